@@ -1,0 +1,88 @@
+"""The project's own checkpoint: weights, config and tokenizer in one file.
+
+``.safetensors``: the tensors of the state dict; in the metadata one key, ``clap_export``, a JSON
+object of ``format``, ``version``, ``config`` and ``tokenizer`` (a tokenizers JSON as a string).
+``.pt``: the same object with ``state_dict`` added, saved by `torch.save` and read with
+``weights_only=True``. The content decides which one a file is, not its name.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from clap_export.checkpoints.checkpoint import Checkpoint
+from clap_export.model.clap import ClapModel
+from clap_export.model.config import ClapConfig
+from runtime.bundle import Source, sha256_file
+from runtime.errors import ClapError
+
+FORMAT = "clap-export-checkpoint"
+VERSION = 1
+METADATA_KEY = "clap_export"
+
+
+def save(path: Path, model: ClapModel, tokenizer: str) -> None:
+    """Write a checkpoint; ``.pt`` by `torch.save`, anything else as safetensors.
+
+    Written beside its place and renamed, so that a reader sees all of it or nothing.
+    """
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": model.config.to_dict(),
+        "tokenizer": tokenizer,
+    }
+    state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    part = path.with_name(f"{path.name}.part")
+    if path.suffix == ".pt":
+        torch.save({**header, "state_dict": state}, part)
+    else:
+        save_file(state, part, metadata={METADATA_KEY: json.dumps(header)})
+    part.replace(path)
+
+
+def claims(header: object) -> bool:
+    """Whether a file's metadata or top-level object is of this family."""
+    return isinstance(header, dict) and header.get("format") == FORMAT
+
+
+def build(path: Path, header: dict[str, Any], state: dict[str, Tensor]) -> Checkpoint:
+    """Make the model from a checkpoint's parts.
+
+    Raises:
+        ClapError: another version, a config that does not fit, or tensors missing, unexpected, of
+            other shapes or not finite (all are listed).
+    """
+    if header.get("version") != VERSION:
+        raise ClapError(
+            f"{path} is a checkpoint of version {header.get('version')!r}; this clap-export reads "
+            f"{VERSION}. Save it again with the version that wrote it, or upgrade."
+        )
+    missing = [key for key in ("config", "tokenizer") if key not in header]
+    unknown = sorted(set(header) - {"format", "version", "config", "tokenizer", "state_dict"})
+    if missing or unknown:
+        raise ClapError(f"{path}: header keys missing: {missing}; unknown: {unknown}.")
+    model = ClapModel(ClapConfig.from_dict(header["config"], f"{path} (config)"))
+    _check_state(path, model.state_dict(), state)
+    model.load_state_dict(state)
+    source = Source("native", path.name, sha256_file(path), model.config.licence)
+    return Checkpoint(model.eval(), header["tokenizer"], source)
+
+
+def _check_state(path: Path, wanted: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+    problems = [f"missing '{name}'" for name in wanted if name not in state]
+    problems += [f"unexpected '{name}'" for name in state if name not in wanted]
+    for name in wanted.keys() & state.keys():
+        if wanted[name].shape != state[name].shape:
+            have, want = tuple(state[name].shape), tuple(wanted[name].shape)
+            problems.append(f"'{name}' has shape {have}, the config asks for {want}")
+        elif state[name].is_floating_point() and not torch.isfinite(state[name]).all():
+            problems.append(f"'{name}' has values that are not finite")
+    if problems:
+        raise ClapError(f"{path} does not fit its own config: {'; '.join(sorted(problems))}.")

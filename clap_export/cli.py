@@ -1,0 +1,249 @@
+"""The command line: one function per verb; what it prints is made in `show`.
+
+Only click is imported here, so that ``--help`` is quick and works without torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runtime.errors import ClapError
+
+
+class UserError(click.ClickException):
+    """Bad input: one sentence, exit code 2."""
+
+    exit_code = 2
+
+
+class Verbs(click.Group):
+    """A group whose commands turn :class:`ClapError` into a message and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run; errors that are not the user's keep their traceback."""
+        try:
+            return super().invoke(ctx)
+        except ClapError as error:
+            raise UserError(str(error)) from error
+
+
+PATH = click.Path(path_type=Path)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+threads_option = click.option("--threads", type=click.IntRange(1), help="CPU threads of a run.")
+provider_option = click.option(
+    "--provider", default="cpu", show_default=True, help="Where to run: cpu or cuda."
+)
+template_option = click.option(
+    "--template", "templates", multiple=True,
+    help="Prompt with one {} for the label; several are averaged.  [default: the bundle's]",
+)  # fmt: skip
+
+
+@click.group(cls=Verbs, invoke_without_command=True)
+@click.version_option(package_name="clap-export")
+@click.option("--ckpt", type=PATH, help="Checkpoint to export.")
+@click.option(
+    "--target", type=click.Choice(["onnx", "trt"]), default="onnx", show_default=True,
+    help="onnx: FP32 graphs for ONNX Runtime. trt: TensorRT engines.",
+)  # fmt: skip
+@click.option("--out", type=PATH, help="Folder to make.  [default: NAME-TARGET]")
+@json_option
+@click.pass_context
+def main(
+    ctx: click.Context, ckpt: Path | None, target: str, out: Path | None, as_json: bool
+) -> None:
+    """Put CLAP models into production.
+
+    With --ckpt: export a checkpoint to a bundle and verify it. Exit code 0: exported and verified;
+    1: exported, but a parity gate failed; 2: bad input.
+    """
+    given = ckpt is not None or out is not None
+    if ctx.invoked_subcommand is not None:
+        if given:
+            raise click.UsageError(f"--ckpt and --out do not go with {ctx.invoked_subcommand}.")
+        return
+    if ckpt is None:
+        if given:
+            raise click.UsageError("--out needs --ckpt: which checkpoint shall be exported?")
+        click.echo(ctx.get_help())
+        return
+    _export(ckpt, target, out or Path(f"{ckpt.stem}-{target}"), as_json)
+
+
+def _export(ckpt: Path, target: str, out: Path, as_json: bool) -> None:
+    if target == "trt":
+        raise ClapError(
+            "--target trt was asked for: it needs a machine with an NVIDIA GPU, its driver and the "
+            "tensorrt package, and this version of clap-export cannot build engines yet. "
+            "Use --target onnx, which ONNX Runtime runs on CPUs and on CUDA."
+        )
+    from clap_export import show
+    from clap_export.export.pack import check_free
+
+    check_free(out)  # before the slow imports and the loading
+    with show.stages() as progress:
+        progress("loading the checkpoint")
+        from clap_export.checkpoints import load
+        from clap_export.export.pack import write_bundle
+        from clap_export.verify import verify as run_verify
+
+        checkpoint = load(ckpt)
+        write_bundle(checkpoint, out, progress)
+        parity = run_verify(out, checkpoint, progress=progress)
+    if as_json:
+        show.manifest_json(out)
+    else:
+        show.exported(out, parity)
+    sys.exit(0 if parity.passed else 1)
+
+
+@main.command()
+@click.argument("bundle", type=PATH)
+@click.option("--ckpt", type=PATH, required=True, help="Checkpoint it was exported from.")
+@click.option("--clip", "clips", type=PATH, multiple=True, help="Recording to compare on as well.")
+@json_option
+def verify(bundle: Path, ckpt: Path, clips: tuple[Path, ...], as_json: bool) -> None:
+    """Compare BUNDLE with its checkpoint, through the runtime; exit code 1 if a gate fails."""
+    from clap_export import show
+
+    with show.stages() as progress:
+        progress("loading the checkpoint")
+        from clap_export.checkpoints import load
+        from clap_export.verify import verify as run
+
+        parity = run(bundle, load(ckpt), clips, progress)
+    show.parity_json(parity) if as_json else show.parity(parity)
+    sys.exit(0 if parity.passed else 1)
+
+
+@main.command()
+@click.argument("bundle", type=PATH)
+@json_option
+def inspect(bundle: Path, as_json: bool) -> None:
+    """Print what BUNDLE is, after checking every file's hash."""
+    from clap_export import show
+    from runtime.bundle import Bundle
+
+    opened = Bundle(bundle)
+    show.manifest_json(bundle) if as_json else show.manifest(opened)
+
+
+@main.command()
+@click.argument("bundle", type=PATH)
+@click.argument("file", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="Bank to write (.npz).")
+@click.option("--overwrite", is_flag=True, help="Replace an existing bank.")
+@template_option
+@provider_option
+def labels(
+    bundle: Path,
+    file: Path,
+    output: Path,
+    overwrite: bool,
+    templates: tuple[str, ...],
+    provider: str,
+) -> None:
+    """Embed the labels of FILE (one a line) once, for use without the text encoder."""
+    from runtime import Encoder, LabelBank
+    from runtime.labels import read_labels
+
+    names = read_labels(file)
+    with Encoder(bundle, providers=(provider,)) as encoder:
+        bank = LabelBank.build(encoder, names, templates or None)
+    bank.save(output, overwrite=overwrite)
+    click.echo(f"{len(bank)} labels, {len(bank.templates)} template(s) -> {output}")
+
+
+@main.command()
+@click.argument("bundle", type=PATH)
+@click.argument("files", type=PATH, nargs=-1, required=True)
+@click.option("--labels", required=True, help="a,b,c or a text file or a saved bank (.npz).")
+@template_option
+@click.option("--top-k", type=click.IntRange(1), default=3, show_default=True, help="Best labels.")
+@click.option(
+    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]), default="softmax",
+    show_default=True, help="What the score is.",
+)  # fmt: skip
+@click.option("--threshold", type=float, help="Drop labels with a lower score.")
+@click.option("--min-similarity", type=float, help="Drop labels with a lower cosine.")
+@click.option("--timeline", is_flag=True, help="Classify each window instead of the whole file.")
+@click.option("--hop", type=float, help="Seconds between windows of the timeline.")
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@provider_option
+@threads_option
+@json_option
+def classify(
+    bundle: Path, files: tuple[Path, ...], labels: str, templates: tuple[str, ...], top_k: int,
+    scores: Any, threshold: float | None, min_similarity: float | None, timeline: bool,
+    hop: float | None, batch_size: int, provider: str, threads: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Classify FILES with any labels. A file that cannot be read is reported in its place.
+
+    Exit code 2 when a file could not be used, after all others are done. With --json one object
+    per file and line.
+    """
+    if hop is not None and not timeline:
+        raise click.UsageError("--hop needs --timeline.")
+    from clap_export import show
+    from runtime import Classifier
+
+    with Classifier(
+        bundle, _labels(labels), templates=templates or None, scores=scores, threshold=threshold,
+        min_similarity=min_similarity, top_k=top_k, providers=(provider,), threads=threads,
+        batch_size=batch_size,
+    ) as classifier:  # fmt: skip
+        if timeline:
+            results = show.timelines(classifier, files, hop)
+        else:
+            results = classifier.predict_many(files, batch_size=batch_size)
+        failed = show.results_json(results) if as_json else show.results(results)
+    sys.exit(2 if failed else 0)
+
+
+def _labels(text: str) -> Any:
+    """A path when it is one or looks like one, otherwise names between commas."""
+    path = Path(text)
+    if path.exists() or path.suffix in (".txt", ".npz") or len(path.parts) > 1:
+        return path
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+@main.command()
+@click.option("--ckpt", type=PATH, required=True, help="Checkpoint to export.")
+@click.option("--out", type=PATH, required=True, help="Folder for the bundle and the sounds.")
+@click.argument("files", type=PATH, nargs=-1)
+def demo(ckpt: Path, out: Path, files: tuple[Path, ...]) -> None:
+    """Export, verify, and classify sounds made by code, and FILES if any, with timings."""
+    from clap_export.demo import run
+
+    sys.exit(0 if run(ckpt, out, files) else 1)
+
+
+@main.command()
+@click.argument("bundle", type=PATH)
+@click.option("--clip", "clips", type=PATH, multiple=True, help="Recording to measure with.")
+@click.option("--batch", default="1,4,16", show_default=True, help="Batch sizes.")
+@click.option("--runs", type=int, default=30, show_default=True, help="Measured runs of each.")
+@click.option("--json", "json_file", type=PATH, help="Write the report as JSON.")
+@click.option("--markdown", "markdown_file", type=PATH, help="Write the tables as Markdown.")
+@click.option("--plot", "plot_file", type=PATH, help="Write latency and throughput as PNG.")
+@threads_option
+def bench(
+    bundle: Path, clips: tuple[Path, ...], batch: str, runs: int, json_file: Path | None,
+    markdown_file: Path | None, plot_file: Path | None, threads: int | None,
+) -> None:  # fmt: skip
+    """Measure BUNDLE on this machine: end to end and per stage."""
+    from clap_export import show
+    from clap_export.bench import bench as run
+
+    try:
+        batches = [int(size) for size in batch.split(",")]
+    except ValueError as error:
+        raise click.UsageError(f"--batch {batch!r}: give whole numbers, as in 1,4,16.") from error
+    with show.stages() as progress:
+        report = run(bundle, clips or None, batches, threads, runs, progress)
+    show.bench(report, json_file, markdown_file, plot_file)

@@ -1,0 +1,1 @@
+"""From a loaded checkpoint to a bundle. Knows no model family."""

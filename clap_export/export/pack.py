@@ -1,0 +1,113 @@
+"""Write a bundle: graphs, tokenizer and manifest, in one rename."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from clap_export import __version__
+from clap_export.checkpoints.checkpoint import Checkpoint
+from clap_export.export.graph import OPSET, export_audio, export_text
+from clap_export.model.config import ClapConfig
+from runtime import bundle as format_
+from runtime.bundle import FileEntry, Graph, Manifest, TextSpec, sha256_file, write_manifest
+from runtime.errors import ClapError
+
+AUDIO_FILE, TEXT_FILE, TOKENIZER_FILE = "audio.onnx", "text.onnx", "tokenizer.json"
+
+
+def write_bundle(
+    checkpoint: Checkpoint, out: Path, progress: Callable[[str], None] = lambda _: None
+) -> Manifest:
+    """Export a checkpoint to a bundle folder of FP32 ONNX graphs.
+
+    Everything is written to a temporary folder beside ``out`` and renamed, so that ``out`` is
+    there whole or not at all. The bundle is not verified yet.
+
+    Args:
+        checkpoint: a loaded model.
+        out: folder to make; must not exist.
+        progress: called with the name of each stage.
+
+    Raises:
+        ClapError: ``out`` exists or cannot be written.
+    """
+    check_free(out)
+    try:
+        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    except OSError as error:
+        raise ClapError(f"--out {out} cannot be written: {error.strerror}.") from error
+    try:
+        manifest = _fill(checkpoint, part, progress)
+        part.chmod(0o777 & ~_umask())
+        part.rename(out)
+    except OSError as error:
+        raise ClapError(f"--out {out} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return manifest
+
+
+def check_free(out: Path) -> None:
+    """Refuse an output folder before any work is done.
+
+    Raises:
+        ClapError: it exists, or its parent is not a folder that can be written.
+    """
+    if out.exists() or out.is_symlink():
+        raise ClapError(f"--out {out} exists already. Remove it, or give another folder.")
+    if not out.parent.is_dir():
+        raise ClapError(f"--out {out}: the folder {out.parent} does not exist. Make it first.")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise ClapError(f"--out {out}: the folder {out.parent} cannot be written.")
+
+
+def _fill(checkpoint: Checkpoint, folder: Path, progress: Callable[[str], None]) -> Manifest:
+    config, model = checkpoint.model.config, checkpoint.model
+    text = text_spec(config)
+    progress("audio graph")
+    export_audio(model, folder / AUDIO_FILE)
+    progress("text graph")
+    export_text(model, text, folder / TEXT_FILE)
+    (folder / TOKENIZER_FILE).write_text(checkpoint.tokenizer, encoding="utf-8")
+    progress("manifest")
+    names = (AUDIO_FILE, TEXT_FILE, TOKENIZER_FILE)
+    manifest = Manifest(
+        format=format_.FORMAT,
+        format_version=format_.FORMAT_VERSION,
+        name=config.name,
+        source=checkpoint.source,
+        space_id=checkpoint.space_id(),
+        embedding_dim=config.embedding_dim,
+        logit_scale=float(model.scale()),
+        calibration=config.calibration,
+        default_template=config.default_template,
+        audio=config.audio,
+        text=text,
+        audio_graph=Graph(AUDIO_FILE, "fp32", OPSET),
+        text_graph=Graph(TEXT_FILE, "fp32", OPSET),
+        files={n: FileEntry(sha256_file(folder / n), (folder / n).stat().st_size) for n in names},
+        tools={"clap-export": __version__, **{n: metadata.version(n) for n in ("torch", "onnx")}},
+        parity=None,
+    )
+    assert math.isfinite(manifest.logit_scale)  # the loader refuses weights that are not finite
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def text_spec(config: ClapConfig) -> TextSpec:
+    """How the runtime must prepare texts for this model."""
+    encoder = config.text_encoder
+    inputs = ("input_ids", "attention_mask") + ("token_type_ids",) * encoder.token_type_ids
+    return TextSpec(TOKENIZER_FILE, encoder.max_tokens, encoder.pad_id, inputs, encoder.suffix)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

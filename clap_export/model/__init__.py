@@ -1,0 +1,1 @@
+"""The CLAP network in PyTorch: one family-neutral model that every loader fills."""

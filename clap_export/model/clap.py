@@ -1,0 +1,77 @@
+"""The CLAP model (Elizalde et al. 2022, arXiv 2206.04769): two towers, one space."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from clap_export.model.cnn14 import Cnn14
+from clap_export.model.compact import Compact
+from clap_export.model.config import AudioEncoderConfig, ClapConfig
+from clap_export.model.htsat import Htsat
+from clap_export.model.mel import LogMel
+from clap_export.model.projection import Projection
+from clap_export.model.text import TextEncoder
+
+# CLIP's and CLAP's: temperature 0.07 at the start, logits never multiplied by more than 100.
+LOGIT_SCALE_INIT = math.log(1 / 0.07)
+LOGIT_SCALE_MAX = math.log(100.0)
+
+
+class ClapModel(nn.Module):
+    """Waveform and text encoders into one space of unit vectors.
+
+    Args:
+        config: the whole architecture.
+    """
+
+    def __init__(self, config: ClapConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mel = LogMel(config.audio.mel)
+        self.audio_encoder = build_audio_encoder(config.audio_encoder)
+        self.audio_projection = Projection(
+            config.audio_projection, self.audio_encoder.width, config.embedding_dim
+        )
+        self.text_encoder = TextEncoder(config.text_encoder)
+        self.text_projection = Projection(
+            config.text_projection, self.text_encoder.width, config.embedding_dim
+        )
+        self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_INIT))
+
+    def embed_audio(self, waveform: Tensor) -> Tensor:
+        """``[batch, window_samples]`` float32 to ``[batch, embedding_dim]``, unit norm."""
+        return self.embed_log_mel(self.mel(waveform))
+
+    def embed_log_mel(self, log_mel: Tensor) -> Tensor:
+        """``[batch, frames, n_mels]`` decibels to ``[batch, embedding_dim]``, unit norm."""
+        return normalise(self.audio_projection(self.audio_encoder(log_mel)))
+
+    def embed_text(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """``[batch, tokens]`` int64 each to ``[batch, embedding_dim]``, unit norm."""
+        states = self.text_encoder(input_ids, attention_mask, token_type_ids)
+        return normalise(self.text_projection(states))
+
+    def scale(self) -> Tensor:
+        """The factor on cosines, exp(logit_scale), at most 100."""
+        return self.logit_scale.clamp(max=LOGIT_SCALE_MAX).exp()
+
+
+def build_audio_encoder(config: AudioEncoderConfig) -> Cnn14 | Htsat | Compact:
+    """The encoder that the config names."""
+    if config.cnn14 is not None:
+        return Cnn14(config.cnn14)
+    if config.htsat is not None:
+        return Htsat(config.htsat)
+    assert config.compact is not None  # AudioEncoderConfig holds exactly one
+    return Compact(config.compact)
+
+
+def normalise(x: Tensor) -> Tensor:
+    """L2-normalise the last axis in float32, whatever the input's type."""
+    x = x.float()
+    return x / x.square().sum(dim=-1, keepdim=True).clamp(min=1e-24).sqrt()

@@ -1,0 +1,60 @@
+"""A compact audio encoder: a MobileNet-class image backbone read as a one-channel picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class CompactConfig:
+    """Options of the compact encoder.
+
+    Attributes:
+        backbone: name of a timm architecture; built with one input channel and no classifier.
+        n_mels: mel bins of the input.
+        drop_path: stochastic depth in training.
+        dropout: on the pooled vector, in training.
+    """
+
+    backbone: str = "mobilenetv4_conv_small"
+    n_mels: int = 64
+    drop_path: float = 0.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not timm.is_model(self.backbone):
+            raise ValueError(f"backbone {self.backbone!r} is not an architecture of timm")
+
+
+class Compact(nn.Module):
+    """BatchNorm over mel bins, then a timm backbone with global average pooling.
+
+    MobileNetV4-Conv-S (Qin et al. 2024, arXiv 2404.10518) by default: 2.5 M parameters, of the
+    small backbones measured the quickest on a CPU both in training and in ONNX Runtime.
+    """
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        self.bn0 = nn.BatchNorm1d(config.n_mels)
+        self.backbone = timm.create_model(
+            config.backbone,
+            pretrained=False,
+            in_chans=1,
+            num_classes=0,
+            drop_path_rate=config.drop_path,
+            drop_rate=config.dropout,
+        )
+        with torch.no_grad():
+            was = self.backbone.training
+            probe = self.backbone.eval()(torch.zeros(1, 1, 64, 64))
+            self.backbone.train(was)
+        self.width: int = probe.shape[-1]
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """``[batch, frames, n_mels]`` decibels to ``[batch, width]``."""
+        picture = self.bn0(log_mel.transpose(1, 2)).unsqueeze(1)  # [batch, 1, n_mels, frames]
+        return self.backbone(picture)

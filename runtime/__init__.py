@@ -1,0 +1,52 @@
+"""Light, torch-free inference with CLAP bundles.
+
+The names below are loaded when first used, so that ``import runtime`` costs nothing; ONNX Runtime,
+tokenizers, soundfile and soxr are imported only by the call that needs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime.classifier import Classifier, Result, Segment
+    from runtime.encoder import Encoder
+    from runtime.errors import ClapError
+    from runtime.labels import LabelBank
+    from runtime.scores import Prediction
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClapError",
+    "Classifier",
+    "Encoder",
+    "LabelBank",
+    "Prediction",
+    "Result",
+    "Segment",
+    "__version__",
+]
+
+_HOME = {
+    "Classifier": "runtime.classifier",
+    "ClapError": "runtime.errors",
+    "Encoder": "runtime.encoder",
+    "LabelBank": "runtime.labels",
+    "Prediction": "runtime.scores",
+    "Result": "runtime.classifier",
+    "Segment": "runtime.classifier",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value  # the next look-up finds it without coming here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,60 @@
+"""Engines that run a bundle's graphs: one protocol, one module per engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Backend(Protocol):
+    """A loaded graph. ``run`` may be called by several threads at once.
+
+    Attributes:
+        provider: short name of what really runs it, such as ``cpu`` or ``cuda``.
+        input_names: of the graph, in its order.
+        output_names: of the graph, in its order.
+    """
+
+    @property
+    def provider(self) -> str: ...
+
+    @property
+    def input_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def output_names(self) -> tuple[str, ...]: ...
+
+    def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        """Run the graph on a batch; all outputs by name.
+
+        Raises:
+            BackendError: the engine failed, or was closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the engine's memory; later calls of ``run`` fail."""
+        ...
+
+
+def open_backend(
+    model: Path | bytes, providers: Sequence[str] = ("cpu",), threads: int | None = None
+) -> Backend:
+    """Load a graph.
+
+    Args:
+        model: path of an ONNX file, or its bytes.
+        providers: short names, first the wanted one, then those that may run what it cannot.
+        threads: of the CPU inside one run; None lets the engine choose.
+
+    Raises:
+        BackendError: the first provider is not available (there is no silent fall to another), the
+            engine is not installed, or the graph cannot be loaded.
+    """
+    from runtime.backends.ort import OrtBackend
+
+    return OrtBackend(model, providers, threads)

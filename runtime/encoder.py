@@ -1,0 +1,305 @@
+"""Recordings and texts to embeddings of one space."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import audio, windows
+from runtime.backends import Backend, open_backend
+from runtime.bundle import Bundle, Graph, Manifest
+from runtime.errors import BackendError, BundleError, ClapError
+from runtime.tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Embeddings: TypeAlias = NDArray[np.float32]
+
+log = logging.getLogger(__name__)
+
+
+class Encoder:
+    """The two encoders of a bundle. Each is loaded when first used; threads may share one Encoder.
+
+    Args:
+        bundle: folder of a bundle, or an opened one.
+        providers: ``cpu`` or ``cuda``: the first is the one wanted, and its absence is an error.
+        threads: of the CPU inside one run; None lets the engine choose.
+        check_hashes: compare the SHA-256 of every file of the bundle.
+        batch_size: most windows or texts given to an engine at once.
+        max_seconds: longer recordings are refused.
+
+    Raises:
+        BundleError, SchemaError: the bundle is missing, damaged or of another version.
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path | Bundle,
+        *,
+        providers: Sequence[str] = ("cpu",),
+        threads: int | None = None,
+        check_hashes: bool = True,
+        batch_size: int = 16,
+        max_seconds: float = audio.MAX_SECONDS,
+    ) -> None:
+        self.batch_size = check_batch_size(batch_size)
+        if not max_seconds > 0:
+            raise ClapError(f"max_seconds={max_seconds}: pass a positive number of seconds.")
+        self.max_seconds = max_seconds
+        if not isinstance(bundle, Bundle):
+            bundle = Bundle(bundle, check_hashes=check_hashes)
+        self._bundle = bundle
+        self._providers = providers
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._audio: Backend | None = None
+        self._text: tuple[Backend, TextTokenizer] | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's manifest."""
+        return self._bundle.manifest
+
+    def embed_audio(
+        self,
+        source: audio.Source | Sequence[audio.Source],
+        sample_rate: int | None = None,
+    ) -> Embeddings:
+        """Embed recordings of any length.
+
+        A long clip's embedding is the mean of its windows' embeddings, scaled to unit norm.
+
+        Args:
+            source: one clip (see :func:`runtime.audio.load`), or a list or tuple of clips.
+            sample_rate: of arrays, in Hz.
+
+        Returns:
+            float32 ``[n, dim]`` of unit norm; n is 1 for one clip.
+
+        Raises:
+            AudioError: a clip cannot be used.
+            BackendError: the engine is not available or failed.
+            ClapError: an empty list.
+        """
+        many = isinstance(source, (list, tuple))
+        sources = cast("Sequence[audio.Source]", source if many else [source])
+        if not sources:
+            raise ClapError("no recordings were given: pass at least one.")
+        clips = (self.windows_of(clip, sample_rate) for clip in sources)
+        return np.stack([mean_embedding(rows) for rows in self.embed_clips(clips)])
+
+    def embed_windows(
+        self, batch: NDArray[np.float32], batch_size: int | None = None
+    ) -> Embeddings:
+        """Embed windows that are already at the model's rate and length.
+
+        Args:
+            batch: float32 ``[n, window_samples]``, n >= 1, in [-1, 1].
+            batch_size: windows given to the engine at once; default the encoder's.
+
+        Returns:
+            float32 ``[n, dim]`` of unit norm.
+
+        Raises:
+            ClapError: another shape or type.
+            BackendError: the engine is not available or failed.
+        """
+        length = self.manifest.audio.window_samples
+        if batch.ndim != 2 or batch.shape[1] != length or batch.dtype != np.float32:
+            raise ClapError(
+                f"windows of shape {batch.shape} and type {batch.dtype} were given: this model "
+                f"takes float32 [n, {length}]."
+            )
+        if not len(batch):
+            raise ClapError("no windows were given: pass at least one.")
+        backend = self.open_audio()
+        name = backend.input_names[0]
+        size = self.batch_size if batch_size is None else check_batch_size(batch_size)
+        return np.concatenate(
+            [
+                self._run(backend, {name: np.ascontiguousarray(batch[i : i + size])})
+                for i in range(0, len(batch), size)
+            ]
+        )
+
+    def embed_text(self, texts: str | Sequence[str]) -> Embeddings:
+        """Embed texts as they are, without a prompt template.
+
+        Args:
+            texts: one text or several.
+
+        Returns:
+            float32 ``[n, dim]`` of unit norm.
+
+        Raises:
+            LabelError: a blank text.
+            BackendError: the engine is not available or failed.
+            ClapError: no texts.
+        """
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        if not texts:
+            raise ClapError("no texts were given: pass at least one.")
+        backend, tokenizer = self._open_text()
+        return np.concatenate(
+            [
+                self._run(backend, dict(tokenizer(texts[i : i + self.batch_size])))
+                for i in range(0, len(texts), self.batch_size)
+            ]
+        )
+
+    def windows_of(
+        self, source: audio.Source, sample_rate: int | None = None
+    ) -> NDArray[np.float32]:
+        """A recording as the audio graph takes it: float32 ``[n_windows, window_samples]``.
+
+        Raises:
+            AudioError: the recording cannot be used.
+        """
+        spec = self.manifest.audio
+        samples = audio.prepare(source, spec, sample_rate, max_seconds=self.max_seconds)
+        return windows.cut(samples, spec)[0]
+
+    def embed_clips(
+        self, clips: Iterable[NDArray[np.float32]], batch_size: int | None = None
+    ) -> Iterator[Embeddings]:
+        """Embed clips given as windows, in batches that span clips; lazily, in order.
+
+        Args:
+            clips: each float32 ``[n_windows, window_samples]``; ``n_windows`` may be 0, for a clip
+                that only holds its place.
+            batch_size: windows given to the engine at once; default the encoder's.
+
+        Yields:
+            float32 ``[n_windows, dim]`` for each clip.
+        """
+        size = self.batch_size if batch_size is None else check_batch_size(batch_size)
+        waiting: list[NDArray[np.float32]] = []
+        count = 0
+        for clip in clips:
+            # A place-holder counts as well, or an endless row of them would be held for ever.
+            cost = max(1, len(clip))
+            if waiting and count + cost > size:
+                yield from self._embed_together(waiting, size)
+                waiting, count = [], 0
+            waiting.append(clip)
+            count += cost
+            if count >= size:
+                yield from self._embed_together(waiting, size)
+                waiting, count = [], 0
+        if waiting:
+            yield from self._embed_together(waiting, size)
+
+    def open_audio(self) -> Backend:
+        """Load the audio encoder, or return it when it is loaded.
+
+        Raises:
+            BackendError: the provider is not available, or the graph cannot be loaded.
+        """
+        with self._lock:
+            if self._audio is None:
+                backend = self._open(self.manifest.audio_graph)
+                if len(backend.input_names) != 1:
+                    raise BundleError(
+                        f"'{self.manifest.audio_graph.file}' has inputs {backend.input_names}; an "
+                        "audio graph has one, 'waveform'. Export the bundle again."
+                    )
+                self._audio = backend
+            return self._audio
+
+    def close_text(self) -> None:
+        """Release the text encoder; it is loaded again when needed."""
+        with self._lock:
+            if self._text is not None:
+                self._text[0].close()
+                self._text = None
+
+    def close(self) -> None:
+        """Release both encoders; they are loaded again when needed."""
+        self.close_text()
+        with self._lock:
+            if self._audio is not None:
+                self._audio.close()
+                self._audio = None
+
+    def __enter__(self) -> Encoder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open_text(self) -> tuple[Backend, TextTokenizer]:
+        with self._lock:
+            if self._text is None:
+                spec = self.manifest.text
+                tokenizer = TextTokenizer(self._bundle.path(spec.tokenizer), spec)
+                backend = self._open(self.manifest.text_graph)
+                if set(backend.input_names) != set(spec.inputs):
+                    raise BundleError(
+                        f"'{self.manifest.text_graph.file}' has inputs {backend.input_names}, the "
+                        f"manifest says {spec.inputs}. Export the bundle again."
+                    )
+                self._text = (backend, tokenizer)
+            return self._text
+
+    def _open(self, graph: Graph) -> Backend:
+        backend = open_backend(self._bundle.path(graph.file), self._providers, self._threads)
+        log.debug("opened %s on %s", graph.file, backend.provider)
+        return backend
+
+    def _run(self, backend: Backend, inputs: dict[str, NDArray[np.generic]]) -> Embeddings:
+        result = backend.run(dict(inputs))[backend.output_names[0]]
+        expected = (len(next(iter(inputs.values()))), self.manifest.embedding_dim)
+        if result.shape != expected or result.dtype != np.float32:
+            raise BundleError(
+                f"the graph returned {result.dtype} {result.shape}, the manifest promises float32 "
+                f"{expected}. Export the bundle again."
+            )
+        if not np.isfinite(result).all():
+            # Seen when a half-precision encoder overflows; as scores it would sort at random.
+            raise BackendError(
+                "the engine returned embeddings that are not finite. "
+                "Export the bundle with another precision (fp32)."
+            )
+        return result
+
+    def _embed_together(self, clips: list[NDArray[np.float32]], size: int) -> Iterator[Embeddings]:
+        counts = [len(clip) for clip in clips]
+        dim = self.manifest.embedding_dim
+        rows = (
+            self.embed_windows(np.concatenate(clips), size)
+            if sum(counts)
+            else np.empty((0, dim), np.float32)
+        )
+        yield from np.split(rows, np.cumsum(counts)[:-1])
+
+
+def mean_embedding(rows: Embeddings) -> Embeddings:
+    """Mean of unit vectors ``[n, dim]``, n >= 1, scaled to unit norm again: ``[dim]`` float32."""
+    mean = rows.mean(axis=0, dtype=np.float64)
+    # Opposite vectors may cancel out: no direction is left, and zero is similar to nothing.
+    return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+
+
+def check_batch_size(batch_size: int) -> int:
+    """A batch size of at least 1.
+
+    Raises:
+        ClapError: it is not.
+    """
+    if batch_size < 1:
+        raise ClapError(f"batch_size={batch_size}: pass at least 1.")
+    return batch_size

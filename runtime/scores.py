@@ -1,0 +1,139 @@
+"""Cosines to scores, and scores to ranked predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.bundle import Manifest
+from runtime.errors import ClapError
+
+Mode = Literal["softmax", "cosine", "multilabel"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One label for a clip.
+
+    Attributes:
+        label: its name.
+        score: what the classifier's mode says: share of the softmax, cosine, or probability.
+        similarity: cosine between the clip's and the label's embedding.
+    """
+
+    label: str
+    score: float
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How cosines become predictions.
+
+    Attributes:
+        mode: ``softmax`` over the labels with the manifest's logit scale (shares sum to 1, so
+            something always wins); ``cosine`` as it is; ``multilabel``, an independent probability
+            for each label from the manifest's calibration.
+        logit_scale: multiplies cosines before the softmax.
+        calibration: scale and bias of the sigmoid, for ``multilabel``.
+        threshold: predictions with a lower score are dropped.
+        min_similarity: predictions with a lower cosine are dropped.
+        top_k: most predictions kept.
+    """
+
+    mode: Mode
+    logit_scale: float
+    calibration: tuple[float, float] | None
+    threshold: float | None
+    min_similarity: float | None
+    top_k: int | None
+
+    @classmethod
+    def of(
+        cls,
+        manifest: Manifest,
+        mode: str,
+        threshold: float | None,
+        min_similarity: float | None,
+        top_k: int | None,
+    ) -> Ranking:
+        """A checked ranking for a bundle.
+
+        Raises:
+            ClapError: an unknown mode, ``multilabel`` without a calibration in the bundle, or a
+                bound that is no number.
+        """
+        if mode not in get_args(Mode):
+            raise ClapError(f"scores={mode!r}: choose from {', '.join(get_args(Mode))}.")
+        chosen = cast(Mode, mode)
+        calibration = manifest.calibration
+        if chosen == "multilabel" and calibration is None:
+            raise ClapError(
+                "scores='multilabel' was asked for, but this bundle has no calibration: use "
+                "scores='cosine' with a threshold."
+            )
+        for name, bound in (("threshold", threshold), ("min_similarity", min_similarity)):
+            if bound is not None and not math.isfinite(bound):
+                raise ClapError(f"{name}={bound}: pass a finite number, or None.")
+        return cls(
+            chosen,
+            manifest.logit_scale,
+            None if calibration is None else (calibration.scale, calibration.bias),
+            threshold,
+            min_similarity,
+            check_top_k(top_k),
+        )
+
+    def scores(self, similarities: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores of one clip's cosines ``[labels]``, in the same order."""
+        cosines = similarities.astype(np.float64)
+        if self.mode == "softmax":
+            logits = cosines * self.logit_scale
+            powers = np.exp(logits - logits.max())
+            return powers / powers.sum()
+        if self.mode == "multilabel" and self.calibration is not None:
+            scale, bias = self.calibration
+            # The sigmoid as a tanh, which does not overflow.
+            return 0.5 * (1.0 + np.tanh(0.5 * (scale * cosines + bias)))
+        return cosines
+
+    def rank(
+        self, similarities: NDArray[np.float32], names: Sequence[str], top_k: int | None = None
+    ) -> list[Prediction]:
+        """Predictions of one clip, best first; equal ones in the order of the labels.
+
+        Args:
+            similarities: cosines ``[len(names)]``.
+            names: of the labels.
+            top_k: most predictions kept; default the ranking's.
+
+        Returns:
+            those that pass both bounds; an empty list means "none of these".
+        """
+        scores = self.scores(similarities)
+        limit = self.top_k if top_k is None else top_k
+        # A saturated softmax has equal scores: then the cosine decides, then the label's place.
+        order = cast("list[int]", np.lexsort((-similarities, -scores)).tolist())
+        kept = [
+            Prediction(names[i], float(scores[i]), float(similarities[i]))
+            for i in order
+            if (self.threshold is None or scores[i] >= self.threshold)
+            and (self.min_similarity is None or similarities[i] >= self.min_similarity)
+        ]
+        return kept[:limit]
+
+
+def check_top_k(top_k: int | None) -> int | None:
+    """A number of predictions, or None for all.
+
+    Raises:
+        ClapError: below 1.
+    """
+    if top_k is not None and top_k < 1:
+        raise ClapError(f"top_k={top_k}: pass at least 1, or None for all labels.")
+    return top_k

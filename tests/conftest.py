@@ -1,0 +1,45 @@
+"""Fixtures shared by several test files, and the count of what engines really ran."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import tinybundle
+
+ROOT = Path(__file__).parents[1]
+SHARED_AUDIO = ROOT.parent / "shared" / "audio"
+
+_runs: Counter[str] = Counter()
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny bundle; read only: tests that change one build their own."""
+    return tinybundle.build(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _count_runs() -> None:
+    """Count runs of each provider, so that skips cannot hide an engine that never worked."""
+    from runtime.backends import ort
+
+    run = ort.OrtBackend.run
+
+    def counted(self: ort.OrtBackend, *args: object) -> object:
+        result = run(self, *args)  # type: ignore[arg-type]
+        _runs[self.provider] += 1
+        return result
+
+    ort.OrtBackend.run = counted  # type: ignore[method-assign, assignment]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the session when a backend that was expected to run did not."""
+    expected = os.environ.get("CLAP_EXPECT_BACKENDS", "").split()
+    idle = [name for name in expected if not _runs[name]]
+    if idle:
+        print(f"\nexpected backends that never ran: {', '.join(idle)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,51 @@
+"""Cosines to scores and ranks, on numbers worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from runtime.scores import Ranking
+
+
+def ranking(**changes: Any) -> Ranking:
+    return dataclasses.replace(Ranking("cosine", 10.0, None, None, None, None), **changes)
+
+
+def test_extreme_logits_do_not_overflow() -> None:
+    sims = np.array([-1, 1], np.float32)
+    with np.errstate(over="raise", invalid="raise"):
+        assert ranking(mode="softmax", logit_scale=1e6).scores(sims).tolist() == [0, 1]
+        both = ranking(mode="multilabel", calibration=(1e6, 0.0)).scores(sims)
+    assert both.tolist() == [0, 1]
+
+
+def test_ties_keep_the_order_of_the_labels() -> None:
+    names = ["c", "a", "b", "d"]
+    sims = np.array([0.5, 0.7, 0.5, 0.5], np.float32)
+    assert [p.label for p in ranking().rank(sims, names)] == ["a", "c", "b", "d"]
+    # A saturated softmax gives equal shares of zero: the cosine still tells them apart.
+    sims = np.array([0.1, 0.9, 0.2, 0.1], np.float32)
+    saturated = ranking(mode="softmax", logit_scale=1e6)
+    assert [p.label for p in saturated.rank(sims, names)] == ["a", "b", "c", "d"]
+
+
+def test_bounds_and_top_k() -> None:
+    sims = np.array([0.5, 0.25, -0.5], np.float32)
+    names = ["a", "b", "c"]
+
+    def labels(given: int | None = None, **changes: Any) -> list[str]:
+        return [p.label for p in ranking(**changes).rank(sims, names, given)]
+
+    assert labels() == names
+    assert labels(threshold=0.25) == ["a", "b"]
+    assert labels(min_similarity=0.3) == ["a"]
+    assert labels(mode="softmax", min_similarity=0.3) == ["a"]
+    assert labels(mode="softmax", threshold=0.5) == ["a"]
+    assert labels(threshold=0.6) == []
+    assert labels(top_k=2) == ["a", "b"]
+    assert labels(1, top_k=2) == ["a"]
+    assert labels(9, top_k=2) == names
+    assert labels(9, top_k=2, threshold=0.3) == ["a"]

@@ -1,0 +1,1 @@
+"""Train CLAP models that will be deployed, with the runtime's own preprocessing and windows."""

@@ -1,0 +1,103 @@
+"""A run from its config: vocabulary, text tower, contrastive training, each stage kept on disk."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from clap_export.checkpoints import load, native
+from clap_export.model.clap import ClapModel
+from runtime.errors import ClapError
+from train import texts
+from train.calibrate import apply
+from train.config import TextConfig, TrainConfig, with_vocabulary
+from train.distil import distil, teacher_embeddings
+from train.evaluate import ClipStoreFactory, Task, read_candidates
+from train.listing import read_listing
+from train.loop import train
+from train.vocabulary import learn_wordpiece
+
+log = logging.getLogger(__name__)
+
+TEXT_STAGE = "text.safetensors"
+
+
+def run(config: TrainConfig) -> Path:
+    """Run or resume; returns the path of the finished checkpoint.
+
+    Stages whose result is already in the output folder are not repeated.
+
+    Raises:
+        ClapError: anything in the config that does not fit the files it names.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    device = pick_device(config.device)
+    config.folder.mkdir(parents=True, exist_ok=True)
+    clips = [clip for listing in config.listings for clip in read_listing(listing)]
+    torch.manual_seed(config.seed)
+    model, tokenizer = start_model(config, device)
+    factory = ClipStoreFactory(config.model.audio)
+    store = factory(clips)
+    tasks = [Task(task, factory) for task in config.tasks]
+    best = train(model, tokenizer, store, tasks, config, device)
+    if tasks:
+        apply(best, [task.run(best, tokenizer, device) for task in tasks])
+    finished = config.folder / "model.safetensors"
+    native.save(finished, best, tokenizer.to_str())
+    return finished
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto``, ``cpu`` or ``cuda`` as a device.
+
+    Raises:
+        ClapError: CUDA asked for where there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ClapError("device = 'cuda' was asked for, but torch finds no CUDA device; use 'cpu'.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def start_model(config: TrainConfig, device: torch.device) -> tuple[ClapModel, Tokenizer]:
+    """The model that contrastive training starts from: ``init``, or a distilled text tower."""
+    text_stage = config.folder / TEXT_STAGE
+    start = config.init or (str(text_stage) if text_stage.is_file() else None)
+    if start is not None:
+        loaded = load(start)
+        tokenizer = Tokenizer.from_str(loaded.tokenizer)
+        model = ClapModel(with_vocabulary(config, tokenizer.get_vocab_size()).model)
+        parts = ("text_encoder.", "text_projection.") if config.init is None else ("",)
+        state = {k: v for k, v in loaded.model.state_dict().items() if k.startswith(parts)}
+        try:
+            model.load_state_dict(state, strict=config.init is not None)
+        except RuntimeError as error:
+            raise ClapError(f"{start} does not fit the config's model: {error}") from error
+        return model, tokenizer
+    if config.text is None:
+        raise ClapError(
+            "the config has neither 'init' nor a [text] table to make a text tower from."
+        )
+    return _text_stage(config, config.text, device, text_stage)
+
+
+def _text_stage(
+    config: TrainConfig, text: TextConfig, device: torch.device, path: Path
+) -> tuple[ClapModel, Tokenizer]:
+    captions, labels = texts.collect(text.sources, config.templates)
+    labels += texts.in_templates(
+        [label for task in config.tasks for label in read_candidates(task.candidates)],
+        config.templates,
+    )
+    tokenizer = learn_wordpiece([*captions, *labels * 3], text.vocabulary)
+    spans = texts.spans(captions, text.spans, config.seed)
+    everything = list(dict.fromkeys([*captions, *labels, *spans]))
+    log.info("text stage: %d texts, %d tokens", len(everything), tokenizer.get_vocab_size())
+    target = teacher_embeddings(text.teacher, everything, config.folder / "teacher.npy")
+    model = ClapModel(with_vocabulary(config, tokenizer.get_vocab_size()).model).to(device)
+    distil(model, tokenizer, everything, target, text, device)
+    native.save(path, model, tokenizer.to_str())
+    return model, tokenizer
