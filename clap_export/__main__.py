@@ -1,6 +1,20 @@
-"""``python -m clap_export`` is ``clap-export``."""
+"""``clap-export``, and ``python -m clap_export``."""
 
-from clap_export.cli import main
+from __future__ import annotations
+
+import sys
+
+
+def entry() -> None:
+    """The command; says what to install where only the runtime is installed."""
+    try:
+        from clap_export.cli import main
+    except ModuleNotFoundError as error:
+        if error.name != "click":
+            raise
+        sys.exit("Error: the command line needs click and rich: pip install clap-export[cli]")
+    main(prog_name="clap-export")
+
 
 if __name__ == "__main__":
-    main(prog_name="clap-export")
+    entry()

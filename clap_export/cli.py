@@ -29,7 +29,23 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except ClapError as error:
             raise UserError(str(error)) from error
+        except ModuleNotFoundError as error:
+            extra = EXTRA_OF.get(error.name or "")
+            if extra is None:
+                raise
+            raise UserError(
+                f"this needs {error.name}, which is not installed: pip install clap-export[{extra}]"
+            ) from error
 
+
+# Which extra brings a package that a verb may find missing.
+EXTRA_OF = {
+    "rich": "cli",
+    **dict.fromkeys(
+        ("torch", "onnx", "onnxscript", "transformers", "timm", "safetensors", "matplotlib"),
+        "export",
+    ),
+}
 
 PATH = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")

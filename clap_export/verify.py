@@ -144,9 +144,11 @@ def _torch_text(checkpoint: Checkpoint, encoder: Encoder, templates: Sequence[st
 
     tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
     spec, rows = encoder.manifest.text, []
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(spec.max_tokens)
     for label in VERIFY_LABELS:
         ids = tokenizer.encode(templates[0].replace("{}", label) + spec.suffix).ids
-        tokens = torch.tensor([ids[: spec.max_tokens]])
+        tokens = torch.tensor([ids])
         rows.append(checkpoint.model.embed_text(tokens, torch.ones_like(tokens))[0].numpy())
     return np.stack(rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -119,13 +120,13 @@ class Ranking:
         limit = self.top_k if top_k is None else top_k
         # A saturated softmax has equal scores: then the cosine decides, then the label's place.
         order = cast("list[int]", np.lexsort((-similarities, -scores)).tolist())
-        kept = [
+        passing = (
             Prediction(names[i], float(scores[i]), float(similarities[i]))
             for i in order
             if (self.threshold is None or scores[i] >= self.threshold)
             and (self.min_similarity is None or similarities[i] >= self.min_similarity)
-        ]
-        return kept[:limit]
+        )
+        return list(islice(passing, limit))
 
 
 def check_top_k(top_k: int | None) -> int | None:

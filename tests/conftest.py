@@ -11,6 +11,7 @@ import tinybundle
 
 ROOT = Path(__file__).parents[1]
 SHARED_AUDIO = ROOT.parent / "shared" / "audio"
+MINI = ROOT / "models" / "clap-mini.safetensors"
 
 _runs: Counter[str] = Counter()
 
@@ -19,6 +20,32 @@ _runs: Counter[str] = Counter()
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny bundle; read only: tests that change one build their own."""
     return tinybundle.build(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def exported_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the bundle exported from ``tiny.checkpoint()``; read only."""
+    import tiny
+
+    from clap_export.export.pack import write_bundle
+
+    folder = tmp_path_factory.mktemp("exported") / "bundle"
+    write_bundle(tiny.checkpoint(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mini_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of clap-mini's bundle, exported and verified by the command; read only."""
+    from click.testing import CliRunner
+
+    from clap_export.cli import main
+
+    folder = tmp_path_factory.mktemp("mini") / "bundle"
+    arguments = ["--ckpt", str(MINI), "--target", "onnx", "--out", str(folder)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

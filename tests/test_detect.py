@@ -37,10 +37,14 @@ def legacy_format(data: object, path: Path) -> None:
 
 
 def bare_pickle(data: object, path: Path) -> None:
-    path.write_bytes(pickle.dumps(data))
+    path.write_bytes(pickle.dumps(data, protocol=2))
 
 
-WRITERS = {"zip": zip_format, "legacy": legacy_format, "bare": bare_pickle}
+def newer_pickle(data: object, path: Path) -> None:
+    path.write_bytes(pickle.dumps(data, protocol=5))
+
+
+WRITERS = {"zip": zip_format, "legacy": legacy_format, "bare": bare_pickle, "newer": newer_pickle}
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -52,12 +56,15 @@ def test_code_in_a_pickle_is_refused_and_not_run(
     mark, path = tmp_path / "mark", tmp_path / f"bad{suffix}"
     bomb = Bomb(mark)
     WRITERS[writer]({"format": "clap-export-checkpoint", "x": bomb} if hidden else bomb, path)
-    with pytest.raises(ClapError, match=r"could run code when opened and was refused") as caught:
+    with pytest.raises(ClapError) as caught:
         load(path)
     assert str(path) in str(caught.value)
+    if writer != "newer":  # torch does not get as far as the call in protocols above 2
+        assert "could run code when opened and was refused" in str(caught.value)
+        assert f"it asks for {os.name}.mkdir" in str(caught.value)
     assert not mark.exists()
     # The payload is live: whoever trusts the file does run it.
-    if writer == "bare":
+    if writer in ("bare", "newer"):
         pickle.loads(path.read_bytes())
     else:
         torch.load(path, weights_only=False)

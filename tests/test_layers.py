@@ -103,6 +103,22 @@ def test_help_starts_without_torch(verb: str) -> None:
     assert "Usage: clap-export" in done.stdout
 
 
+def test_missing_packages_are_one_sentence(tmp_path: Path) -> None:
+    code = "from clap_export.cli import main\nmain({!r}, prog_name='clap-export')"
+    ckpt = tmp_path / "model.pt"
+    ckpt.write_bytes(b"x" * 100)
+    export = code.format(["--ckpt", str(ckpt), "--out", str(tmp_path / "out")])
+    for blocked, extra in (({"torch"}, "export"), ({"rich"}, "cli")):
+        done = run_without(blocked, export)
+        assert done.returncode == 2
+        assert f"pip install clap-export[{extra}]" in done.stderr
+        assert "Traceback" not in done.stderr
+    entry = "from clap_export.__main__ import entry\nentry()"
+    done = run_without({"click"}, entry)
+    assert done.returncode != 0
+    assert "pip install clap-export[cli]" in done.stderr
+
+
 def test_classify_and_bench_work_without_torch(tiny_bundle: Path, tmp_path: Path) -> None:
     import tinybundle
 

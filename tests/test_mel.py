@@ -29,13 +29,6 @@ def frontend(config: Mel, dft: str) -> LogMel:
     return mel
 
 
-def clips(count: int, samples: int = tiny.WINDOW) -> torch.Tensor:
-    """Tones and noise over a faint noise, so that most bins are within 80 dB of the peak."""
-    generator = torch.Generator().manual_seed(samples)
-    faint = 1e-3 * torch.randn(count, samples, generator=generator)
-    return (tiny.waveforms(count, samples) + faint).clamp(-1, 1)
-
-
 def slow_hz_to_mel(hz: float, scale: str) -> float:
     """Slaney: 66.7 Hz a mel up to 1 kHz, then a factor of 6.4 in 27 mel. HTK: O'Shaughnessy."""
     if scale == "htk":
@@ -100,7 +93,7 @@ def assert_close(
 @pytest.mark.parametrize(("scale", "norm"), [("slaney", "slaney"), ("htk", None)])
 def test_matches_the_slow_reference(dft: str, n_fft: int, hop: int, scale, norm) -> None:
     config = dataclasses.replace(tiny.MEL, n_fft=n_fft, hop_length=hop, scale=scale, norm=norm)
-    waveforms = clips(3, 3001)
+    waveforms = tiny.waveforms(3, 3001)
     got = frontend(config, dft)(waveforms)
     assert got.dtype == torch.float32
     for row, waveform in zip(got.numpy(), waveforms.numpy(), strict=True):
@@ -125,7 +118,7 @@ def test_filterbank_matches_the_slow_reference_and_torchaudio(scale, norm, f_min
 @pytest.mark.parametrize(("scale", "norm"), BANKS)
 def test_values_match_torchaudio(dft: str, scale, norm) -> None:
     config = Mel(16_000, 512, 160, 40, 50.0, 7600.0, scale, norm, 1e-10)
-    waveforms = clips(3, 16_000)
+    waveforms = tiny.waveforms(3, 16_000)
     transform = torchaudio.transforms.MelSpectrogram(
         16_000, 512, hop_length=160, f_min=50.0, f_max=7600.0, n_mels=40, power=2.0, center=True,
         pad_mode="reflect", norm=norm, mel_scale=scale,
@@ -139,7 +132,7 @@ def test_values_match_torchaudio(dft: str, scale, norm) -> None:
 @pytest.mark.parametrize("dft", ["fft", "matmul"])
 @pytest.mark.parametrize("samples", [129, 193, 194, 255, 256, 257, 970, 1000, 1067, 8000])
 def test_one_frame_for_each_hop_that_starts_inside(dft: str, samples: int) -> None:
-    waveform = clips(2, samples)
+    waveform = tiny.waveforms(2, samples)
     got = frontend(tiny.MEL, dft)(waveform)
     # A frame is centred on each multiple of the hop from 0 to `samples`.
     centres = [i for i in range(samples + 1) if i % tiny.MEL.hop_length == 0]
@@ -178,7 +171,7 @@ def test_full_scale_sine_in_closed_form(dft: str) -> None:
 
 @pytest.mark.parametrize("dft", ["fft", "matmul"])
 def test_scaling_the_signal_moves_decibels(dft: str) -> None:
-    mel, waveform = frontend(tiny.MEL, dft), clips(1)
+    mel, waveform = frontend(tiny.MEL, dft), tiny.waveforms(1)
     # A tenth of the amplitude is 20 dB less; both stay far above the floor of -100 dB.
     assert_close(mel(waveform / 10)[0].numpy() + 20, mel(waveform)[0].numpy())
 
@@ -187,7 +180,7 @@ def test_scaling_the_signal_moves_decibels(dft: str) -> None:
 def test_uses_the_filterbank_and_window_of_the_checkpoint(dft: str) -> None:
     state = LogMel(tiny.MEL).state_dict()
     assert sorted(state) == ["filterbank", "window"]
-    waveform = clips(2)
+    waveform = tiny.waveforms(2)
     plain = frontend(tiny.MEL, dft)(waveform)
     mel = LogMel(tiny.MEL)
     bank = 4 * state["filterbank"].flip(1)
@@ -204,7 +197,7 @@ def test_bins_above_the_filterbank_are_left_out_and_change_nothing() -> None:
     # 2000 Hz is bin 64 of 128, where the last triangle has come down to 0.
     assert mel.cosine.shape == (128, 64)
     assert mel.sine.shape == (127, 64)
-    waveform = clips(1, 3001)
+    waveform = tiny.waveforms(1, 3001)
     assert_close(mel(waveform)[0].numpy(), slow_log_mel(waveform[0].numpy(), config))
 
 
@@ -222,7 +215,7 @@ def test_matmul_refuses_a_window_without_its_symmetry(change: str) -> None:
 
 @pytest.mark.parametrize("dft", ["fft", "matmul"])
 def test_autocast_and_half_precision_input_do_not_lower_the_precision(dft: str) -> None:
-    mel, waveform = frontend(tiny.MEL, dft), clips(2)
+    mel, waveform = frontend(tiny.MEL, dft), tiny.waveforms(2)
     plain = mel(waveform)
     with torch.autocast("cpu", torch.bfloat16):
         probe = waveform @ waveform.T

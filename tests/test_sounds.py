@@ -275,3 +275,10 @@ def test_harmonics_above_half_the_rate_are_left_out() -> None:
     f, power = spectrum(x)
     peaks = f[power > 0.01 * power.max()]
     assert {round(p, -3) for p in peaks} == {4000, 8000}
+
+
+def test_a_rising_harmonic_stops_at_half_the_rate() -> None:
+    pitch = np.repeat([3000.0, 4000.0], RATE // 2)
+    x = synth.harmonics(pitch, RATE, [0, 0, 1])
+    assert x[: RATE // 2].std() > 0.7
+    assert not x[RATE // 2 :].any()

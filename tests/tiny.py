@@ -138,7 +138,11 @@ def save(path: Path, audio: str = "cnn14", text: str = "bert-mean", seed: int = 
 
 
 def waveforms(count: int, samples: int = WINDOW, seed: int = 0) -> Tensor:
-    """Clips ``[count, samples]``: tones, noise, and both, at different levels, some interrupted."""
+    """Clips ``[count, samples]``: tones, noise, and both, at different levels, interrupted.
+
+    A faint noise is under everything, as in a recording: behind a pure tone the decibels of the
+    other mel bins would be those of rounding.
+    """
     rng = np.random.default_rng(seed)
     t = np.arange(samples) / RATE
     clips = []
@@ -146,7 +150,8 @@ def waveforms(count: int, samples: int = WINDOW, seed: int = 0) -> Tensor:
         tone = np.sin(2 * np.pi * rng.uniform(100, 3000) * t) * (i % 3 != 1)
         noise = rng.standard_normal(samples) * rng.uniform(0.0, 0.3) * (i % 3 != 0)
         gate = np.sin(2 * np.pi * rng.uniform(1, 6) * t) > rng.uniform(-1, 0.5)
-        clips.append(rng.uniform(0.1, 0.5) * (tone + noise) * gate)
+        faint = 0.02 * rng.standard_normal(samples)
+        clips.append(rng.uniform(0.1, 0.5) * (tone + noise) * gate + faint)
     return torch.from_numpy(np.clip(clips, -1, 1).astype(np.float32))
 
 

@@ -69,6 +69,7 @@ def start_model(config: TrainConfig, device: torch.device) -> tuple[ClapModel, T
     if start is not None:
         loaded = load(start)
         tokenizer = Tokenizer.from_str(loaded.tokenizer)
+        torch.manual_seed(config.seed)  # loading has drawn random numbers too
         model = ClapModel(with_vocabulary(config, tokenizer.get_vocab_size()).model)
         parts = ("text_encoder.", "text_projection.") if config.init is None else ("",)
         state = {k: v for k, v in loaded.model.state_dict().items() if k.startswith(parts)}

@@ -6,17 +6,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from clap_export.bench import tasks
 from clap_export.bench.machine import machine, memory_mib
 from clap_export.bench.report import (
     FORMAT,
     FORMAT_VERSION,
     Batch,
-    Clip,
     EndToEnd,
     Memory,
     Model,
@@ -25,26 +23,20 @@ from clap_export.bench.report import (
     Stage,
 )
 from clap_export.bench.timing import interleave, latency, pass_seconds
-from runtime import audio, windows
-from runtime.backends import open_backend
 from runtime.bundle import MANIFEST, Bundle
 from runtime.classifier import Classifier
-from runtime.encoder import Encoder, mean_embedding
+from runtime.encoder import Encoder
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
-from runtime.scores import Ranking
-from runtime.tokenizer import TextTokenizer
 
 DEFAULT_BATCHES = (1, 8, 32)
 DEFAULT_RUNS = 30
 MIN_RUNS = 3
 WARMUPS = 3
 SETUP_RUNS = 3
-LABELS, MANY_LABELS = 50, 1000
-TOP_K = 5
 CLIP_SECONDS, CLIP_RATE = 5.0, 44_100
 
-Task = Callable[[], object]
+_Times = list[list[float]]
 
 
 def bench(
@@ -69,53 +61,69 @@ def bench(
         ClapError: a batch below 1, fewer than 3 runs, a clip or bundle that cannot be used.
     """
     sizes = _check(batches, runs, clips or ())
-    here = machine()  # before there is any load of ours
+    here = machine()  # its load is read before there is any of ours
     before_mib, _ = memory_mib()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="clap-bench-"))
-        paths = list(clips or [_made_clip(Path(folder))])
         progress("opening the bundle")
         opened = Bundle(bundle)
+        paths = list(clips or [_made_clip(Path(folder))])
         encoder = stack.enter_context(Encoder(opened, threads=threads))
-        bank = LabelBank.build(encoder, [f"sound {i}" for i in range(LABELS)])
-        setup = _setup_stages(opened, encoder, bank, threads, progress)
-        encoder.close_text()  # as in a service, where the labels are known
-        classifier = Classifier(encoder, bank, top_k=TOP_K)
-        loaded = [_load(path, encoder) for path in paths]
+        names = [f"sound {i}" for i in range(tasks.LABELS)]
+        classifier = Classifier(encoder, LabelBank.build(encoder, names), top_k=tasks.TOP_K)
+        encoder.close_text()  # as in a service that knows its labels
+        classifier.predict(paths[0])
+        ready_mib, _ = memory_mib()
 
-        rows = _tasks(paths, loaded, encoder, classifier, sizes)
-        timed = iter(
-            interleave([task for _, tasks in rows for task in tasks], runs, WARMUPS, progress)
-        )
-        times = {row: [next(timed) for _ in tasks] for row, tasks in rows}
-        current_mib, peak_mib = memory_mib()
+        setup = tasks.setup_rows(opened, encoder, names, threads)
+        setup_times = _time(setup, SETUP_RUNS, 0, lambda said: progress(f"loading, {said}"))
+        encoder.close_text()
+
+        loaded = [tasks.load(path, encoder) for path in paths]
+        records = tuple(clip.record for clip in loaded)
+        stages = tasks.stage_rows(encoder, loaded)
+        rows = [
+            tasks.end_to_end_row(classifier, loaded),
+            *stages,
+            *tasks.batch_rows(encoder, loaded, sizes),
+        ]
+        times = _time(rows, runs, WARMUPS, progress)
         provider = encoder.open_audio().provider
+        current_mib, peak_mib = memory_mib()
 
-    records = tuple(record for record, _, _ in loaded)
-    window_seconds = opened.manifest.audio.window_samples / opened.manifest.audio.sample_rate
-    one_pass = pass_seconds(times[("end to end", "")])
+    one_pass = pass_seconds(times[0])
+    split = 1 + len(stages)
+    model = _model(opened)
     return Report(
         format=FORMAT,
         format_version=FORMAT_VERSION,
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        model=_model(opened),
+        model=model,
         settings=Settings(provider, threads, runs, WARMUPS, SETUP_RUNS),
         clips=records,
         end_to_end=EndToEnd(
-            latency(*times[("end to end", "")]),
+            latency(*times[0]),
             len(records) / one_pass,
-            sum(clip.seconds for clip in records) / one_pass,
+            sum(record.seconds for record in records) / one_pass,
         ),
         stages=tuple(
-            Stage(name, detail, latency(*times[(name, detail)]))
-            for name, detail in times
-            if name not in ("end to end", "batch")
-        )
-        + setup,
-        batches=tuple(_batch(size, times[("batch", str(size))], window_seconds) for size in sizes),
-        memory=Memory(before_mib, current_mib, peak_mib),
+            Stage(row.name, row.detail, latency(*each))
+            for row, each in zip(stages + setup, times[1:split] + setup_times, strict=True)
+        ),
+        batches=tuple(
+            batch_of(size, each, model.window_seconds)
+            for size, each in zip(sizes, times[split:], strict=True)
+        ),
+        memory=Memory(before_mib, ready_mib, current_mib, peak_mib),
         machine=here,
     )
+
+
+def batch_of(size: int, times: _Times, window_seconds: float) -> Batch:
+    """Latency and throughput of a batch of windows from its times in seconds."""
+    found = latency(*times)
+    per_second = 1000 * size / found.median_ms
+    return Batch(size, found, found.median_ms / size, per_second, window_seconds * per_second)
 
 
 def _check(batches: Sequence[int], runs: int, clips: Sequence[Path]) -> tuple[int, ...]:
@@ -123,10 +131,10 @@ def _check(batches: Sequence[int], runs: int, clips: Sequence[Path]) -> tuple[in
     if not batches or min(batches) < 1:
         raise ClapError(f"batches={list(batches)}: pass sizes of at least 1, such as 1,8,32.")
     if runs < MIN_RUNS:
-        raise ClapError(f"runs={runs}: pass at least {MIN_RUNS}; fewer say nothing.")
+        raise ClapError(f"runs={runs}: pass at least {MIN_RUNS}, fewer say nothing.")
     missing = [f"'{clip}'" for clip in clips if not clip.is_file()]
     if missing:
-        raise ClapError(f"no such recording: {', '.join(missing)}. Check the path.")
+        raise ClapError(f"no recording at {', '.join(missing)}: check the path.")
     return tuple(dict.fromkeys(batches))
 
 
@@ -138,104 +146,13 @@ def _made_clip(folder: Path) -> Path:
     return path
 
 
-def _load(path: Path, encoder: Encoder) -> tuple[Clip, NDArray[np.float32], NDArray[np.float32]]:
-    """A clip's record, its samples at its own rate, and its windows."""
-    samples, rate = audio.decode(path)
-    rows = encoder.windows_of(path)
-    record = Clip(path.name, len(samples) / rate, rate, len(rows), path.stat().st_size)
-    return record, samples, rows
-
-
-def _setup_stages(
-    bundle: Bundle,
-    encoder: Encoder,
-    bank: LabelBank,
-    threads: int | None,
-    progress: Callable[[str], None],
-) -> tuple[Stage, ...]:
-    """What happens once in a process: loading, and embedding the labels."""
-    manifest = bundle.manifest
-    graphs = [bundle.path(graph.file) for graph in (manifest.audio_graph, manifest.text_graph)]
-
-    def load_text() -> None:
-        TextTokenizer(bundle.path(manifest.text.tokenizer), manifest.text)
-        open_backend(graphs[1], threads=threads).close()
-
-    rows: dict[tuple[str, str], Task] = {
-        ("check bundle", "manifest and hashes of all files"): lambda: Bundle(bundle.folder),
-        ("load audio", "session of the audio graph"): lambda: open_backend(
-            graphs[0], threads=threads
-        ).close(),
-        ("load text", "session of the text graph, tokenizer"): load_text,
-        ("text", f"embedding {LABELS} labels, one prompt each"): lambda: LabelBank.build(
-            encoder, bank.names
-        ),
-    }
-    times = interleave(
-        list(rows.values()), SETUP_RUNS, 0, lambda said: progress(f"loading, {said}")
-    )
-    return tuple(Stage(*row, latency(each)) for row, each in zip(rows, times, strict=True))
-
-
-def _tasks(
-    paths: Sequence[Path],
-    loaded: Sequence[tuple[Clip, NDArray[np.float32], NDArray[np.float32]]],
-    encoder: Encoder,
-    classifier: Classifier,
-    sizes: Sequence[int],
-) -> list[tuple[tuple[str, str], list[Task]]]:
-    """Rows of the report (name, detail) with their tasks: one for each clip where it matters."""
-    spec = encoder.manifest.audio
-    # Bound by defaults: a closure would see the last of the loop's values.
-    rows: list[tuple[tuple[str, str], list[Task]]] = [
-        (("end to end", ""), [lambda path=path: classifier.predict(path) for path in paths]),
-        (
-            ("decode", "file to mono float32"),
-            [lambda path=path: audio.decode(path) for path in paths],
-        ),
-    ]
-    changed = [
-        (samples, clip.sample_rate_hz)
-        for clip, samples, _ in loaded
-        if clip.sample_rate_hz != spec.sample_rate
-    ]
-    if changed:
-        rates = ", ".join(str(rate) for rate in sorted({rate for _, rate in changed}))
-        rows.append(
-            (
-                ("resample", f"{rates} to {spec.sample_rate} Hz"),
-                [
-                    lambda x=x, rate=rate: audio.resample(x, rate, spec.sample_rate)
-                    for x, rate in changed
-                ],
-            )
-        )
-    rng = np.random.default_rng(0)
-    embedding = mean_embedding(encoder.embed_windows(loaded[0][2]))
-    ranking = Ranking.of(encoder.manifest, "softmax", None, None, TOP_K)
-    for n in (LABELS, MANY_LABELS):
-        bank = rng.standard_normal((n, len(embedding))).astype(np.float32)
-        bank /= np.linalg.norm(bank, axis=1, keepdims=True)
-        names = [f"label {i}" for i in range(n)]
-        rows.append(
-            (
-                ("lookup", f"scores and top {TOP_K} of {n} labels"),
-                [lambda bank=bank, names=names: ranking.rank(bank @ embedding, names)],
-            )
-        )
-    pool = np.concatenate([batch for _, _, batch in loaded])[: max(sizes)]
-    for size in sizes:
-        batch = pool[np.arange(size) % len(pool)]
-        rows.append(
-            (("batch", str(size)), [lambda batch=batch: encoder.embed_windows(batch, len(batch))])
-        )
-    return rows
-
-
-def _batch(size: int, times: Sequence[Sequence[float]], window_seconds: float) -> Batch:
-    found = latency(*times)
-    per_second = 1000 * size / found.median_ms
-    return Batch(size, found, found.median_ms / size, per_second, window_seconds * per_second)
+def _time(
+    rows: Sequence[tasks.Row], runs: int, warmups: int, progress: Callable[[str], None]
+) -> list[_Times]:
+    """For each row and each of its tasks, the times in seconds."""
+    every = list(chain.from_iterable(row.tasks for row in rows))
+    each = iter(interleave(every, runs, warmups, progress))
+    return [[next(each) for _ in row.tasks] for row in rows]
 
 
 def _model(bundle: Bundle) -> Model:

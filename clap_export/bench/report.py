@@ -135,10 +135,17 @@ class Machine:
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident set size of the process: before the bundle was opened, with a classifier ready after
-    all runs, and at most so far (the largest batch and the text encoder are in it)."""
+    """Resident set size of the process.
+
+    Attributes:
+        before_mib: before the bundle was opened: Python and its libraries.
+        ready_mib: with labels embedded, the text encoder closed and one clip classified.
+        current_mib: after all runs; the engine keeps the buffers of the largest batch.
+        peak_mib: at most so far, with the text encoder and every batch's input.
+    """
 
     before_mib: float
+    ready_mib: float
     current_mib: float
     peak_mib: float
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ def load(path: str | Path) -> Checkpoint:
     header, state = _read_torch(path) if _is_pickle(head) else _read_safetensors(path)
     if native.claims(header):
         return native.build(path, header, state)
-    names = ", ".join(sorted(state)[:3]) or "none"
+    names = ", ".join(sorted(map(str, state))[:3]) or "none"
     raise ClapError(
         f"{path} is of no family that clap-export knows ({', '.join(FAMILIES)}); its first keys "
         f"are: {names}. Save the model with clap_export.checkpoints.native.save."
@@ -66,19 +68,24 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, state
 
 
-def _read_torch(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_torch(path: Path) -> tuple[dict[str, Any], dict[Any, Any]]:
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0].split(". ")[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols that torch.save does not write
+            data = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle may fail in any way
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and asked:
+            raise ClapError(
+                f"{path} is a pickle that holds more than plain tensors and numbers, so it could "
+                f"run code when opened and was refused (it asks for {asked[1]}). Save its state "
+                "dict as safetensors."
+            ) from error
+        reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
         raise ClapError(
-            f"{path} is a pickle that holds more than plain tensors and numbers, so it could run "
-            f"code when opened and was refused ({reason}). Save its state dict as safetensors."
+            f"{path} cannot be read ({reason}). It is damaged or no file of torch.save: copy it "
+            "again, or save its state dict as safetensors."
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).split("\n")[0]
-        raise ClapError(f"{path} cannot be read ({reason}). Copy it again.") from error
     header: dict[str, Any] = data if isinstance(data, dict) else {}
-    found = header.get("state_dict")
-    state = found if isinstance(found, dict) else {}
-    return header, {k: v for k, v in state.items() if isinstance(v, Tensor)}
+    state = header.get("state_dict")
+    return header, state if isinstance(state, dict) else {}

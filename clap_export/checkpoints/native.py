@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from clap_export.checkpoints.checkpoint import Checkpoint
@@ -40,11 +41,14 @@ def save(path: Path, model: ClapModel, tokenizer: str) -> None:
     }
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     part = path.with_name(f"{path.name}.part")
-    if path.suffix == ".pt":
-        torch.save({**header, "state_dict": state}, part)
-    else:
-        save_file(state, part, metadata={METADATA_KEY: json.dumps(header)})
-    part.replace(path)
+    try:
+        if path.suffix == ".pt":
+            torch.save({**header, "state_dict": state}, part)
+        else:
+            save_file(state, part, metadata={METADATA_KEY: json.dumps(header)})
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def claims(header: object) -> bool:
@@ -52,12 +56,12 @@ def claims(header: object) -> bool:
     return isinstance(header, dict) and header.get("format") == FORMAT
 
 
-def build(path: Path, header: dict[str, Any], state: dict[str, Tensor]) -> Checkpoint:
+def build(path: Path, header: dict[str, Any], state: dict[Any, Any]) -> Checkpoint:
     """Make the model from a checkpoint's parts.
 
     Raises:
-        ClapError: another version, a config that does not fit, or tensors missing, unexpected, of
-            other shapes or not finite (all are listed).
+        ClapError: another version, a config that does not fit, no usable tokenizer, or tensors
+            missing, unexpected, of other shapes or not finite (all are listed).
     """
     if header.get("version") != VERSION:
         raise ClapError(
@@ -68,6 +72,7 @@ def build(path: Path, header: dict[str, Any], state: dict[str, Tensor]) -> Check
     unknown = sorted(set(header) - {"format", "version", "config", "tokenizer", "state_dict"})
     if missing or unknown:
         raise ClapError(f"{path}: header keys missing: {missing}; unknown: {unknown}.")
+    _check_tokenizer(path, header["tokenizer"])
     model = ClapModel(ClapConfig.from_dict(header["config"], f"{path} (config)"))
     _check_state(path, model.state_dict(), state)
     model.load_state_dict(state)
@@ -75,14 +80,26 @@ def build(path: Path, header: dict[str, Any], state: dict[str, Tensor]) -> Check
     return Checkpoint(model.eval(), header["tokenizer"], source)
 
 
-def _check_state(path: Path, wanted: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+def _check_tokenizer(path: Path, tokenizer: object) -> None:
+    try:
+        if not isinstance(tokenizer, str):
+            raise TypeError(f"it is a {type(tokenizer).__name__}, not a text")
+        Tokenizer.from_str(tokenizer)
+    except Exception as error:  # the library raises plain Exception
+        raise ClapError(f"{path}: the tokenizer is not a tokenizers JSON ({error}).") from error
+
+
+def _check_state(path: Path, wanted: dict[str, Tensor], state: dict[Any, Any]) -> None:
     problems = [f"missing '{name}'" for name in wanted if name not in state]
     problems += [f"unexpected '{name}'" for name in state if name not in wanted]
     for name in wanted.keys() & state.keys():
-        if wanted[name].shape != state[name].shape:
-            have, want = tuple(state[name].shape), tuple(wanted[name].shape)
+        value = state[name]
+        if not isinstance(value, Tensor):
+            problems.append(f"'{name}' is a {type(value).__name__}, not a tensor")
+        elif wanted[name].shape != value.shape:
+            have, want = tuple(value.shape), tuple(wanted[name].shape)
             problems.append(f"'{name}' has shape {have}, the config asks for {want}")
-        elif state[name].is_floating_point() and not torch.isfinite(state[name]).all():
+        elif value.is_floating_point() and not torch.isfinite(value).all():
             problems.append(f"'{name}' has values that are not finite")
     if problems:
         raise ClapError(f"{path} does not fit its own config: {'; '.join(sorted(problems))}.")

@@ -84,7 +84,7 @@ def _fill(checkpoint: Checkpoint, folder: Path, progress: Callable[[str], None])
         source=checkpoint.source,
         space_id=checkpoint.space_id(),
         embedding_dim=config.embedding_dim,
-        logit_scale=float(model.scale()),
+        logit_scale=model.scale().item(),
         calibration=config.calibration,
         default_template=config.default_template,
         audio=config.audio,

@@ -1,0 +1,127 @@
+"""The shipped model: what its card says of it holds, measured through the runtime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import MINI, ROOT, SHARED_AUDIO
+
+import runtime
+from clap_export.checkpoints import load
+from clap_export.sounds import SOUNDS, write_demo_sounds
+from runtime.bundle import read_manifest
+from train import config as train_config
+from train.evaluate import read_candidates
+from train.listing import read_listing
+
+EVALUATION = json.loads((MINI.parent / "clap-mini.eval.json").read_text())
+
+needs_audio = pytest.mark.skipif(
+    not SHARED_AUDIO.is_dir(), reason="the labelled audio is not beside the project"
+)
+
+
+@pytest.fixture(scope="module")
+def encoder(mini_bundle: Path) -> runtime.Encoder:
+    return runtime.Encoder(mini_bundle)
+
+
+def accuracy(
+    encoder: runtime.Encoder, clips: Sequence[Path], truth: Sequence[str], labels: Sequence[str]
+) -> float:
+    classifier = runtime.Classifier(encoder, labels=list(labels))
+    results = list(classifier.predict_many(clips))
+    right = sum(r.predictions[0].label == t for r, t in zip(results, truth, strict=True))
+    return right / len(clips)
+
+
+def test_it_is_small() -> None:
+    assert MINI.stat().st_size <= 40e6
+    model = load(MINI).model
+    assert sum(p.numel() for p in model.audio_encoder.parameters()) <= 6e6
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_it_says_that_it_is_not_for_commercial_use(mini_bundle: Path) -> None:
+    assert "NC" in read_manifest(mini_bundle).source.licence
+    assert "NonCommercial" in (MINI.parent / "README.md").read_text()
+
+
+def test_text_embeddings_have_not_collapsed(encoder: runtime.Encoder) -> None:
+    labels = read_candidates("esc50")
+    rows = encoder.embed_text([f"This is a sound of {label}." for label in labels])
+    cosines = rows @ rows.T
+    apart = cosines[~torch.eye(len(rows), dtype=torch.bool).numpy()]
+    assert apart.mean() < 0.6
+    assert apart.max() < 0.99
+
+
+def test_underscores_and_case_do_not_matter(encoder: runtime.Encoder) -> None:
+    one, two = encoder.embed_text(["crying_baby", "Crying baby"])
+    assert one @ two > 0.9999
+
+
+def test_paraphrases_are_nearer_than_other_sounds(encoder: runtime.Encoder) -> None:
+    near = [("a dog barking", "barking of a dog"), ("rain falling", "a heavy rain shower")]
+    for one, two in near:
+        a, b, other = encoder.embed_text([one, two, "a church bell ringing"])
+        assert a @ b > a @ other + 0.2
+
+
+def test_scores_can_be_calibrated(mini_bundle: Path) -> None:
+    calibration = read_manifest(mini_bundle).calibration
+    assert calibration is not None
+    assert calibration.scale > 0
+
+
+def test_generated_sounds(encoder: runtime.Encoder, tmp_path: Path) -> None:
+    """Sounds made by code are not what it was trained on; most are still heard for what they are."""
+    paths = write_demo_sounds(tmp_path)
+    found = accuracy(encoder, paths, list(SOUNDS), list(SOUNDS))
+    assert found >= 4 / len(SOUNDS)  # chance is 1
+
+
+@needs_audio
+@pytest.mark.parametrize("name", ["esc50", "esc10", "urbansound8k"])
+def test_the_card_holds_on_held_out_folds(
+    encoder: runtime.Encoder, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the runtime, from files, the accuracy that PyTorch gave (to one clip)."""
+    monkeypatch.chdir(ROOT)
+    config = train_config.load(ROOT / "train/recipes/clap-mini.toml")
+    (task,) = [task for task in config.tasks if task.name == name]
+    clips = read_listing(task.listing)
+    labels = read_candidates(task.candidates)
+    truth = [clip.label.replace("_", " ") for clip in clips]
+    found = accuracy(encoder, [clip.path for clip in clips], truth, labels)
+    (recorded,) = [entry for entry in EVALUATION if entry["name"] == name]
+    assert recorded["clips"] == len(clips)
+    assert found == pytest.approx(recorded["accuracy"], abs=1.5 / len(clips))
+
+
+@needs_audio
+def test_held_out_clips_were_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    config = train_config.load(ROOT / "train/recipes/clap-mini.toml")
+    trained = {clip.path for listing in config.listings for clip in read_listing(listing)}
+    held_out = {clip.path for task in config.tasks for clip in read_listing(task.listing)}
+    assert not trained & held_out
+
+
+@needs_audio
+def test_multilabel_scores_on_a_mixture(encoder: runtime.Encoder) -> None:
+    """A dog and rain at once: both are more likely than sounds that are not there."""
+    dog, rate = runtime.audio.load(SHARED_AUDIO / "examples" / "dog_bark.wav")
+    rain, other = runtime.audio.load(SHARED_AUDIO / "examples" / "rain.wav")
+    assert rate == other
+    n = min(len(dog), len(rain))
+    level = (dog[:n] ** 2).mean() ** 0.5 / (rain[:n] ** 2).mean() ** 0.5
+    labels = ["dog", "rain", "church bells", "helicopter"]
+    classifier = runtime.Classifier(encoder, labels=labels, scores="multilabel")
+    mixed = dog[:n] + 0.5 * level * rain[:n]
+    found = {p.label: p.score for p in classifier.predict(mixed, sample_rate=rate)}
+    assert min(found["dog"], found["rain"]) > max(found["church bells"], found["helicopter"])

@@ -1,0 +1,122 @@
+"""Every command and every line of Python in the README works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from conftest import MINI, ROOT, SHARED_AUDIO
+
+from clap_export.cli import main
+from clap_export.sounds import write_demo_sounds
+from train import config as train_config
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.M | re.S)
+SHELL = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines() if line]
+PYTHON = [block for kind, block in BLOCKS if kind == "python"]
+INLINE = re.findall(r"`((?:make|pip install|python -m) [^`]*)`", TEXT)
+
+
+def commands(program: str) -> list[str]:
+    return [line for line in SHELL if line.startswith(program)]
+
+
+@pytest.fixture(scope="module")
+def folder(mini_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with the files that the README's commands name."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "models").symlink_to(MINI.parent)
+    sounds = write_demo_sounds(folder / "sounds", seconds=7.3)
+    sounds[0].rename(folder / "street.wav")
+    sounds[1].rename(folder / "long.wav")
+    (folder / "labels.txt").write_text("dog\nrain\nsiren\n", encoding="utf-8")
+    return folder
+
+
+def test_every_kind_of_command_is_covered() -> None:
+    known = ("clap-export ", "make ", "python -m train ")
+    assert [line for line in SHELL if not line.startswith(known)] == []
+    assert len(commands("clap-export")) >= 7
+    assert len(PYTHON) == 1
+
+
+def test_the_commands_run_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for line in commands("clap-export"):
+        arguments = shlex.split(line, comments=True)[1:]
+        if arguments[0] == "bench":
+            arguments += ["--runs", "3"]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+    assert (folder / "bench.png").is_file()
+    assert "|" in (folder / "bench.md").read_text()
+
+
+def test_the_python_runs(
+    folder: Path,
+    mini_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    if not Path("bundle").exists():
+        Path("bundle").symlink_to(mini_bundle)
+    (block,) = PYTHON
+    exec(compile(block, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "Prediction(label=" in printed
+    assert "missing.wav" in printed
+    assert "does not exist" in printed
+    assert [line for line in block.splitlines() if "import" in line] == ["import runtime"]
+
+
+def test_make_targets_exist_and_the_demo_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for line in commands("make"):
+        assert re.search(rf"^{line.split()[1]}:", makefile, re.M), line
+    (recipe,) = re.findall(r"^\t\$\(BIN\)/clap-export (demo .*)$", makefile, re.M)
+    monkeypatch.chdir(tmp_path)
+    Path("models").symlink_to(MINI.parent)
+    arguments = shlex.split(recipe.replace("$(FILES)", str(folder / "street.wav")))
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "street.wav" in result.output
+    assert "verify:" in result.output
+
+
+def test_extras_that_are_named_exist() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    for name in re.findall(r"pip install \"\.\[(\w+)\]\"", TEXT):
+        assert re.search(rf"^{name} = \[", project, re.M), name
+
+
+def test_recipes_that_are_named_are_read() -> None:
+    named = re.findall(r"train/recipes/[\w-]+\.toml", TEXT)
+    assert named
+    for name in named:
+        assert train_config.load(ROOT / name).model.name
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not SHARED_AUDIO.is_dir(), reason="the labelled audio is not beside the project"
+)
+def test_the_evaluate_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from train.__main__ import main as train_main
+
+    monkeypatch.chdir(ROOT)
+    (line,) = commands("python -m train evaluate")
+    result = CliRunner().invoke(train_main, shlex.split(line)[3:])
+    assert result.exit_code == 0, result.output
+    assert "esc10" in result.output
