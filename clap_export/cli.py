@@ -30,7 +30,7 @@ class Verbs(click.Group):
         except ClapError as error:
             raise UserError(str(error)) from error
         except ModuleNotFoundError as error:
-            extra = EXTRA_OF.get(error.name or "")
+            extra = EXTRA_OF.get((error.name or "").partition(".")[0])
             if extra is None:
                 raise
             raise UserError(

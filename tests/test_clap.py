@@ -28,7 +28,7 @@ def test_audio_is_mel_encoder_projection_and_unit_norm(audio: str) -> None:
     assert got.shape == (4, tiny.DIM)
     assert got.dtype == torch.float32
     assert np.abs(got.numpy() - want).max() < 1e-6
-    assert np.tril(want @ want.T, -1).max() < 0.99  # clips differ
+    assert np.abs(want[0] - want[1]).max() > 0.02  # clips differ
 
 
 @pytest.mark.parametrize("text", tiny.TEXT)

@@ -79,7 +79,7 @@ def test_scores_can_be_calibrated(mini_bundle: Path) -> None:
 
 
 def test_generated_sounds(encoder: runtime.Encoder, tmp_path: Path) -> None:
-    """Sounds made by code are not what it was trained on; most are still heard for what they are."""
+    """It was never trained on sounds made by code; some are still heard for what they are."""
     paths = write_demo_sounds(tmp_path)
     found = accuracy(encoder, paths, list(SOUNDS), list(SOUNDS))
     assert found >= 4 / len(SOUNDS)  # chance is 1

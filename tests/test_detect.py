@@ -59,8 +59,8 @@ def test_code_in_a_pickle_is_refused_and_not_run(
     with pytest.raises(ClapError) as caught:
         load(path)
     assert str(path) in str(caught.value)
+    assert "could run code when opened and was refused" in str(caught.value)
     if writer != "newer":  # torch does not get as far as the call in protocols above 2
-        assert "could run code when opened and was refused" in str(caught.value)
         assert f"it asks for {os.name}.mkdir" in str(caught.value)
     assert not mark.exists()
     # The payload is live: whoever trusts the file does run it.
@@ -84,7 +84,7 @@ def test_random_bytes_are_refused(length: int, head: bytes, tmp_path: Path) -> N
     path = tmp_path / "noise.pt"
     for seed in range(5):
         path.write_bytes(head + np.random.default_rng(seed).bytes(length))
-        with pytest.raises(ClapError, match="noise.pt"):
+        with pytest.raises(ClapError, match=r"noise\.pt"):
             load(path)
 
 
@@ -104,14 +104,14 @@ def test_truncated_legacy_files_are_refused(kept: float, tmp_path: Path) -> None
     legacy_format(torch.load(tiny.save(tmp_path / "z.pt"), weights_only=True), path)
     raw = path.read_bytes()
     path.write_bytes(raw[: int(len(raw) * kept)])
-    with pytest.raises(ClapError, match="m.pt"):
+    with pytest.raises(ClapError, match=r"m\.pt"):
         load(path)
 
 
 def test_folders_and_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ClapError, match="is a folder, not a checkpoint file"):
         load(tmp_path)
-    with pytest.raises(ClapError, match="nowhere.pt does not exist"):
+    with pytest.raises(ClapError, match=r"nowhere\.pt does not exist"):
         load(tmp_path / "nowhere.pt")
 
 

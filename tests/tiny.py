@@ -51,7 +51,8 @@ _BERT = {
     "intermediate_size": 48,
     "max_position_embeddings": TOKENS + 4,
 }
-_GPT2 = {"n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": TOKENS}
+# Two layers: in the first, the last token sees the same with and without a causal mask.
+_GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": TOKENS}
 _ROBERTA = {**_BERT, "pad_token_id": 0}
 TEXT = {
     "bert-cls": TextEncoderConfig("bert", _BERT, "cls", TOKENS, 0, token_type_ids=True),

@@ -68,6 +68,9 @@ def distil(
     The loss is 1 - cosine, plus the squared difference of the batch's similarity matrices: the
     second term keeps the relations between texts, which is what labels are compared by.
     Every 50th text is held out.
+
+    Raises:
+        ClapError: the teacher's dimension is not the model's, or fewer texts than one batch.
     """
     if target.shape[1] != model.config.embedding_dim:
         raise ClapError(
@@ -76,6 +79,11 @@ def distil(
         )
     indices = np.arange(len(texts))
     held, used = indices[::50], np.delete(indices, indices[::50])
+    if len(used) < config.batch_size:
+        raise ClapError(
+            f"text.batch_size is {config.batch_size}, but there are only {len(used)} texts to "
+            "learn from; make it smaller, or add sources."
+        )
     # Texts of like length together: less padding. Batches are shuffled, not texts.
     order = used[np.argsort([len(texts[int(i)]) for i in used], kind="stable")]
     parameters = [*model.text_encoder.parameters(), *model.text_projection.parameters()]

@@ -83,10 +83,10 @@ class ClipStoreFactory:
 
     def __init__(self, spec: AudioSpec) -> None:
         self._spec = spec
-        self._made: dict[tuple[Path, ...], ClipStore] = {}
+        self._made: dict[tuple[Clip, ...], ClipStore] = {}
 
     def __call__(self, clips: Sequence[Clip]) -> ClipStore:
-        key = tuple(clip.path for clip in clips)
+        key = tuple(clips)
         if key not in self._made:
             self._made[key] = ClipStore(clips, self._spec)
         return self._made[key]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from runtime.errors import ClapError
 from train.config import ListingConfig
@@ -30,18 +31,15 @@ class Clip:
     weight: float
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV (with a header) or JSONL file.
+def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Rows of a CSV (with a header) or JSONL file, each with the number of its line.
 
     Raises:
         ClapError: missing, unreadable, or empty.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            if path.suffix == ".jsonl":
-                rows: list[dict[str, Any]] = [json.loads(line) for line in file if line.strip()]
-            else:
-                rows = list(csv.DictReader(file))
+            rows = list(_json_rows(file) if path.suffix == ".jsonl" else _csv_rows(file))
     except (OSError, ValueError, csv.Error) as error:
         raise ClapError(f"listing {path} cannot be read: {error}.") from error
     if not rows:
@@ -49,42 +47,58 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def _csv_rows(file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(file)
+    for row in reader:
+        yield reader.line_num, row
+
+
+def _json_rows(file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} is no JSON object")
+        yield number, row
+
+
 def read_listing(config: ListingConfig) -> list[Clip]:
     """Clips of one listing.
 
     Raises:
-        ClapError: columns that are not there, rows without caption and label, or nothing left.
+        ClapError: columns that are not there, rows without audio path, or caption and label, or
+            nothing left.
     """
     path = Path(config.path)
     rows = read_rows(path)
-    asked = {
-        config.audio,
-        *config.captions,
-        *config.names,
-        *config.labels,
-        *config.where,
-        *config.exclude,
-    }
-    absent = sorted(asked - set(rows[0]))
-    if absent:
-        raise ClapError(
-            f"listing {path} has no column {', '.join(absent)}; it has {', '.join(rows[0])}."
-        )
+    texts = (*config.captions, *config.names, *config.labels)
+    asked = {config.audio, *texts, *config.where, *config.exclude}
+    first = rows[0][1]
+    if absent := sorted(asked - set(first)):
+        has = ", ".join(map(str, first))
+        raise ClapError(f"listing {path} has no column {', '.join(absent)}; it has {has}.")
     clips: list[Clip] = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
+        where = f"listing {path}, line {number}"
+        if absent := sorted(asked - set(row)):
+            raise ClapError(f"{where}: no column {', '.join(absent)}.")
         if any(str(row[k]) not in v for k, v in config.where.items()):
             continue
         if any(str(row[k]) in v for k, v in config.exclude.items()):
             continue
-        captions, names = (
+        if not row[config.audio]:
+            raise ClapError(f"{where}: no audio path in column {config.audio}.")
+        captions, names, labels = (
             tuple(text for column in columns for text in texts_of(row[column]))
-            for columns in (config.captions, config.names)
+            for columns in (config.captions, config.names, config.labels)
         )
-        label = next(
-            (str(row[c]) for c in config.labels if row[c]), next(iter(captions + names), "")
-        )
-        if not label:
-            raise ClapError(f"listing {path}, line {number}: neither a caption nor a label.")
+        label = next(iter(labels + captions + names), None)
+        if label is None:
+            raise ClapError(f"{where}: neither a caption nor a label.")
         label = config.rename.get(label, label)
         clips.append(Clip(path.parent / row[config.audio], captions, names, label, config.weight))
     if not clips:
@@ -94,7 +108,6 @@ def read_listing(config: ListingConfig) -> list[Clip]:
 
 def texts_of(value: object) -> list[str]:
     """One cell as sentences: a list gives several, an empty one none."""
-    if isinstance(value, list):
-        return [str(item).strip() for item in value if str(item).strip()]
-    text = str(value or "").strip()
-    return [text] if text else []
+    items = value if isinstance(value, list) else [value]
+    texts = (str(item).strip() for item in items if item is not None)
+    return [text for text in texts if text]

@@ -12,17 +12,24 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from clap_export.model.config import TextEncoderConfig
+from runtime.errors import ClapError
 from train.config import TextSource
 from train.listing import read_rows, texts_of
 
 
 def collect(sources: Sequence[TextSource], templates: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Distinct captions and distinct label texts (bare and in every template), in order."""
+    """Distinct captions and distinct label texts (bare and in every template), in order.
+
+    Raises:
+        ClapError: a file that cannot be read, or a column that is not there.
+    """
     captions: dict[str, None] = {}
     labels: dict[str, None] = {}
     for source in sources:
-        for row in read_rows(Path(source.path)):
+        for number, row in read_rows(Path(source.path)):
             for column in source.columns:
+                if column not in row:
+                    raise ClapError(f"{source.path}, line {number}: no column {column}.")
                 for text in texts_of(row[column]):
                     if not source.label:
                         captions[text] = None
@@ -38,7 +45,13 @@ def in_templates(names: Iterable[str], templates: Sequence[str]) -> list[str]:
 
 
 def spans(captions: Sequence[str], count: int, seed: int) -> list[str]:
-    """``count`` runs of 1 to 4 words, each from a random caption: text of the length of a label."""
+    """``count`` runs of 1 to 4 words, each from a random caption: text of the length of a label.
+
+    Raises:
+        ClapError: there is no word in any caption.
+    """
+    if count and not any(re.search(r"[\w'-]", caption) for caption in captions):
+        raise ClapError("text.spans: the sources have no captions to cut words from; set it to 0.")
     draw = random.Random(seed)
     found: list[str] = []
     while len(found) < count:

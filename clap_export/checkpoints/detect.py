@@ -74,12 +74,12 @@ def _read_torch(path: Path) -> tuple[dict[str, Any], dict[Any, Any]]:
             warnings.simplefilter("ignore")  # of pickle protocols that torch.save does not write
             data = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle may fail in any way
-        asked = re.search(r"GLOBAL (\S+)", str(error))
-        if isinstance(error, pickle.UnpicklingError) and asked:
+        if isinstance(error, pickle.UnpicklingError):
+            asked = re.search(r"GLOBAL (\S+)", str(error))
+            why = f"it asks for {asked[1]}" if asked else "or it is damaged"
             raise ClapError(
                 f"{path} is a pickle that holds more than plain tensors and numbers, so it could "
-                f"run code when opened and was refused (it asks for {asked[1]}). Save its state "
-                "dict as safetensors."
+                f"run code when opened and was refused ({why}). Save its state dict as safetensors."
             ) from error
         reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
         raise ClapError(

@@ -1,0 +1,121 @@
+"""A whole run from its config: the stages, and what is kept of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import tinyrun
+import torch
+from tokenizers import Tokenizer
+
+from clap_export.checkpoints import load
+from runtime.errors import ClapError
+from train import run as module
+from train.config import TextConfig, TextSource, TrainConfig
+from train.run import pick_device, run, start_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainConfig:
+    """From the text stage to two epochs."""
+    made = tinyrun.config(tmp_path, epochs=2, steps_per_epoch=2, text_from_epoch=1)
+    source = TextSource(made.listings[0].path, ("caption",))
+    text = TextConfig("t", 60, (source,), 40, 1, 8, 1e-3)
+    encoder = made.model.text_encoder
+    options = {k: v for k, v in encoder.options.items() if k != "vocab_size"}
+    model = replace(made.model, text_encoder=replace(encoder, options=options))
+    return replace(made, text=text, model=model)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """A teacher that gives random vectors; the texts that it was asked for."""
+    calls: list[list[str]] = []
+
+    def teacher(_name: str, texts: list[str], _cache: Path) -> np.ndarray:
+        calls.append(list(texts))
+        vectors = np.random.default_rng(0).standard_normal((len(texts), tiny.DIM))
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+
+    monkeypatch.setattr(module, "teacher_embeddings", teacher)
+    return calls
+
+
+def test_run_makes_a_checkpoint_and_keeps_its_stages(
+    config: TrainConfig, asked: list[list[str]]
+) -> None:
+    path = run(config)
+    found = load(path)
+    size = Tokenizer.from_str(found.tokenizer).get_vocab_size()
+    assert found.model.config.text_encoder.options["vocab_size"] == size <= 60
+    assert found.model.config.audio == config.model.audio
+    (texts,) = asked
+    assert len(texts) == len(set(texts))
+    for text in (*tinyrun.CAPTIONS.values(), *tinyrun.LABELS, "the sound of clicks"):
+        assert text in texts
+    # Again: nothing is learned anew, and the tokenizer is the one that was kept.
+    bits = path.read_bytes()
+    assert run(config) == path
+    assert path.read_bytes() == bits
+    assert len(asked) == 1
+    text_stage = load(config.folder / "text.safetensors")
+    assert text_stage.tokenizer == found.tokenizer
+
+
+def test_run_is_the_same_again_elsewhere(
+    config: TrainConfig, asked: list[list[str]], tmp_path: Path
+) -> None:
+    spaces = {load(run(replace(config, out=str(tmp_path / name)))).space_id() for name in "ab"}
+    assert len(spaces) == 1
+    assert asked[0] == asked[1]
+
+
+def test_text_stage_gives_its_towers_and_fresh_weights_the_rest(
+    config: TrainConfig, asked: list[list[str]]
+) -> None:
+    config.folder.mkdir()
+    torch.manual_seed(1)
+    first, _ = start_model(config, CPU)
+    again, _ = start_model(config, CPU)
+    assert len(asked) == 1
+    one, two = first.state_dict(), again.state_dict()
+    for name in one:
+        if name.startswith(("text_encoder.", "text_projection.")):
+            assert torch.equal(one[name], two[name]), name
+    assert not torch.equal(one["audio_encoder.fc1.weight"], two["audio_encoder.fc1.weight"])
+
+
+def test_init_takes_every_weight(tmp_path: Path) -> None:
+    path = tiny.save(tmp_path / "start.safetensors")
+    config = replace(tinyrun.config(tmp_path), init=str(path))
+    model, tokenizer = start_model(config, CPU)
+    want = tiny.model(tiny.config()).state_dict()
+    assert all(torch.equal(value, want[name]) for name, value in model.state_dict().items())
+    assert tokenizer.to_str() == tiny.tokenizer().to_str()
+
+
+def test_init_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    path = tiny.save(tmp_path / "start.safetensors", audio="compact")
+    config = replace(tinyrun.config(tmp_path), init=str(path))
+    with pytest.raises(ClapError, match=r"start\.safetensors does not fit the config's model"):
+        start_model(config, CPU)
+
+
+def test_neither_init_nor_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ClapError, match=r"neither 'init' nor a \[text\] table"):
+        start_model(tinyrun.config(tmp_path), CPU)
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, picks in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert pick_device("auto") == torch.device(picks)
+        assert pick_device("cpu") == CPU
+    with pytest.raises(ClapError, match="torch finds no CUDA device"):
+        pick_device("cuda")

@@ -1,0 +1,73 @@
+"""A handful of generated clips, and a config that trains on them in a second or two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tiny
+
+from clap_export.model.cnn14 import Cnn14Config
+from clap_export.model.config import AudioEncoderConfig
+from train.config import AugmentConfig, ListingConfig, LoopConfig, TaskConfig, TrainConfig
+
+LABELS = ("tone", "noise", "clicks")
+CAPTIONS = {"tone": "a steady tone", "noise": "loud noise", "clicks": "clicks, again and again"}
+
+
+def sound(label: str, seed: int, samples: int = tiny.WINDOW) -> np.ndarray:
+    """One clip ``[samples]`` float32 of a class."""
+    rng = np.random.default_rng((LABELS.index(label), seed))
+    t = np.arange(samples) / tiny.RATE
+    if label == "tone":
+        x = np.sin(2 * np.pi * rng.uniform(300, 2000) * t)
+    elif label == "noise":
+        x = rng.uniform(-1, 1, samples)
+    else:
+        x = (np.arange(samples) % int(rng.integers(600, 1200)) < 4).astype(float)
+    return (rng.uniform(0.2, 0.8) * x + 1e-3 * rng.standard_normal(samples)).astype(np.float32)
+
+
+def listing(folder: Path, seeds: range) -> ListingConfig:
+    """Write clips and their CSV."""
+    rows = ["file,class,caption"]
+    for label in LABELS:
+        for seed in seeds:
+            name = f"{label}{seed}.wav"
+            tiny.write_wav(folder / name, sound(label, seed))
+            rows.append(f'{name},{label},"{CAPTIONS[label]}"')
+    path = folder / f"clips{seeds.start}.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return ListingConfig(
+        str(path), "file", captions=("caption",), names=("class",), labels=("class",)
+    )
+
+
+def config(
+    folder: Path, *, augment: AugmentConfig | None = None, dropout: float = 0.0, **loop: Any
+) -> TrainConfig:
+    """Clips 0 to 3 of each class to train on, 4 to 6 to validate on; output in ``folder/run``."""
+    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n")
+    encoder = Cnn14Config(tiny.MEL.n_mels, 20, (4, 6, 8), dropout, dropout)
+    model = replace(tiny.config(), audio_encoder=AudioEncoderConfig(cnn14=encoder))
+    options: dict[str, Any] = {
+        "epochs": 4, "steps_per_epoch": 3, "batch_size": 8, "learning_rate": 5e-3,
+        "weight_decay": 0.01, "warmup_epochs": 1, "text_from_epoch": 2, "text_learning_rate": 1e-3,
+        "text_negatives": 2, "amp": False, "ema": 0.8, "validate_every": 2,
+    }  # fmt: skip
+    return TrainConfig(
+        out=str(folder / "run"),
+        seed=7,
+        threads=None,
+        device="cpu",
+        init=None,
+        templates=("the sound of {}",),
+        model=model,
+        text=None,
+        listings=(listing(folder, range(4)),),
+        tasks=(TaskConfig("held-out", listing(folder, range(4, 7)), str(folder / "labels.txt")),),
+        augment=augment or AugmentConfig(),
+        loop=LoopConfig(**{**options, **loop}),
+    )
