@@ -19,7 +19,7 @@ from clap_export.model.clap import ClapModel
 
 ROOT = Path(__file__).parents[1]
 FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
-TOLERANCE = 1e-5  # on embeddings of unit norm; measured 4e-7
+TOLERANCE = 1e-5  # on embeddings of unit norm; measured 4.7e-6 (compact), 2e-7 (the others)
 
 # Operations that CUDA lacks in ONNX Runtime, control flow, data-dependent shapes, randomness.
 NEVER = {
