@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import torch
 
-from clap_export.checkpoints.checkpoint import Checkpoint
+from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.clap import ClapModel
 from clap_export.verify_clips import VERIFY_LABELS, Clip, awkward_clips
 from runtime import Encoder, audio, windows

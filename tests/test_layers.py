@@ -31,7 +31,7 @@ FORBIDDEN: list[tuple[str, set[str]]] = [
     (
         "clap_export/export",
         {"clap_export.verify", "clap_export.bench", "clap_export.cli", "train", "onnxruntime"}
-        | {"clap_export.checkpoints.native", "clap_export.checkpoints.detect"},
+        | {"clap_export.checkpoints"},
     ),
     ("clap_export/bench", HEAVY | {"clap_export.cli", "clap_export.model", "train"}),
     ("clap_export/verify", {"clap_export.cli", "clap_export.export", "train"}),

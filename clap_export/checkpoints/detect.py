@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from clap_export.checkpoints import native
-from clap_export.checkpoints.checkpoint import Checkpoint
+from clap_export.model.checkpoint import Checkpoint
 from runtime.errors import ClapError
 
 FAMILIES = ("native",)

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from clap_export.checkpoints.checkpoint import Checkpoint
+from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.clap import ClapModel
 from clap_export.model.config import ClapConfig
 from runtime.bundle import Source, sha256_file

@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 from clap_export import __version__
-from clap_export.checkpoints.checkpoint import Checkpoint
 from clap_export.export.graph import OPSET, export_audio, export_text
+from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.config import ClapConfig
 from runtime import bundle as format_
 from runtime.bundle import FileEntry, Graph, Manifest, TextSpec, sha256_file, write_manifest
