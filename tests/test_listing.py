@@ -140,3 +140,28 @@ def test_texts_of_a_cell() -> None:
     assert texts_of(["a", " ", "b "]) == ["a", "b"]
     assert texts_of("") == texts_of(None) == texts_of([]) == []
     assert texts_of(0) == ["0"]  # a class may be called by a number
+
+
+def test_slices_of_one_recording_share_their_labels_draws(tmp_path: Path) -> None:
+    names = ["a1", "a2", "a3", "a4", "b1", "c1", "d1", "e1"]
+    source = ["a", "a", "a", "a", "b", "a", "", ""]
+    label = ["x", "x", "x", "x", "x", "y", "z", "z"]
+    path = jsonl(
+        tmp_path,
+        *({"file": f"{n}.wav", "class": k, "take": s}
+          for n, s, k in zip(names, source, label, strict=True)),
+    )  # fmt: skip
+    config = ListingConfig(str(path), "file", labels=("class",), recording="take", weight=3.0)
+    weight = {clip.path.stem: clip.weight for clip in read_listing(config)}
+    # Label x has weight 5 * 3 in all; its recordings of 4 and of 1 slices weigh 2 : 1.
+    assert weight["a1"] == pytest.approx(15 * 2 / 3 / 4)
+    assert weight["b1"] == pytest.approx(15 / 3)
+    assert sum(weight[n] for n in names[:5]) == pytest.approx(15)
+    # The same take under another label, and clips of unknown takes, are recordings of their own.
+    assert weight["c1"] == weight["d1"] == weight["e1"] == pytest.approx(3.0)
+
+
+def test_a_missing_recording_column_is_named(csv_file: Path) -> None:
+    config = ListingConfig(str(csv_file), "file", labels=("class",), recording="take")
+    with pytest.raises(ClapError, match="no column take; it has file"):
+        read_listing(config)

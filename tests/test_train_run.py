@@ -93,17 +93,36 @@ def test_text_stage_gives_its_towers_and_fresh_weights_the_rest(
 
 def test_init_takes_every_weight(tmp_path: Path) -> None:
     path = tiny.save(tmp_path / "start.safetensors")
-    config = replace(tinyrun.config(tmp_path), init=str(path))
+    config = replace(tinyrun.config(tmp_path), init=str(path), model=None)
     model, tokenizer = start_model(config, CPU)
     want = tiny.model(tiny.config()).state_dict()
     assert all(torch.equal(value, want[name]) for name, value in model.state_dict().items())
     assert tokenizer.to_str() == tiny.tokenizer().to_str()
 
 
-def test_init_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    path = tiny.save(tmp_path / "start.safetensors", audio="compact")
-    config = replace(tinyrun.config(tmp_path), init=str(path))
-    with pytest.raises(ClapError, match=r"start\.safetensors does not fit the config's model"):
+def test_going_on_without_tasks_keeps_the_calibration(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    start = tiny.save(tmp_path / "start.safetensors")
+    first = run(replace(tinyrun.config(tmp_path / "a"), init=str(start), model=None))
+    calibration = load(first).model.config.calibration
+    assert calibration is not None
+    config = replace(tinyrun.config(tmp_path / "b"), init=str(first), model=None, tasks=())
+    second = load(run(config))
+    assert second.model.config.calibration == calibration
+    assert second.space_id() != load(first).space_id()
+
+
+def test_a_text_stage_of_another_architecture_is_refused(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    config.folder.mkdir()
+    tiny.save(config.folder / "text.safetensors", text="bert-pooler")
+    assert config.model is not None
+    wider = replace(config.model.text_encoder, options={
+        **config.model.text_encoder.options, "hidden_size": 64})  # fmt: skip
+    config = replace(config, model=replace(config.model, text_encoder=wider))
+    with pytest.raises(ClapError, match=r"text\.safetensors does not fit the config's model"):
         start_model(config, CPU)
 
 

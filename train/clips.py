@@ -18,8 +18,8 @@ from train.listing import Clip
 
 log = logging.getLogger(__name__)
 
-# Kept as int16 to halve the memory: 100 hours at 24 kHz are 17 GB.
-_FULL_SCALE = 32767.0
+# Kept as int16 to halve the memory: 100 hours at 24 kHz are 17 GB. 16-bit files keep their values.
+_FULL_SCALE = 32768.0
 
 
 class ClipStore:
@@ -65,7 +65,12 @@ class ClipStore:
             samples = audio.prepare(clip.path, self.spec)
         except AudioError as error:
             return error
-        return np.round(np.clip(samples, -1, 1) * _FULL_SCALE).astype(np.int16)
+        levels = np.round(samples * _FULL_SCALE)
+        return np.clip(levels, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+
+    def waveform(self, index: int) -> np.ndarray:
+        """A whole clip, ``[samples]`` float32 in [-1, 1)."""
+        return self.samples[index].astype(np.float32) / _FULL_SCALE
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Indices of ``count`` clips, by weight, with replacement."""
@@ -77,7 +82,7 @@ class ClipStore:
         A longer clip is cropped at random; a shorter one is repeated from a random phase, which is
         the ``repeat`` fill rule with a time shift.
         """
-        x = self.samples[index].astype(np.float32) / _FULL_SCALE
+        x = self.waveform(index)
         if augment.speed > 0:
             factor = rng.uniform(1 - augment.speed, 1 + augment.speed)
             x = soxr.resample(x, factor, 1.0, quality="QQ") if len(x) > 1 else x

@@ -32,7 +32,9 @@ class ListingConfig:
         rename: label names to replace, so that two listings agree.
         where: keep rows whose column has one of these values.
         exclude: drop rows whose column has one of these values.
-        weight: how often a clip is drawn, relative to the other listings.
+        recording: column of the recording that a clip is a part of. The clips of a label then share
+            its draws in such a way that a recording with n clips counts as the root of n.
+        weight: how often a clip is drawn on average, relative to the other listings.
     """
 
     path: str
@@ -43,6 +45,7 @@ class ListingConfig:
     rename: dict[str, str] = field(default_factory=dict)
     where: dict[str, tuple[str, ...]] = field(default_factory=dict)
     exclude: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    recording: str | None = None
     weight: float = 1.0
 
 
@@ -99,6 +102,7 @@ class AugmentConfig:
         gain_db: gain drawn uniformly from [-gain_db, gain_db].
         speed: playback speed drawn uniformly from [1 - speed, 1 + speed].
         mix: probability that a clip is mixed with another one of the batch.
+        mixstyle: probability that a batch's clips trade part of their long-term spectra.
         time_mask, frequency_mask: SpecAugment's widest masks, in frames and mel bins (two each).
         filter_db: a random smooth frequency response of at most this gain.
     """
@@ -106,6 +110,7 @@ class AugmentConfig:
     gain_db: float = 0.0
     speed: float = 0.0
     mix: float = 0.0
+    mixstyle: float = 0.0
     time_mask: int = 0
     frequency_mask: int = 0
     filter_db: float = 0.0
@@ -144,9 +149,10 @@ class TrainConfig:
 
     Attributes:
         out: folder for everything that the run writes.
-        init: checkpoint to start from, instead of fresh weights (its towers must fit ``model``).
+        init: checkpoint to go on from, with its architecture, tokenizer and calibration.
         templates: prompts that turn a label into a caption; one is drawn for each use.
-        model: its text encoder's ``vocab_size`` is set from the tokenizer.
+        model: architecture of a model that starts from fresh weights, given when ``init`` is not;
+            its text encoder's ``vocab_size`` is set from the tokenizer.
         device: ``auto`` takes CUDA where there is one.
     """
 
@@ -156,12 +162,18 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"]
     init: str | None
     templates: tuple[str, ...]
-    model: ClapConfig
+    model: ClapConfig | None
     text: TextConfig | None
     listings: tuple[ListingConfig, ...]
     tasks: tuple[TaskConfig, ...]
     augment: AugmentConfig
     loop: LoopConfig
+
+    def __post_init__(self) -> None:
+        if (self.init is None) == (self.model is None):
+            raise ValueError(
+                "give one of 'init' and [model]: go on from a checkpoint, or start one"
+            )
 
     @property
     def folder(self) -> Path:
@@ -182,13 +194,12 @@ def load(path: str | Path) -> TrainConfig:
         raise ClapError(f"config {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ClapError(f"config {path} is not TOML: {error}.") from error
-    for key in ("threads", "init", "text"):  # TOML has no null
+    for key in ("threads", "init", "model", "text"):  # TOML has no null
         data.setdefault(key, None)
     return schema.read(TrainConfig, data, str(path))
 
 
-def with_vocabulary(config: TrainConfig, size: int) -> TrainConfig:
-    """The same run with the text tower's vocabulary size filled in."""
-    text = config.model.text_encoder
-    text = replace(text, options={**text.options, "vocab_size": size})
-    return replace(config, model=replace(config.model, text_encoder=text))
+def with_vocabulary(model: ClapConfig, size: int) -> ClapConfig:
+    """The same model with the text tower's vocabulary size filled in."""
+    text = model.text_encoder
+    return replace(model, text_encoder=replace(text, options={**text.options, "vocab_size": size}))

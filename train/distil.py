@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import logging
 import time
 from collections.abc import Sequence
@@ -25,13 +27,16 @@ log = logging.getLogger(__name__)
 def teacher_embeddings(teacher: str, texts: Sequence[str], cache: Path) -> np.ndarray:
     """Unit embeddings ``[texts, dim]`` float16 of the teacher, kept in ``cache`` between runs.
 
+    The cache, an ``.npz``, also holds a hash of the teacher's name and the texts it is good for.
+
     Raises:
         ClapError: the teacher cannot be found, or sentence-transformers is not installed.
     """
+    key = hashlib.sha256(json.dumps([teacher, *texts]).encode()).hexdigest()
     if cache.is_file():
-        stored = np.load(cache, allow_pickle=False)
-        if len(stored) == len(texts):
-            return stored
+        with np.load(cache, allow_pickle=False) as stored:
+            if stored["key"] == key:
+                return stored["embeddings"]
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -43,8 +48,8 @@ def teacher_embeddings(teacher: str, texts: Sequence[str], cache: Path) -> np.nd
         list(texts), batch_size=256, normalize_embeddings=True, show_progress_bar=True
     )
     vectors = np.asarray(vectors, dtype=np.float16)
-    part = cache.with_name(f"{cache.stem}.part.npy")
-    np.save(part, vectors)
+    part = cache.with_name(f"{cache.stem}.part.npz")
+    np.savez(part, key=np.array(key), embeddings=vectors)
     part.replace(cache)
     return vectors
 

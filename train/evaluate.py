@@ -106,8 +106,8 @@ def read_candidates(name: str) -> tuple[str, ...]:
 def embed_clips(model: ClapModel, store: ClipStore, device: torch.device) -> np.ndarray:
     """``[clips, dim]``: the mean of each clip's window embeddings, renormalised."""
     windows, owner = [], []
-    for i, samples in enumerate(store.samples):
-        found, _ = cut(samples.astype(np.float32) / 32767.0, store.spec)
+    for i in range(len(store.samples)):
+        found, _ = cut(store.waveform(i), store.spec)
         windows.append(found)
         owner += [i] * len(found)
     stacked = np.concatenate(windows)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -77,11 +78,14 @@ def read_listing(config: ListingConfig) -> list[Clip]:
     rows = read_rows(path)
     texts = (*config.captions, *config.names, *config.labels)
     asked = {config.audio, *texts, *config.where, *config.exclude}
+    if config.recording is not None:
+        asked.add(config.recording)
     first = rows[0][1]
     if absent := sorted(asked - set(first)):
         has = ", ".join(map(str, first))
         raise ClapError(f"listing {path} has no column {', '.join(absent)}; it has {has}.")
     clips: list[Clip] = []
+    recordings: list[str] = []
     for number, row in rows:
         where = f"listing {path}, line {number}"
         if absent := sorted(asked - set(row)):
@@ -101,9 +105,30 @@ def read_listing(config: ListingConfig) -> list[Clip]:
             raise ClapError(f"{where}: neither a caption nor a label.")
         label = config.rename.get(label, label)
         clips.append(Clip(path.parent / row[config.audio], captions, names, label, config.weight))
+        if config.recording is not None:
+            recordings.append(str(row[config.recording]) or f"line {number}")
     if not clips:
         raise ClapError(f"listing {path}: no row is left after 'where' and 'exclude'.")
-    return clips
+    return spread(clips, recordings) if recordings else clips
+
+
+def spread(clips: Sequence[Clip], recordings: Sequence[str]) -> list[Clip]:
+    """Weights that do not let the slices of one long recording stand for their label.
+
+    A label keeps the sum of its clips' weights. Inside it, a recording of n clips weighs as the
+    root of n: between counting each clip (n) and each recording (1).
+    """
+    keys = [(clip.label, name) for clip, name in zip(clips, recordings, strict=True)]
+    slices = Counter(keys)
+    raw = [clip.weight / slices[key] ** 0.5 for clip, key in zip(clips, keys, strict=True)]
+    total, wanted = Counter[str](), Counter[str]()
+    for clip, weight in zip(clips, raw, strict=True):
+        total[clip.label] += weight
+        wanted[clip.label] += clip.weight
+    return [
+        replace(clip, weight=weight * wanted[clip.label] / total[clip.label])
+        for clip, weight in zip(clips, raw, strict=True)
+    ]
 
 
 def texts_of(value: object) -> list[str]:

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from clap_export.checkpoints import load, native
 from clap_export.model.clap import ClapModel
+from clap_export.model.config import ClapConfig
 from runtime.errors import ClapError
 from train import texts
 from train.calibrate import apply
@@ -40,7 +41,7 @@ def run(config: TrainConfig) -> Path:
     clips = [clip for listing in config.listings for clip in read_listing(listing)]
     torch.manual_seed(config.seed)
     model, tokenizer = start_model(config, device)
-    factory = ClipStoreFactory(config.model.audio)
+    factory = ClipStoreFactory(model.config.audio)
     store = factory(clips)
     tasks = [Task(task, factory) for task in config.tasks]
     best = train(model, tokenizer, store, tasks, config, device)
@@ -64,29 +65,32 @@ def pick_device(name: str) -> torch.device:
 
 def start_model(config: TrainConfig, device: torch.device) -> tuple[ClapModel, Tokenizer]:
     """The model that contrastive training starts from: ``init``, or a distilled text tower."""
-    text_stage = config.folder / TEXT_STAGE
-    start = config.init or (str(text_stage) if text_stage.is_file() else None)
-    if start is not None:
-        loaded = load(start)
-        tokenizer = Tokenizer.from_str(loaded.tokenizer)
-        torch.manual_seed(config.seed)  # loading has drawn random numbers too
-        model = ClapModel(with_vocabulary(config, tokenizer.get_vocab_size()).model)
-        parts = ("text_encoder.", "text_projection.") if config.init is None else ("",)
-        state = {k: v for k, v in loaded.model.state_dict().items() if k.startswith(parts)}
-        try:
-            model.load_state_dict(state, strict=config.init is not None)
-        except RuntimeError as error:
-            raise ClapError(f"{start} does not fit the config's model: {error}") from error
-        return model, tokenizer
-    if config.text is None:
-        raise ClapError(
-            "the config has neither 'init' nor a [text] table to make a text tower from."
-        )
-    return _text_stage(config, config.text, device, text_stage)
+    if config.init is not None:
+        found = load(config.init)
+        return found.model, Tokenizer.from_str(found.tokenizer)
+    assert config.model is not None  # TrainConfig holds one of the two
+    stage = config.folder / TEXT_STAGE
+    if not stage.is_file():
+        if config.text is None:
+            raise ClapError(
+                "the config has neither 'init' nor a [text] table to make a text tower from."
+            )
+        return _text_stage(config, config.model, config.text, device, stage)
+    found = load(stage)
+    tokenizer = Tokenizer.from_str(found.tokenizer)
+    torch.manual_seed(config.seed)  # loading has drawn random numbers too
+    model = ClapModel(with_vocabulary(config.model, tokenizer.get_vocab_size()))
+    parts = ("text_encoder.", "text_projection.")
+    state = {k: v for k, v in found.model.state_dict().items() if k.startswith(parts)}
+    try:
+        model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ClapError(f"{stage} does not fit the config's model: {error}") from error
+    return model, tokenizer
 
 
 def _text_stage(
-    config: TrainConfig, text: TextConfig, device: torch.device, path: Path
+    config: TrainConfig, shape: ClapConfig, text: TextConfig, device: torch.device, path: Path
 ) -> tuple[ClapModel, Tokenizer]:
     captions, labels = texts.collect(text.sources, config.templates)
     labels += texts.in_templates(
@@ -97,8 +101,8 @@ def _text_stage(
     spans = texts.spans(captions, text.spans, config.seed)
     everything = list(dict.fromkeys([*captions, *labels, *spans]))
     log.info("text stage: %d texts, %d tokens", len(everything), tokenizer.get_vocab_size())
-    target = teacher_embeddings(text.teacher, everything, config.folder / "teacher.npy")
-    model = ClapModel(with_vocabulary(config, tokenizer.get_vocab_size()).model).to(device)
+    target = teacher_embeddings(text.teacher, everything, config.folder / "teacher.npz")
+    model = ClapModel(with_vocabulary(shape, tokenizer.get_vocab_size())).to(device)
     distil(model, tokenizer, everything, target, text, device)
     native.save(path, model, tokenizer.to_str())
     return model, tokenizer
