@@ -31,10 +31,9 @@ def mix(
     share = rng.beta(1.0, 1.0, size=batch) * 0.5 + 0.5  # the first clip stays the louder one
     share = np.where(rng.random(batch) < probability, share, 1.0)
     p = torch.from_numpy(share.astype(np.float32)).to(waveforms.device)[:, None]
-    first = waveforms / _rms(waveforms)
-    second = waveforms[partner] / _rms(waveforms[partner])
-    mixed = (p * first + (1 - p) * second) / (p.square() + (1 - p).square()).sqrt()
-    mixed = torch.where(p < 1, mixed * _rms(waveforms), waveforms)
+    level, norm = _rms(waveforms), (p.square() + (1 - p).square()).sqrt()
+    beside = (1 - p) / norm * level / level[partner]  # both at the first clip's level
+    mixed = p / norm * waveforms + beside * waveforms[partner]
     return mixed, p * target + (1 - p) * target[partner]
 
 
