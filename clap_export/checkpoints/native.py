@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
-from torch import Tensor
 
+from clap_export.checkpoints.state import fit
 from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.clap import ClapModel
 from clap_export.model.config import ClapConfig
@@ -74,8 +74,7 @@ def build(path: Path, header: dict[str, Any], state: dict[Any, Any]) -> Checkpoi
         raise ClapError(f"{path}: header keys missing: {missing}; unknown: {unknown}.")
     _check_tokenizer(path, header["tokenizer"])
     model = ClapModel(ClapConfig.from_dict(header["config"], f"{path} (config)"))
-    _check_state(path, model.state_dict(), state)
-    model.load_state_dict(state)
+    fit(str(path), model, state)
     source = Source("native", path.name, sha256_file(path), model.config.licence)
     return Checkpoint(model.eval(), header["tokenizer"], source)
 
@@ -87,19 +86,3 @@ def _check_tokenizer(path: Path, tokenizer: object) -> None:
         Tokenizer.from_str(tokenizer)
     except Exception as error:  # the library raises plain Exception
         raise ClapError(f"{path}: the tokenizer is not a tokenizers JSON ({error}).") from error
-
-
-def _check_state(path: Path, wanted: dict[str, Tensor], state: dict[Any, Any]) -> None:
-    problems = [f"missing '{name}'" for name in wanted if name not in state]
-    problems += [f"unexpected '{name}'" for name in state if name not in wanted]
-    for name in wanted.keys() & state.keys():
-        value = state[name]
-        if not isinstance(value, Tensor):
-            problems.append(f"'{name}' is a {type(value).__name__}, not a tensor")
-        elif wanted[name].shape != value.shape:
-            have, want = tuple(value.shape), tuple(wanted[name].shape)
-            problems.append(f"'{name}' has shape {have}, the config asks for {want}")
-        elif value.is_floating_point() and not torch.isfinite(value).all():
-            problems.append(f"'{name}' has values that are not finite")
-    if problems:
-        raise ClapError(f"{path} does not fit its own config: {'; '.join(sorted(problems))}.")

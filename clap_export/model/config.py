@@ -43,7 +43,9 @@ class TextEncoderConfig:
         model_type: transformers' name of the architecture.
         options: fields of that architecture's transformers config that differ from its defaults.
         pooling: ``cls`` (first state), ``mean`` (over real tokens), ``pooler`` (the model's own
-            tanh pooler) or ``last`` (state of the last real token, right padding).
+            tanh pooler), ``last`` (state of the last real token, right padding) or
+            ``last_unpadded`` (the state at the number of ids that are not ``pad_id``, less one:
+            how msclap finds the last one, which is off by the pads that a text itself contains).
         max_tokens: fixed length of the text graph's inputs.
         pad_id: token that fills the rest.
         token_type_ids: the model takes them as an input (BERT).
@@ -52,7 +54,7 @@ class TextEncoderConfig:
 
     model_type: Literal["bert", "roberta", "gpt2"]
     options: dict[str, Any]
-    pooling: Literal["cls", "mean", "pooler", "last"]
+    pooling: Literal["cls", "mean", "pooler", "last", "last_unpadded"]
     max_tokens: int
     pad_id: int
     token_type_ids: bool = False

@@ -54,10 +54,13 @@ class TextEncoder(nn.Module):
         if self.config.pooling == "cls":
             return states[:, 0]
         mask = attention_mask.to(states.dtype)
-        if self.config.pooling == "last":
+        if self.config.pooling != "mean":
+            real = attention_mask
+            if self.config.pooling == "last_unpadded":
+                real = (input_ids != self.config.pad_id).long()
             # One-hot instead of an index: a weighted sum exports without GatherND.
             position = torch.arange(mask.shape[1], device=mask.device)
-            last = attention_mask.sum(dim=1, keepdim=True) - 1
+            last = real.sum(dim=1, keepdim=True) - 1
             mask = (position[None, :] == last).to(states.dtype)
         weights = mask / mask.sum(dim=1, keepdim=True)
         return (states * weights.unsqueeze(-1)).sum(dim=1)

@@ -1,0 +1,100 @@
+"""LAION's CLAP: ``630k-audioset-best.pt`` and its kin, without fusion.
+
+What the files do not say is from the code of laion_clap 1.1.7 (model configs, data pipeline).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from clap_export.checkpoints import audio_towers, text_towers
+from clap_export.checkpoints.state import Rule, State, drop, fit, prefixed, size, tensors, translate
+from clap_export.checkpoints.tokenizers import fetch
+from clap_export.model.checkpoint import Checkpoint
+from clap_export.model.clap import ClapModel
+from clap_export.model.config import (
+    AudioEncoderConfig,
+    ClapConfig,
+    ProjectionConfig,
+    TextEncoderConfig,
+)
+from runtime.bundle import AudioSpec, Mel, Source, sha256_file
+from runtime.errors import ClapError
+
+_AUDIO, _TEXT = "audio_branch.", "text_branch."
+_LICENCE = "CC0 1.0 (LAION, CLAP)"
+_RATE, _SECONDS, _HOP = 48_000, 10, 480
+
+_MLP = [Rule(rf"{index}\.(weight|bias)", rf"linear{n}.\1") for index, n in ((0, 1), (2, 2))]
+_COMMON = [
+    *prefixed("audio_projection.", _MLP, "audio_projection."),
+    *prefixed("text_projection.", _MLP, "text_projection."),
+    Rule("logit_scale_a", "logit_scale"),
+    drop("logit_scale_t", "used in training with the transforms only"),
+    drop(r"(audio|text)_transform\..*", "heads of the training loss, after the embedding"),
+]
+
+
+def claims(data: object) -> bool:
+    """Whether a file's object is one of LAION's: a state dict, or one under ``state_dict``."""
+    state: Any = data.get("state_dict", data) if isinstance(data, dict) else None
+    if not isinstance(state, dict):
+        return False
+    names = [str(name).removeprefix("module.") for name in state]
+    return all(any(n.startswith(p) for n in names) for p in (_AUDIO, _TEXT))
+
+
+def build(path: Path, data: dict[str, Any], tokenizer: Path | None) -> Checkpoint:
+    """Make the model.
+
+    Raises:
+        ClapError: keys or shapes that do not fit (all are listed), or no tokenizer.
+    """
+    where = str(path)
+    state = tensors(where, data.get("state_dict", data))
+    if any("mel_conv2d" in name or "fusion_model" in name for name in state):
+        raise ClapError(
+            f"{path} is a LAION checkpoint with feature fusion, which this clap-export cannot "
+            "export yet. Use an unfused one, such as 630k-audioset-best.pt."
+        )
+    pann = f"{_AUDIO}conv_block1.conv1.weight" in state
+    config = _config(where, state, pann)
+    rules = [
+        *_COMMON,
+        *prefixed(_AUDIO, audio_towers.CNN14 if pann else audio_towers.HTSAT),
+        *prefixed(_TEXT, text_towers.BERT_WITH_POOLER),
+    ]
+    model = ClapModel(config)
+    ours = translate(where, state, rules) | audio_towers.frontend(where, state, _AUDIO)
+    fit(where, model, ours)
+    vocabulary = config.text_encoder.options["vocab_size"]
+    source = Source("laion", path.name, sha256_file(path), _LICENCE)
+    return Checkpoint(model.eval(), fetch(tokenizer, "roberta-base", "roberta", vocabulary), source)
+
+
+def _config(where: str, state: State, pann: bool) -> ClapConfig:
+    bank = f"{_AUDIO}logmel_extractor.melW"
+    n_fft, n_mels = 2 * (size(where, state, bank) - 1), size(where, state, bank, axis=1)
+    mel = Mel(_RATE, n_fft, _HOP, n_mels, 50.0, 14_000.0, "slaney", "slaney", 1e-10)
+    samples = _SECONDS * _RATE
+    encoder = (
+        AudioEncoderConfig(cnn14=audio_towers.cnn14_config(where, state, _AUDIO))
+        if pann
+        else AudioEncoderConfig(htsat=audio_towers.htsat_config(where, state, _AUDIO))
+    )
+    return ClapConfig(
+        name="laion-clap",
+        licence=_LICENCE,
+        embedding_dim=size(where, state, "audio_projection.0.weight"),
+        audio=AudioSpec(_RATE, samples, samples, "repeatpad", True, mel),
+        audio_encoder=encoder,
+        audio_projection=ProjectionConfig("mlp"),
+        text_encoder=TextEncoderConfig(
+            "roberta",
+            text_towers.bert_options(where, state, _TEXT) | {"layer_norm_eps": 1e-5},
+            "pooler", max_tokens=77, pad_id=1,
+        ),
+        text_projection=ProjectionConfig("mlp"),
+        default_template="This is a sound of {}.",
+    )  # fmt: skip

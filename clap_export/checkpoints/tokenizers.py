@@ -1,0 +1,76 @@
+"""Tokenizers that a checkpoint needs but does not bring: from a folder, or from the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from tokenizers import Tokenizer
+
+from runtime.errors import ClapError
+
+Kind = Literal["bert", "roberta", "gpt2"]
+_CLASS = {"bert": "BertTokenizer", "roberta": "RobertaTokenizer", "gpt2": "GPT2Tokenizer"}
+_FILES = {"bert": "vocab.txt", "roberta": "vocab.json and merges.txt"}
+
+
+def fetch(folder: Path | None, hub_id: str, kind: Kind, vocab_size: int) -> str:
+    """A tokenizer as a ``tokenizers`` JSON, without truncation or padding of its own.
+
+    Args:
+        folder: where its files are: ``tokenizer.json``, or the vocabulary files of its kind. None:
+            from the Hugging Face hub (cached there by its library).
+        hub_id: what the family was trained with.
+        kind: of model that it belongs to.
+        vocab_size: rows of the model's embedding table.
+
+    Raises:
+        ClapError: not to be had, or it gives ids that the model has no embedding for.
+    """
+    found = _from_hub(hub_id, kind) if folder is None else _from_folder(folder, kind)
+    found.no_truncation()
+    found.no_padding()
+    source = folder or hub_id
+    if found.get_vocab_size() > vocab_size:
+        raise ClapError(
+            f"tokenizer {source} has {found.get_vocab_size()} tokens, the checkpoint embeds "
+            f"{vocab_size}: it belongs to another model. This one was trained with {hub_id}."
+        )
+    return found.to_str()
+
+
+def _from_folder(folder: Path, kind: Kind) -> Tokenizer:
+    if not folder.is_dir():
+        raise ClapError(f"--tokenizer {folder} is no folder. Give the folder that holds its files.")
+    path = folder / "tokenizer.json"
+    try:
+        if path.is_file():
+            return Tokenizer.from_file(str(path))
+        return _transformers(str(folder), kind, local=True)
+    except Exception as error:  # the libraries raise plain Exception
+        wanted = _FILES.get(kind, _FILES["roberta"])
+        raise ClapError(
+            f"--tokenizer {folder} cannot be read ({_first_line(error)}). "
+            f"It must hold tokenizer.json, or {wanted}."
+        ) from error
+
+
+def _from_hub(hub_id: str, kind: Kind) -> Tokenizer:
+    try:
+        return _transformers(hub_id, kind, local=False)
+    except Exception as error:
+        raise ClapError(
+            f"the checkpoint brings no tokenizer, and {hub_id} could not be had from the Hugging "
+            f"Face hub ({_first_line(error)}). Give --tokenizer FOLDER with its files."
+        ) from error
+
+
+def _transformers(source: str, kind: Kind, *, local: bool) -> Tokenizer:
+    import transformers
+
+    made = getattr(transformers, _CLASS[kind]).from_pretrained(source, local_files_only=local)
+    return Tokenizer.from_str(made.backend_tokenizer.to_str())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")

