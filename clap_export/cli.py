@@ -6,12 +6,16 @@ Only click is imported here, so that ``--help`` is quick and works without torch
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runtime.errors import ClapError
+
+if TYPE_CHECKING:
+    from clap_export.checkpoints import Checkpoint, Family
 
 
 class UserError(click.ClickException):
@@ -53,6 +57,15 @@ threads_option = click.option("--threads", type=click.IntRange(1), help="CPU thr
 provider_option = click.option(
     "--provider", default="cpu", show_default=True, help="Where to run: cpu or cuda."
 )
+family_option = click.option(
+    "--family", type=click.Choice(["native", "msclap", "laion", "transformers"]),
+    help="Read the checkpoint as one of this family.  [default: told by its content]",
+)  # fmt: skip
+tokenizer_option = click.option(
+    "--tokenizer", type=PATH,
+    help="Folder of the text tower's tokenizer, for families whose files bring none.  "
+    "[default: from the Hugging Face hub]",
+)  # fmt: skip
 template_option = click.option(
     "--template", "templates", multiple=True,
     help="Prompt with one {} for the label; several are averaged.  [default: the bundle's]",
@@ -61,7 +74,9 @@ template_option = click.option(
 
 @click.group(cls=Verbs, invoke_without_command=True)
 @click.version_option(package_name="clap-export")
-@click.option("--ckpt", type=PATH, help="Checkpoint to export.")
+@click.option("--ckpt", type=PATH, help="Checkpoint to export: a file, a folder or a hub id.")
+@family_option
+@tokenizer_option
 @click.option(
     "--target", type=click.Choice(["onnx", "trt"]), default="onnx", show_default=True,
     help="onnx: FP32 graphs for ONNX Runtime. trt: TensorRT engines.",
@@ -70,27 +85,38 @@ template_option = click.option(
 @json_option
 @click.pass_context
 def main(
-    ctx: click.Context, ckpt: Path | None, target: str, out: Path | None, as_json: bool
-) -> None:
+    ctx: click.Context, ckpt: Path | None, family: Family | None, tokenizer: Path | None,
+    target: str, out: Path | None, as_json: bool,
+) -> None:  # fmt: skip
     """Put CLAP models into production.
 
     With --ckpt: export a checkpoint to a bundle and verify it. Exit code 0: exported and verified;
     1: exported, but a parity gate failed; 2: bad input.
     """
-    given = ckpt is not None or out is not None
+    given = any(value is not None for value in (ckpt, family, tokenizer, out))
     if ctx.invoked_subcommand is not None:
         if given:
-            raise click.UsageError(f"--ckpt and --out do not go with {ctx.invoked_subcommand}.")
+            raise click.UsageError(
+                "--ckpt, --family, --tokenizer and --out before a verb do not go with "
+                f"{ctx.invoked_subcommand}."
+            )
         return
     if ckpt is None:
         if given:
-            raise click.UsageError("--out needs --ckpt: which checkpoint shall be exported?")
+            raise click.UsageError("--ckpt is missing: which checkpoint shall be exported?")
         click.echo(ctx.get_help())
         return
-    _export(ckpt, target, out or Path(f"{ckpt.stem}-{target}"), as_json)
+    out = out or Path(f"{ckpt.stem}-{target}")
+    _export(lambda: _load(ckpt, family, tokenizer), target, out, as_json)
 
 
-def _export(ckpt: Path, target: str, out: Path, as_json: bool) -> None:
+def _load(ckpt: Path, family: Family | None, tokenizer: Path | None) -> Checkpoint:
+    from clap_export.checkpoints import load
+
+    return load(ckpt, family, tokenizer)
+
+
+def _export(loaded: Callable[[], Checkpoint], target: str, out: Path, as_json: bool) -> None:
     if target == "trt":
         raise ClapError(
             "--target trt was asked for: it needs a machine with an NVIDIA GPU, its driver and the "
@@ -103,11 +129,10 @@ def _export(ckpt: Path, target: str, out: Path, as_json: bool) -> None:
     check_free(out)  # before the slow imports and the loading
     with show.stages() as progress:
         progress("loading the checkpoint")
-        from clap_export.checkpoints import load
+        checkpoint = loaded()
         from clap_export.export.pack import write_bundle
         from clap_export.verify import verify as run_verify
 
-        checkpoint = load(ckpt)
         write_bundle(checkpoint, out, progress)
         parity = run_verify(out, checkpoint, progress=progress)
     if as_json:
@@ -120,18 +145,23 @@ def _export(ckpt: Path, target: str, out: Path, as_json: bool) -> None:
 @main.command()
 @click.argument("bundle", type=PATH)
 @click.option("--ckpt", type=PATH, required=True, help="Checkpoint it was exported from.")
+@family_option
+@tokenizer_option
 @click.option("--clip", "clips", type=PATH, multiple=True, help="Recording to compare on as well.")
 @json_option
-def verify(bundle: Path, ckpt: Path, clips: tuple[Path, ...], as_json: bool) -> None:
+def verify(
+    bundle: Path, ckpt: Path, family: Family | None, tokenizer: Path | None,
+    clips: tuple[Path, ...], as_json: bool,
+) -> None:  # fmt: skip
     """Compare BUNDLE with its checkpoint, through the runtime; exit code 1 if a gate fails."""
     from clap_export import show
 
     with show.stages() as progress:
         progress("loading the checkpoint")
-        from clap_export.checkpoints import load
+        checkpoint = _load(ckpt, family, tokenizer)
         from clap_export.verify import verify as run
 
-        parity = run(bundle, load(ckpt), clips, progress)
+        parity = run(bundle, checkpoint, clips, progress)
     show.parity_json(parity) if as_json else show.parity(parity)
     sys.exit(0 if parity.passed else 1)
 

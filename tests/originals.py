@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,24 @@ def tokenizer_folder(folder: Path) -> Path:
     made: Tokenizer = tiny.tokenizer()
     (folder / "tokenizer.json").write_text(made.to_str(), encoding="utf-8")
     return folder
+
+
+# LAION's towers with one stage and one layer, in a twelfth of the width.
+_SMALL_AUDIO = {96: 16, 288: 48, 384: 64, 768: 16, 512: 32}
+_SMALL_TEXT = {768: 64, 3072: 96, 50265: 200, 514: 80, 512: 32}
+
+
+def small_laion(path: Path) -> Path:
+    """An unfused LAION checkpoint in the original's names, small enough to export in seconds."""
+    found = golden("laion-tiny")
+    layout: dict[str, tuple[str, list[int]]] = json.loads(str(found["layout"]))
+    small: dict[str, tuple[str, list[int]]] = {}
+    for name, (dtype, shape) in layout.items():
+        if re.search(r"layers?\.[1-9]|downsample|tscam|\.head\.", name):
+            continue
+        sizes = _SMALL_TEXT if name.startswith("text_") else _SMALL_AUDIO
+        fixed = re.search(r"bn0|extractor|relative|attn_mask", name)
+        small[name] = (dtype, shape if fixed else [sizes.get(n, n) for n in shape])
+    state = state_dict(found | {"layout": np.asarray(json.dumps(small))})
+    torch.save(wrapped("laion", state), path)
+    return path

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import originals
 import pytest
 import tiny
 import torch
@@ -69,6 +70,30 @@ def test_out_defaults_to_name_and_target(
     result = call("--ckpt", ckpt, "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == json.loads(Path("model-onnx/manifest.json").read_text())
+
+
+def test_a_checkpoint_without_a_tokenizer_takes_one_from_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    ckpt, folder = originals.small_laion(tmp_path / "any-name"), tmp_path / "tokenizer"
+    out = tmp_path / "bundle"
+    assert "Give --tokenizer FOLDER" in refused("--ckpt", ckpt, "--out", out)
+    originals.tokenizer_folder(folder)
+    result = call("--ckpt", ckpt, "--tokenizer", folder, "--out", out)
+    assert result.exit_code == 0, result.output
+    manifest = read_manifest(out)
+    assert manifest.source.family == "laion"
+    assert manifest.parity is not None
+    assert manifest.parity.passed
+    again = call("verify", out, "--ckpt", ckpt, "--family", "laion", "--tokenizer", folder)
+    assert again.exit_code == 0, again.output
+    # --family is obeyed, and what does not fit is named.
+    wrong = refused("--ckpt", ckpt, "--family", "msclap", "--out", tmp_path / "no")
+    assert "not tensors by name in the state dict: epoch, name, best, state_dict" in wrong
+    assert "leave --tokenizer out" in refused(
+        "--ckpt", tiny.save(tmp_path / "own.pt"), "--tokenizer", folder, "--out", tmp_path / "no"
+    )
 
 
 def test_export_refuses_before_it_works(ckpt: Path, bundle: Path, tmp_path: Path) -> None:

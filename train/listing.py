@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,7 +121,7 @@ def spread(clips: Sequence[Clip], recordings: Sequence[str]) -> list[Clip]:
     keys = [(clip.label, name) for clip, name in zip(clips, recordings, strict=True)]
     slices = Counter(keys)
     raw = [clip.weight / slices[key] ** 0.5 for clip, key in zip(clips, keys, strict=True)]
-    total, wanted = Counter[str](), Counter[str]()
+    total, wanted = defaultdict[str, float](float), defaultdict[str, float](float)
     for clip, weight in zip(clips, raw, strict=True):
         total[clip.label] += weight
         wanted[clip.label] += clip.weight

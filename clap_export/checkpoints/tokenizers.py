@@ -11,7 +11,8 @@ from runtime.errors import ClapError
 
 Kind = Literal["bert", "roberta", "gpt2"]
 _CLASS = {"bert": "BertTokenizer", "roberta": "RobertaTokenizer", "gpt2": "GPT2Tokenizer"}
-_FILES = {"bert": "vocab.txt", "roberta": "vocab.json and merges.txt"}
+_BPE = ("vocab.json", "merges.txt")
+_FILES: dict[Kind, tuple[str, ...]] = {"bert": ("vocab.txt",), "roberta": _BPE, "gpt2": _BPE}
 
 
 def fetch(folder: Path | None, hub_id: str, kind: Kind, vocab_size: int) -> str:
@@ -27,7 +28,7 @@ def fetch(folder: Path | None, hub_id: str, kind: Kind, vocab_size: int) -> str:
     Raises:
         ClapError: not to be had, or it gives ids that the model has no embedding for.
     """
-    found = _from_hub(hub_id, kind) if folder is None else _from_folder(folder, kind)
+    found = _from_hub(hub_id) if folder is None else _from_folder(folder, kind)
     found.no_truncation()
     found.no_padding()
     source = folder or hub_id
@@ -40,36 +41,36 @@ def fetch(folder: Path | None, hub_id: str, kind: Kind, vocab_size: int) -> str:
 
 
 def _from_folder(folder: Path, kind: Kind) -> Tokenizer:
-    if not folder.is_dir():
-        raise ClapError(f"--tokenizer {folder} is no folder. Give the folder that holds its files.")
-    path = folder / "tokenizer.json"
-    try:
-        if path.is_file():
-            return Tokenizer.from_file(str(path))
-        return _transformers(str(folder), kind, local=True)
-    except Exception as error:  # the libraries raise plain Exception
-        wanted = _FILES.get(kind, _FILES["roberta"])
+    whole = folder / "tokenizer.json"
+    # transformers makes an empty tokenizer of a folder without these, and says nothing.
+    if not whole.is_file() and not all((folder / name).is_file() for name in _FILES[kind]):
         raise ClapError(
-            f"--tokenizer {folder} cannot be read ({_first_line(error)}). "
-            f"It must hold tokenizer.json, or {wanted}."
+            f"no tokenizer in {folder}: it must hold tokenizer.json, or "
+            f"{' and '.join(_FILES[kind])}. Give --tokenizer FOLDER."
+        )
+    try:
+        if whole.is_file():
+            return Tokenizer.from_file(str(whole))
+        import transformers
+
+        made = getattr(transformers, _CLASS[kind]).from_pretrained(folder, local_files_only=True)
+        return Tokenizer.from_str(made.backend_tokenizer.to_str())
+    except Exception as error:  # the libraries raise plain Exception
+        raise ClapError(
+            f"the tokenizer in {folder} cannot be read ({_first_line(error)})."
         ) from error
 
 
-def _from_hub(hub_id: str, kind: Kind) -> Tokenizer:
+def _from_hub(hub_id: str) -> Tokenizer:
+    from huggingface_hub import hf_hub_download
+
     try:
-        return _transformers(hub_id, kind, local=False)
-    except Exception as error:
+        return Tokenizer.from_file(hf_hub_download(hub_id, "tokenizer.json"))
+    except Exception as error:  # many kinds: offline, gated, damaged
         raise ClapError(
             f"the checkpoint brings no tokenizer, and {hub_id} could not be had from the Hugging "
             f"Face hub ({_first_line(error)}). Give --tokenizer FOLDER with its files."
         ) from error
-
-
-def _transformers(source: str, kind: Kind, *, local: bool) -> Tokenizer:
-    import transformers
-
-    made = getattr(transformers, _CLASS[kind]).from_pretrained(source, local_files_only=local)
-    return Tokenizer.from_str(made.backend_tokenizer.to_str())
 
 
 def _first_line(error: Exception) -> str:
