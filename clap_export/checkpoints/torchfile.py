@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import collections
 import pickle
 import re
 import warnings
@@ -17,7 +16,7 @@ from numpy._core.multiarray import _reconstruct, scalar  # pyright: ignore[repor
 from runtime.errors import ClapError
 
 # What training scripts put beside the weights: scores as numpy scalars (under the names of numpy 1
-# and 2), the run's arguments, counters. Making these runs nothing of the file's own; a pickle that
+# and 2), the run's arguments. Making these runs nothing of the file's own; a pickle that
 # asks for anything else is refused.
 ALLOWED: list[Any] = [
     *((function, f"numpy.{core}.multiarray.{function.__name__}")
@@ -26,8 +25,6 @@ ALLOWED: list[Any] = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")),
     argparse.Namespace,
-    collections.defaultdict,
-    int, float, list, dict,
 ]  # fmt: skip
 
 
