@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import originals
@@ -12,7 +13,11 @@ import torch
 from goldens import recipe
 
 from clap_export.checkpoints import Checkpoint, load
+from clap_export.export.pack import write_bundle
 from clap_export.model.clap import normalise
+from clap_export.model.mel import mel_filterbank
+from runtime import Encoder
+from runtime.backends import open_backend
 
 CLOSE = 2e-5  # on unit embeddings; measured 3e-6
 
@@ -107,6 +112,30 @@ def test_what_the_manifest_will_say(case: Case) -> None:
     assert config.text_encoder.token_type_ids == ("tokens_token_type_ids" in case.golden)
     assert case.checkpoint.source.family == case.name.removesuffix("-tiny").removesuffix("-base")
     # The stored filterbank is what the manifest's numbers describe.
-    from clap_export.model.mel import mel_filterbank
-
     assert np.abs(mel_filterbank(config.audio.mel) - case.golden["melW"]).max() < 1e-6
+
+
+IN_CI = "laion-tiny"  # one full-size family; the others take as long
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(n, marks=() if n == IN_CI else pytest.mark.slow) for n in originals.NAMES],
+    indirect=True,
+)
+def test_the_bundle_through_the_runtime(case: Case, tmp_path: Path) -> None:
+    write_bundle(case.checkpoint, tmp_path / "bundle")
+    samples = waveform(case).numpy()
+    want = case.golden["audio"] / np.linalg.norm(case.golden["audio"], axis=1, keepdims=True)
+    # A bundle is traced with two clips; these are three, as arrays like a user's.
+    with Encoder(tmp_path / "bundle") as encoder:
+        got = encoder.embed_audio(list(samples), sample_rate=int(case.golden["sample_rate"]))
+        tokens = {
+            name: case.golden[f"tokens_{name}"].astype(np.int64)
+            for name in encoder.manifest.text.inputs
+        }
+        graph = open_backend(tmp_path / "bundle" / encoder.manifest.text_graph.file)
+        text = graph.run(tokens)["embedding"]
+    assert np.abs(got - want).max() < CLOSE
+    want = case.golden["text"] / np.linalg.norm(case.golden["text"], axis=1, keepdims=True)
+    assert np.abs(text - want).max() < CLOSE
