@@ -59,6 +59,7 @@ def manifest(bundle: Bundle) -> None:
         "files": "\n".join(f"{n}  {e.bytes / 1e6:.2f} MB" for n, e in m.files.items()),
         "made with": ", ".join(f"{name} {version}" for name, version in m.tools.items()),
         "verified": verified,
+        **{f"warning: {found.name}": found.detail for found in m.findings},
     }
     for name, value in rows.items():
         table.add_row(name, value)

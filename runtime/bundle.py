@@ -131,6 +131,14 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Something suspicious about the checkpoint, seen at export: a fixed name, and a sentence."""
+
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class Check:
     """One measured parity figure: ``value`` is the tolerance it would have needed."""
 
@@ -160,6 +168,7 @@ class Manifest:
         logit_scale: multiplies cosines before the softmax over labels.
         default_template: prompt with one ``{}`` for the label.
         files: every file of the bundle except the manifest itself.
+        findings: warnings about the checkpoint.
         parity: None until verified.
     """
 
@@ -178,6 +187,7 @@ class Manifest:
     text_graph: Graph
     files: dict[str, FileEntry]
     tools: dict[str, str]
+    findings: tuple[Finding, ...]
     parity: Parity | None
 
     def __post_init__(self) -> None:

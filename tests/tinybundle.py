@@ -55,6 +55,7 @@ MANIFEST = bundle.Manifest(
     text_graph=bundle.Graph("text.onnx", "fp32", 17),
     files={},
     tools={"onnx": onnx.__version__},
+    findings=(),
     parity=None,
 )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from clap_export import __version__
 from clap_export.export.graph import OPSET, export_audio, export_text
+from clap_export.export.health import examine
 from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.config import ClapConfig
 from runtime import bundle as format_
@@ -75,7 +76,7 @@ def _fill(checkpoint: Checkpoint, folder: Path, progress: Callable[[str], None])
     progress("text graph")
     export_text(model, text, folder / TEXT_FILE)
     (folder / TOKENIZER_FILE).write_text(checkpoint.tokenizer, encoding="utf-8")
-    progress("manifest")
+    progress("health and manifest")
     names = (AUDIO_FILE, TEXT_FILE, TOKENIZER_FILE)
     manifest = Manifest(
         format=format_.FORMAT,
@@ -93,6 +94,7 @@ def _fill(checkpoint: Checkpoint, folder: Path, progress: Callable[[str], None])
         text_graph=Graph(TEXT_FILE, "fp32", OPSET),
         files={n: FileEntry(sha256_file(folder / n), (folder / n).stat().st_size) for n in names},
         tools={"clap-export": __version__, **{n: metadata.version(n) for n in ("torch", "onnx")}},
+        findings=examine(model, text, folder / TOKENIZER_FILE),
         parity=None,
     )
     assert math.isfinite(manifest.logit_scale)  # the loader refuses weights that are not finite
