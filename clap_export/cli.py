@@ -277,10 +277,11 @@ def demo(ckpt: Path, out: Path, files: tuple[Path, ...]) -> None:
 @click.option("--json", "json_file", type=PATH, help="Write the report as JSON.")
 @click.option("--markdown", "markdown_file", type=PATH, help="Write the tables as Markdown.")
 @click.option("--plot", "plot_file", type=PATH, help="Write latency and throughput as PNG.")
+@provider_option
 @threads_option
 def bench(
     bundle: Path, clips: tuple[Path, ...], batch: str, runs: int, json_file: Path | None,
-    markdown_file: Path | None, plot_file: Path | None, threads: int | None,
+    markdown_file: Path | None, plot_file: Path | None, provider: str, threads: int | None,
 ) -> None:  # fmt: skip
     """Measure BUNDLE on this machine: end to end and per stage."""
     from clap_export import show
@@ -291,5 +292,5 @@ def bench(
     except ValueError as error:
         raise click.UsageError(f"--batch {batch!r}: give whole numbers, as in 1,4,16.") from error
     with show.stages() as progress:
-        report = run(bundle, clips or None, batches, threads, runs, progress)
+        report = run(bundle, clips or None, batches, threads, runs, progress, provider=provider)
     show.bench(report, json_file, markdown_file, plot_file)

@@ -275,6 +275,7 @@ def test_plot_that_cannot_be_written(report: Report, tmp_path: Path, name: str) 
         ({"runs": 2}, "runs=2: pass at least 3"),
         ({"clips": [Path("nowhere.wav")]}, "no recording at 'nowhere.wav'"),
         ({"threads": 0}, "threads=0"),
+        ({"provider": "abacus"}, "abacus"),
     ],
 )
 def test_errors_of_the_user(tiny_bundle: Path, changes: dict, said: str) -> None:

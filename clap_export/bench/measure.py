@@ -46,8 +46,10 @@ def bench(
     threads: int | None = None,
     runs: int = DEFAULT_RUNS,
     progress: Callable[[str], None] = lambda _: None,
+    *,
+    provider: str = "cpu",
 ) -> Report:
-    """Measure a bundle on the CPU of this machine.
+    """Measure a bundle on this machine.
 
     Args:
         bundle: its folder.
@@ -56,9 +58,11 @@ def bench(
         threads: inside one run of a graph; None lets the engine choose.
         runs: counted rounds, in which every task is done once.
         progress: told what is being done, outside the timed stretches.
+        provider: what shall run the graphs, ``cpu`` or ``cuda``.
 
     Raises:
-        ClapError: a batch below 1, fewer than 3 runs, a clip or bundle that cannot be used.
+        ClapError: a batch below 1, fewer than 3 runs, a clip or bundle that cannot be used, or the
+            provider is not available.
     """
     sizes = _check(batches, runs, clips or ())
     here = machine()  # its load is read before there is any of ours
@@ -68,14 +72,14 @@ def bench(
         progress("opening the bundle")
         opened = Bundle(bundle)
         paths = list(clips or [_made_clip(Path(folder))])
-        encoder = stack.enter_context(Encoder(opened, threads=threads))
+        encoder = stack.enter_context(Encoder(opened, providers=(provider,), threads=threads))
         names = [f"sound {i}" for i in range(tasks.LABELS)]
         classifier = Classifier(encoder, LabelBank.build(encoder, names), top_k=tasks.TOP_K)
         encoder.close_text()  # as in a service that knows its labels
         classifier.predict(paths[0])
         ready_mib, _ = memory_mib()
 
-        setup = tasks.setup_rows(opened, encoder, names, threads)
+        setup = tasks.setup_rows(opened, encoder, names, provider, threads)
         setup_times = _time(setup, SETUP_RUNS, 0, lambda said: progress(f"loading, {said}"))
         encoder.close_text()
 
@@ -88,7 +92,7 @@ def bench(
             *tasks.batch_rows(encoder, loaded, sizes),
         ]
         times = _time(rows, runs, WARMUPS, progress)
-        provider = encoder.open_audio().provider
+        ran_on = encoder.open_audio().provider
         current_mib, peak_mib = memory_mib()
 
     one_pass = pass_seconds(times[0])
@@ -99,7 +103,7 @@ def bench(
         format_version=FORMAT_VERSION,
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         model=model,
-        settings=Settings(provider, threads, runs, WARMUPS, SETUP_RUNS),
+        settings=Settings(ran_on, threads, runs, WARMUPS, SETUP_RUNS),
         clips=records,
         end_to_end=EndToEnd(
             latency(*times[0]),

@@ -56,17 +56,17 @@ def load(path: Path, encoder: Encoder) -> Loaded:
 
 
 def setup_rows(
-    bundle: Bundle, encoder: Encoder, names: Sequence[str], threads: int | None
+    bundle: Bundle, encoder: Encoder, names: Sequence[str], provider: str, threads: int | None
 ) -> list[Row]:
     """What happens once in a process: loading, and embedding the labels."""
     manifest = bundle.manifest
 
     def load_audio() -> None:
-        open_backend(bundle.path(manifest.audio_graph.file), threads=threads).close()
+        open_backend(bundle.path(manifest.audio_graph.file), (provider,), threads).close()
 
     def load_text() -> None:
         TextTokenizer(bundle.path(manifest.text.tokenizer), manifest.text)
-        open_backend(bundle.path(manifest.text_graph.file), threads=threads).close()
+        open_backend(bundle.path(manifest.text_graph.file), (provider,), threads).close()
 
     def embed_labels() -> None:
         LabelBank.build(encoder, names)
