@@ -20,10 +20,8 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -31,6 +29,7 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).parent))
 import recipe
+import reference
 
 FRAMES = slice(None, None, 23)  # of the log-mel that are kept
 
@@ -61,25 +60,7 @@ def hooked(module: torch.nn.Module, found: list[torch.Tensor]) -> Any:
 
 def msclap(version: str, tokenizer: str) -> dict[str, Any]:
     """CLAP_weights_2022 or _2023, through CLAPWrapper."""
-    from msclap import CLAP
-    from msclap.models import clap
-
-    name = "bert" if version == "2022" else "gpt2"
-    config = transformers.BertConfig() if name == "bert" else transformers.GPT2Config()
-    base = (transformers.BertModel if name == "bert" else transformers.GPT2Model)(config)
-    made = (
-        transformers.AutoTokenizer.from_pretrained(tokenizer)
-        if name == "bert"
-        else (transformers.GPT2TokenizerFast(f"{tokenizer}/vocab.json", f"{tokenizer}/merges.txt"))
-    )
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(clap.AutoModel, "from_pretrained", return_value=base),
-        mock.patch("msclap.CLAPWrapper.AutoTokenizer.from_pretrained", return_value=made),
-    ):
-        path = Path(folder) / "empty.pth"
-        torch.save({"model": {}}, path)
-        wrapper = CLAP(path, version=version)
+    wrapper = reference.msclap(version, tokenizer)
     model = wrapper.clap
     golden = fill(model)
     seconds, rate = wrapper.args.duration, wrapper.args.sampling_rate
@@ -111,23 +92,8 @@ def msclap(version: str, tokenizer: str) -> dict[str, Any]:
 
 def laion(size: str) -> dict[str, Any]:
     """An unfused CLAP_Module of HTSAT-tiny or -base."""
-    config = transformers.RobertaConfig(
-        vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5
-    )
-    stand_in = mock.Mock()  # of the tokenizer that is fetched from the hub at import
-    with (
-        mock.patch("transformers.RobertaTokenizer.from_pretrained", stand_in),
-        mock.patch("transformers.BertTokenizer.from_pretrained", stand_in),
-        mock.patch("transformers.BartTokenizer.from_pretrained", stand_in),
-        mock.patch(
-            "transformers.RobertaModel.from_pretrained",
-            return_value=transformers.RobertaModel(config),
-        ),
-    ):
-        import laion_clap
-
-        module = laion_clap.CLAP_Module(enable_fusion=False, device="cpu", amodel=f"HTSAT-{size}")
-    model = module.model.eval()
+    module = reference.laion(size)
+    model = module.model
     golden = fill(model)
     waveform = torch.from_numpy(recipe.sound(480_000, 48_000))
     # No special meaning: begin, some words, end, padding.
