@@ -24,7 +24,7 @@ from train.loop import _candidates, train
 
 CPU = torch.device("cpu")
 EVERYTHING = AugmentConfig(
-    gain_db=6, speed=0.05, mix=0.5, time_mask=8, frequency_mask=4, filter_db=4
+    gain_db=6, speed=0.05, mix=0.5, mixstyle=0.5, time_mask=8, frequency_mask=4, filter_db=4
 )
 
 

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import soxr
-from rich.progress import track
 
 from runtime import audio
 from runtime.bundle import AudioSpec
 from runtime.errors import AudioError, ClapError
 from train.config import AugmentConfig
 from train.listing import Clip
+from train.progress import track
 
 log = logging.getLogger(__name__)
 

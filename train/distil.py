@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import track
 from tokenizers import Tokenizer
 
 from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 from train.config import TextConfig
+from train.progress import track
 from train.schedule import cosine_factor
 from train.texts import encode
 

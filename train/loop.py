@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import track
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -24,6 +23,7 @@ from train.clips import ClipStore
 from train.config import TrainConfig
 from train.evaluate import Task
 from train.losses import contrastive_loss
+from train.progress import track
 from train.schedule import cosine_factor
 from train.texts import encode
 
