@@ -7,27 +7,12 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from timing import LABELS, timed
 
 from runtime import Encoder
-
-RUNS = 5
-LABELS = [f"this is the sound of thing number {i}" for i in range(50)]
-
-
-def timed(call: Callable[[], Any], runs: int = RUNS) -> tuple[Any, float]:
-    """What a call gives, and the median of its seconds after one warm-up."""
-    found, seconds = call(), []
-    for _ in range(runs):
-        began = time.perf_counter()
-        found = call()
-        seconds.append(time.perf_counter() - began)
-    return found, float(np.median(seconds))
 
 
 def main(bundle: str, theirs: str) -> None:

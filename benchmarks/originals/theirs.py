@@ -14,36 +14,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 import torch
+from timing import LABELS, timed
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "goldens"))
 import reference
-
-RUNS = 5
-LABELS = [f"this is the sound of thing number {i}" for i in range(50)]
 
 
 def read(path: str) -> tuple[torch.Tensor, int]:
     """In place of torchaudio.load: ``[channels, samples]`` float32, rate."""
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     return torch.from_numpy(samples.T.copy()), rate
-
-
-def timed(call: Callable[[], Any], runs: int = RUNS) -> tuple[Any, float]:
-    """What a call gives, and the median of its seconds after one warm-up."""
-    found, seconds = call(), []
-    for _ in range(runs):
-        began = time.perf_counter()
-        found = call()
-        seconds.append(time.perf_counter() - began)
-    return found, float(np.median(seconds))
 
 
 def msclap(version: str, checkpoint: str, tokenizer: str, files: list[str]) -> dict[str, Any]:

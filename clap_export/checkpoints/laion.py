@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from clap_export.checkpoints import audio_towers, text_towers
-from clap_export.checkpoints.state import Rule, State, drop, fit, prefixed, size, tensors, translate
+from clap_export.checkpoints.state import (
+    Rule,
+    State,
+    drop,
+    fit,
+    holds,
+    prefixed,
+    size,
+    tensors,
+    translate,
+)
 from clap_export.checkpoints.tokenizers import fetch
 from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.clap import ClapModel
@@ -38,11 +48,7 @@ _COMMON = [
 
 def claims(data: object) -> bool:
     """Whether a file's object is one of LAION's: a state dict, or one under ``state_dict``."""
-    state: Any = data.get("state_dict", data) if isinstance(data, dict) else None
-    if not isinstance(state, dict):
-        return False
-    names = [str(name).removeprefix("module.") for name in state]
-    return all(any(n.startswith(p) for n in names) for p in (_AUDIO, _TEXT))
+    return holds(data, "state_dict", _AUDIO, _TEXT)
 
 
 def build(path: Path, data: dict[str, Any], tokenizer: Path | None) -> Checkpoint:

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from clap_export.checkpoints import audio_towers, text_towers
-from clap_export.checkpoints.state import Rule, State, fit, prefixed, size, tensors, translate
+from clap_export.checkpoints.state import (
+    Rule,
+    State,
+    fit,
+    holds,
+    prefixed,
+    size,
+    tensors,
+    translate,
+)
 from clap_export.checkpoints.tokenizers import fetch
 from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.clap import ClapModel
@@ -38,11 +47,7 @@ _COMMON = [
 
 def claims(data: object) -> bool:
     """Whether a file's object is one of msclap: both towers in a state dict, or under ``model``."""
-    state: Any = data.get("model", data) if isinstance(data, dict) else None
-    if not isinstance(state, dict):
-        return False
-    names = [str(name).removeprefix("module.") for name in state]
-    return all(any(n.startswith(p) for n in names) for p in (_AUDIO, _TEXT))
+    return holds(data, "model", _AUDIO, _TEXT)
 
 
 def build(path: Path, data: dict[str, Any], tokenizer: Path | None) -> Checkpoint:

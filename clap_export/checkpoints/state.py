@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,6 +85,15 @@ def tensors(where: str, data: object) -> State:
         name.removeprefix(prefix): value.float() if value.is_floating_point() else value
         for name, value in data.items()
     }
+
+
+def holds(data: object, key: str, *prefixes: str) -> bool:
+    """Whether a state dict, or the one under ``key``, has names under each of these prefixes."""
+    state: Any = data.get(key, data) if isinstance(data, dict) else None
+    if not isinstance(state, dict):
+        return False
+    names = [str(name).removeprefix("module.") for name in state]
+    return all(any(name.startswith(prefix) for name in names) for prefix in prefixes)
 
 
 def fit(where: str, model: ClapModel, state: State) -> None:

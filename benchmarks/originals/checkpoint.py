@@ -1,0 +1,18 @@
+"""Write a checkpoint in an original's format, filled with the goldens' generated weights.
+
+python benchmarks/originals/checkpoint.py NAME OUT.pt
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+import originals
+
+if __name__ == "__main__":
+    name, out = sys.argv[1:]
+    torch.save(originals.wrapped(name, originals.state_dict(originals.golden(name))), out)
