@@ -132,7 +132,8 @@ def test_trt_says_in_one_sentence_what_it_needs(ckpt: Path, tmp_path: Path) -> N
 
 def test_group_options_do_not_go_with_verbs(ckpt: Path, bundle: Path) -> None:
     assert "do not go with" in refused("--ckpt", ckpt, "inspect", bundle)
-    assert "needs --ckpt" in refused("--out", "x")
+    assert "--ckpt is missing" in refused("--out", "x")
+    assert "--ckpt is missing" in refused("--family", "laion")
 
 
 def test_without_arguments_the_help_is_shown() -> None:
