@@ -7,6 +7,7 @@ from __future__ import annotations
 import wave
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,9 @@ def shape(
     return np.fft.irfft(np.fft.rfft(x) * gain, len(x))
 
 
-def impulses(at: Signal, level: float | Signal, t: Signal, sample_rate: int) -> Signal:
+def impulses(
+    at: NDArray[np.floating[Any]], level: float | Signal, t: Signal, sample_rate: int
+) -> Signal:
     """Single samples of some level at times in seconds, those outside ``t`` left out: ``[n]``."""
     x, where = np.zeros_like(t), np.round(at * sample_rate).astype(int)
     inside = (where >= 0) & (where < len(x))

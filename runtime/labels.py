@@ -26,6 +26,8 @@ ARRAYS = ("embeddings", "meta")
 NORM_TOLERANCE = 1e-3  # float32 rounding is 1e-7; half precision of other writers 5e-4
 LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip entry: lengths of its name and extra field
 
+# As Any: numpy 2.2, the last one for Python 3.10, has no types here.
+_npy: Any = np.lib.format
 log = logging.getLogger(__name__)
 
 
@@ -294,7 +296,7 @@ def _read_arrays(path: Path, mmap: bool) -> tuple[dict[str, NDArray[Any]], list[
             else:
                 with archive.open(entries[name]) as file:
                     # The generic reader checks the entry's CRC on the way.
-                    arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+                    arrays[name] = _npy.read_array(file, allow_pickle=False)
     return arrays, problems
 
 
@@ -306,10 +308,10 @@ def _map_entry(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
         file.seek(info.header_offset)
         name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
         file.seek(name_length + extra_length, 1)
-        version = np.lib.format.read_magic(file)
+        version = _npy.read_magic(file)
         if version != (1, 0):
             raise ValueError(f"array format {version} is not known")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        shape, fortran, dtype = _npy.read_array_header_1_0(file)
         if dtype.hasobject:
             raise ValueError("arrays of objects are not read")
         offset = file.tell()
