@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import torch
 from goldens import recipe
 from tokenizers import Tokenizer
 from torch import Tensor
+
+from clap_export.model.htsat import relative_position_index, shifted_window_mask
 
 FOLDER = Path(__file__).parent / "goldens"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))
@@ -34,6 +37,11 @@ def state_dict(found: dict[str, np.ndarray]) -> dict[str, Tensor]:
         elif name.endswith(("conv_real.weight", "conv_imag.weight")):
             part = recipe.torchlibrosa(shape[-1])[name.split(".")[-2]]
             state[name] = torch.from_numpy(part)
+        elif name.endswith("attn_mask"):  # HTSAT's constants, which the original loads as well
+            grid = 8 * math.isqrt(shape[0])
+            state[name] = shifted_window_mask(grid, 8, 4)[:, 0]
+        elif name.endswith("relative_position_index"):
+            state[name] = relative_position_index(8)
         elif dtype.startswith("float"):
             state[name] = torch.from_numpy(recipe.weight(name, tuple(shape)))
         else:
