@@ -6,7 +6,6 @@ Only click is imported here, so that ``--help`` is quick and works without torch
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +106,7 @@ def main(
         click.echo(ctx.get_help())
         return
     out = out or Path(f"{ckpt.stem}-{target}")
-    _export(lambda: _load(ckpt, family, tokenizer), target, out, as_json)
+    _export(ckpt, family, tokenizer, target, out, as_json)
 
 
 def _load(ckpt: Path, family: Family | None, tokenizer: Path | None) -> Checkpoint:
@@ -116,7 +115,9 @@ def _load(ckpt: Path, family: Family | None, tokenizer: Path | None) -> Checkpoi
     return load(ckpt, family, tokenizer)
 
 
-def _export(loaded: Callable[[], Checkpoint], target: str, out: Path, as_json: bool) -> None:
+def _export(
+    ckpt: Path, family: Family | None, tokenizer: Path | None, target: str, out: Path, as_json: bool
+) -> None:
     if target == "trt":
         raise ClapError(
             "--target trt was asked for: it needs a machine with an NVIDIA GPU, its driver and the "
@@ -129,7 +130,7 @@ def _export(loaded: Callable[[], Checkpoint], target: str, out: Path, as_json: b
     check_free(out)  # before the slow imports and the loading
     with show.stages() as progress:
         progress("loading the checkpoint")
-        checkpoint = loaded()
+        checkpoint = _load(ckpt, family, tokenizer)
         from clap_export.export.pack import write_bundle
         from clap_export.verify import verify as run_verify
 

@@ -13,6 +13,7 @@ import torch
 from clap_export.checkpoints.state import Rule, State, count, drop, size
 from clap_export.model.cnn14 import Cnn14Config
 from clap_export.model.htsat import HtsatConfig
+from runtime.bundle import Mel
 from runtime.errors import ClapError
 
 _HEAD = "AudioSet's classifier: no part of an embedding"
@@ -85,6 +86,18 @@ def frontend(where: str, state: State, prefix: str) -> State:
     size(where, state, f"{prefix}logmel_extractor.melW")
     bank = state[f"{prefix}logmel_extractor.melW"]
     return {"mel.window": window.clone(), "mel.filterbank": bank.clone()}
+
+
+def mel(where: str, state: State, prefix: str, sample_rate: int, hop_length: int) -> Mel:
+    """The frontend's numbers: sizes from the stored filterbank, the rest as both families have it.
+
+    Args:
+        sample_rate: that the filterbank was made for.
+        hop_length: of the family; the file does not say it.
+    """
+    bank = f"{prefix}logmel_extractor.melW"
+    n_fft, n_mels = 2 * (size(where, state, bank) - 1), size(where, state, bank, axis=1)
+    return Mel(sample_rate, n_fft, hop_length, n_mels, 50.0, 14_000.0, "slaney", "slaney", 1e-10)
 
 
 def cnn14_config(where: str, state: State, prefix: str) -> Cnn14Config:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -15,7 +15,7 @@ from clap_export.model.checkpoint import Checkpoint
 from runtime.errors import ClapError
 
 Family = Literal["native", "msclap", "laion", "transformers"]
-FAMILIES: tuple[Family, ...] = ("native", "msclap", "laion", "transformers")
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
 def load(
@@ -96,4 +96,4 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path} is neither a safetensors file nor one of torch.save ({error}). "
             "It may be damaged: copy it again."
         ) from error
-    return header, state
+    return header if isinstance(header, dict) else {}, state

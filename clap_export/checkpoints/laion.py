@@ -29,7 +29,7 @@ from clap_export.model.config import (
     ProjectionConfig,
     TextEncoderConfig,
 )
-from runtime.bundle import AudioSpec, Mel, Source, sha256_file
+from runtime.bundle import AudioSpec, Source, sha256_file
 from runtime.errors import ClapError
 
 _AUDIO, _TEXT = "audio_branch.", "text_branch."
@@ -66,6 +66,9 @@ def build(path: Path, data: dict[str, Any], tokenizer: Path | None) -> Checkpoin
         )
     pann = f"{_AUDIO}conv_block1.conv1.weight" in state
     config = _config(where, state, pann)
+    # First what may be missing, then what takes long.
+    vocabulary = config.text_encoder.options["vocab_size"]
+    text = fetch(tokenizer, "roberta-base", "roberta", vocabulary)
     rules = [
         *_COMMON,
         *prefixed(_AUDIO, audio_towers.CNN14 if pann else audio_towers.HTSAT),
@@ -74,15 +77,12 @@ def build(path: Path, data: dict[str, Any], tokenizer: Path | None) -> Checkpoin
     model = ClapModel(config)
     ours = translate(where, state, rules) | audio_towers.frontend(where, state, _AUDIO)
     fit(where, model, ours)
-    vocabulary = config.text_encoder.options["vocab_size"]
     source = Source("laion", path.name, sha256_file(path), _LICENCE)
-    return Checkpoint(model.eval(), fetch(tokenizer, "roberta-base", "roberta", vocabulary), source)
+    return Checkpoint(model.eval(), text, source)
 
 
 def _config(where: str, state: State, pann: bool) -> ClapConfig:
-    bank = f"{_AUDIO}logmel_extractor.melW"
-    n_fft, n_mels = 2 * (size(where, state, bank) - 1), size(where, state, bank, axis=1)
-    mel = Mel(_RATE, n_fft, _HOP, n_mels, 50.0, 14_000.0, "slaney", "slaney", 1e-10)
+    mel = audio_towers.mel(where, state, _AUDIO, _RATE, _HOP)
     samples = _SECONDS * _RATE
     encoder = (
         AudioEncoderConfig(cnn14=audio_towers.cnn14_config(where, state, _AUDIO))

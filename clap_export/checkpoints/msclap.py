@@ -28,11 +28,12 @@ from clap_export.model.config import (
     ProjectionConfig,
     TextEncoderConfig,
 )
-from runtime.bundle import AudioSpec, Mel, Source, sha256_file
+from runtime.bundle import AudioSpec, Source, sha256_file
 
 _AUDIO, _TEXT = "audio_encoder.base.", "caption_encoder.base."
 _HTSAT = f"{_AUDIO}htsat."
 _LICENCE = "MIT (Microsoft, msclap)"
+_HOP = 320
 
 _PROJECTION = [
     Rule(r"(linear[12]\.weight)", r"\1"),
@@ -60,6 +61,9 @@ def build(path: Path, data: dict[str, Any], tokenizer: Path | None) -> Checkpoin
     state = tensors(where, data.get("model", data))
     is_2023 = any(name.startswith(_HTSAT) for name in state)
     config = _config_2023(where, state) if is_2023 else _config_2022(where, state)
+    kind, hub_id = ("gpt2", "gpt2") if is_2023 else ("bert", "bert-base-uncased")
+    # First what may be missing, then what takes long.
+    text = fetch(tokenizer, hub_id, kind, config.text_encoder.options["vocab_size"])
     prefix = _HTSAT if is_2023 else _AUDIO
     rules = [
         *_COMMON,
@@ -69,15 +73,13 @@ def build(path: Path, data: dict[str, Any], tokenizer: Path | None) -> Checkpoin
     model = ClapModel(config)
     ours = translate(where, state, rules) | audio_towers.frontend(where, state, prefix)
     fit(where, model, ours)
-    kind, hub_id = ("gpt2", "gpt2") if is_2023 else ("bert", "bert-base-uncased")
-    vocabulary = config.text_encoder.options["vocab_size"]
     source = Source(config.name, path.name, sha256_file(path), _LICENCE)
-    return Checkpoint(model.eval(), fetch(tokenizer, hub_id, kind, vocabulary), source)
+    return Checkpoint(model.eval(), text, source)
 
 
 def _config_2022(where: str, state: State) -> ClapConfig:
     rate = 44_100
-    mel = _mel(where, state, _AUDIO, rate)
+    mel = audio_towers.mel(where, state, _AUDIO, rate, _HOP)
     return ClapConfig(
         name="msclap-2022",
         licence=_LICENCE,
@@ -97,7 +99,7 @@ def _config_2022(where: str, state: State) -> ClapConfig:
 def _config_2023(where: str, state: State) -> ClapConfig:
     rate = 44_100
     # Its HTSAT was built with a filterbank for 32 kHz, and hears 44.1 kHz through it.
-    mel = _mel(where, state, _HTSAT, 32_000)
+    mel = audio_towers.mel(where, state, _HTSAT, 32_000, _HOP)
     return ClapConfig(
         name="msclap-2023",
         licence=_LICENCE,
@@ -113,10 +115,3 @@ def _config_2023(where: str, state: State) -> ClapConfig:
         text_projection=ProjectionConfig("residual", 0.5),
         default_template="this is the sound of {}",
     )  # fmt: skip
-
-
-def _mel(where: str, state: State, prefix: str, rate: int) -> Mel:
-    bank = f"{prefix}logmel_extractor.melW"
-    n_fft = 2 * (size(where, state, bank) - 1)
-    n_mels = size(where, state, bank, axis=1)
-    return Mel(rate, n_fft, 320, n_mels, 50.0, 14_000.0, "slaney", "slaney", 1e-10)

