@@ -13,7 +13,7 @@ import torch
 from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.clap import ClapModel
 from clap_export.verify_clips import VERIFY_LABELS, Clip, awkward_clips
-from runtime import Encoder, audio, windows
+from runtime import Encoder, audio, fusion, windows
 from runtime.backends import open_backend
 from runtime.bundle import Bundle, Check, Parity, write_manifest
 from runtime.encoder import mean_embedding
@@ -72,7 +72,7 @@ def verify(
         )
     spec = bundle.manifest.audio
     batches = [_windows(clip, bundle) for clip in awkward_clips(spec)]
-    batches += [windows.cut(audio.prepare(path, spec), spec)[0] for path in clips]
+    batches += [windows.rows(audio.prepare(path, spec), spec) for path in clips]
     with Encoder(bundle) as encoder:
         measured: dict[str, float] = {}
         progress("spectrogram")
@@ -101,7 +101,7 @@ def verify(
 
 def _windows(clip: Clip, bundle: Bundle) -> np.ndarray:
     spec = bundle.manifest.audio
-    return windows.cut(audio.prepare(clip.samples, spec, clip.sample_rate), spec)[0]
+    return windows.rows(audio.prepare(clip.samples, spec, clip.sample_rate), spec)
 
 
 def _differences(name: str, found: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
@@ -118,12 +118,15 @@ def _compare_mel(model: ClapModel, bundle: Bundle, batches: list[np.ndarray]) ->
     """The spectrogram inside the graph against the model's, on every window."""
     graph = onnx.load(bundle.path(bundle.manifest.audio_graph.file))
     graph.graph.output.append(onnx.ValueInfoProto(name=LOG_MEL))
-    backend = open_backend(graph.SerializeToString())
+    backend, spec = open_backend(graph.SerializeToString()), bundle.manifest.audio
     worst = 0.0
     for batch in batches:
-        wanted = model.mel(torch.from_numpy(batch)).numpy()
-        found = backend.run({"waveform": batch})[LOG_MEL]
-        audible = wanted >= wanted.max(axis=(1, 2), keepdims=True) - 80.0
+        wanted = model.hear(torch.from_numpy(batch))[0].numpy()
+        inputs = {"waveform": batch}
+        if spec.long_clips == "fusion":
+            inputs = fusion.inputs(batch, spec)
+        found = backend.run(inputs)[LOG_MEL]
+        audible = wanted >= wanted.max(axis=(-2, -1), keepdims=True) - 80.0
         worst = max(worst, float(np.abs(found - wanted)[audible].max()))
     backend.close()
     return {"log-mel, bins within 80 dB of the peak": worst}
@@ -155,8 +158,7 @@ def _torch_text(checkpoint: Checkpoint, encoder: Encoder, templates: Sequence[st
 
 def _batch_difference(encoder: Encoder, batches: list[np.ndarray]) -> float:
     """Largest change of any window's embedding between batch sizes."""
-    stacked = np.concatenate(batches)
-    first, *others = (encoder.embed_windows(stacked, size) for size in BATCHES)
+    first, *others = (np.concatenate([*encoder.embed_clips(batches, n)]) for n in BATCHES)
     return max(float(np.abs(first - other).max()) for other in others)
 
 

@@ -46,9 +46,15 @@ def awkward_clips(spec: AudioSpec, seed: int = 0) -> list[Clip]:
         Clip("one sample", np.ones(1, np.float32), rate),
         Clip("0.3 s", scene(int(0.3 * rate)), rate),
         Clip("one window", scene(window), rate),
+        Clip("a sample over one window", scene(window + 1), rate),
         Clip("3.7 windows", scene(int(3.7 * window)), rate),
         Clip("stereo", np.stack([scene(2 * rate), scene(2 * rate)]), rate),
     ]
+    if spec.long_clips == "fusion":  # so long that its samples are gathered, and just a frame more
+        clips += [
+            Clip("9 windows", scene(9 * window + 77), rate),
+            Clip("a frame over one window", scene(window + spec.mel.hop_length), rate),
+        ]
     clips += [
         Clip(f"{r} Hz", scene(3 * r, r), r) for r in (8000, 16000, 22050, 44100, 48000, 96000)
     ]

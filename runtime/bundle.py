@@ -21,6 +21,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
 Fill = Literal["repeat", "repeatpad", "pad"]
+LongClips = Literal["windows", "fusion"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class AudioSpec:
             ``repeatpad`` (whole copies, then zeros) or ``pad`` (zeros).
         int16_round_trip: samples go through int16 first, as the family was trained.
         mel: the frontend inside the graph.
+        long_clips: how a clip longer than the window is embedded: ``windows`` (the mean of its
+            windows' embeddings) or ``fusion`` (at once; see :mod:`runtime.fusion`).
     """
 
     sample_rate: int
@@ -58,6 +61,7 @@ class AudioSpec:
     fill: Fill
     int16_round_trip: bool
     mel: Mel
+    long_clips: LongClips = "windows"
 
     def __post_init__(self) -> None:
         if self.sample_rate < 1 or not 1 <= self.hop_samples <= self.window_samples:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import audio, windows
+from runtime import audio, fusion, windows
 from runtime.backends import Backend, open_backend
 from runtime.bundle import Bundle, Graph, Manifest
 from runtime.errors import BackendError, BundleError, ClapError
@@ -76,7 +76,8 @@ class Encoder:
     ) -> Embeddings:
         """Embed recordings of any length.
 
-        A long clip's embedding is the mean of its windows' embeddings, scaled to unit norm.
+        A long clip's embedding is the mean of its windows' embeddings, scaled to unit norm; a
+        model with feature fusion hears it at once.
 
         Args:
             source: one clip (see :func:`runtime.audio.load`), or a list or tuple of clips.
@@ -103,7 +104,8 @@ class Encoder:
         """Embed windows that are already at the model's rate and length.
 
         Args:
-            batch: float32 ``[n, window_samples]``, n >= 1, in [-1, 1].
+            batch: float32 ``[n, window_samples]``, n >= 1, in [-1, 1]. A model with feature fusion
+                also takes longer rows, which are whole clips.
             batch_size: windows given to the engine at once; default the encoder's.
 
         Returns:
@@ -114,16 +116,21 @@ class Encoder:
             BackendError: the engine is not available or failed.
         """
         length = self.manifest.audio.window_samples
-        if batch.ndim != 2 or batch.shape[1] != length or batch.dtype != np.float32:
+        fits = batch.ndim == 2 and (
+            batch.shape[1] == length or (self._fused and batch.shape[1] > length)
+        )
+        if not fits or batch.dtype != np.float32:
             raise ClapError(
                 f"windows of shape {batch.shape} and type {batch.dtype} were given: this model "
-                f"takes float32 [n, {length}]."
+                f"takes float32 [n, {length}]{' or longer' * self._fused}."
             )
         if not len(batch):
             raise ClapError("no windows were given: pass at least one.")
+        size = self.batch_size if batch_size is None else check_batch_size(batch_size)
+        if self._fused:
+            return self._embed_rows(list(batch), size)
         backend = self.open_audio()
         name = backend.input_names[0]
-        size = self.batch_size if batch_size is None else check_batch_size(batch_size)
         return np.concatenate(
             [
                 self._run(backend, {name: np.ascontiguousarray(batch[i : i + size])})
@@ -159,14 +166,15 @@ class Encoder:
     def windows_of(
         self, source: audio.Source, sample_rate: int | None = None
     ) -> NDArray[np.float32]:
-        """A recording as the audio graph takes it: float32 ``[n_windows, window_samples]``.
+        """A recording as :meth:`embed_windows` takes it: float32 ``[n_windows, window_samples]``,
+        or ``[1, samples]`` when it is longer than a window and the model has feature fusion.
 
         Raises:
             AudioError: the recording cannot be used.
         """
         spec = self.manifest.audio
         samples = audio.prepare(source, spec, sample_rate, max_seconds=self.max_seconds)
-        return windows.cut(samples, spec)[0]
+        return windows.rows(samples, spec)
 
     def embed_clips(
         self, clips: Iterable[NDArray[np.float32]], batch_size: int | None = None
@@ -174,8 +182,8 @@ class Encoder:
         """Embed clips given as windows, in batches that span clips; lazily, in order.
 
         Args:
-            clips: each float32 ``[n_windows, window_samples]``; ``n_windows`` may be 0, for a clip
-                that only holds its place.
+            clips: each as :meth:`windows_of` gives it; ``n_windows`` may be 0, for a clip that
+                only holds its place.
             batch_size: windows given to the engine at once; default the encoder's.
 
         Yields:
@@ -207,10 +215,11 @@ class Encoder:
         with self._lock:
             if self._audio is None:
                 backend = self._open(self.manifest.audio_graph)
-                if len(backend.input_names) != 1:
+                wanted = fusion.INPUTS if self._fused else ("waveform",)
+                if backend.input_names != wanted:
                     raise BundleError(
-                        f"'{self.manifest.audio_graph.file}' has inputs {backend.input_names}; an "
-                        "audio graph has one, 'waveform'. Export the bundle again."
+                        f"'{self.manifest.audio_graph.file}' has inputs {backend.input_names}; "
+                        f"this audio graph must have {wanted}. Export the bundle again."
                     )
                 self._audio = backend
             return self._audio
@@ -279,12 +288,27 @@ class Encoder:
     def _embed_together(self, clips: list[NDArray[np.float32]], size: int) -> Iterator[Embeddings]:
         counts = [len(clip) for clip in clips]
         dim = self.manifest.embedding_dim
-        rows = (
-            self.embed_windows(np.concatenate(clips), size)
-            if sum(counts)
-            else np.empty((0, dim), np.float32)
-        )
+        if not sum(counts):
+            rows = np.empty((0, dim), np.float32)
+        elif self._fused:
+            rows = self._embed_rows([row for clip in clips for row in clip], size)
+        else:
+            rows = self.embed_windows(np.concatenate(clips), size)
         yield from np.split(rows, np.cumsum(counts)[:-1])
+
+    @property
+    def _fused(self) -> bool:
+        return self.manifest.audio.long_clips == "fusion"
+
+    def _embed_rows(self, rows: list[NDArray[np.float32]], size: int) -> Embeddings:
+        """Embed clips of any lengths by a model with feature fusion."""
+        backend, spec = self.open_audio(), self.manifest.audio
+        return np.concatenate(
+            [
+                self._run(backend, fusion.inputs(batch, spec))
+                for batch in fusion.batches(rows, spec, size)
+            ]
+        )
 
 
 def mean_embedding(rows: Embeddings) -> Embeddings:

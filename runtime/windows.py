@@ -92,6 +92,21 @@ def cut(
     return windows, at
 
 
+def rows(samples: NDArray[np.float32], spec: AudioSpec) -> NDArray[np.float32]:
+    """A clip as it is embedded: its windows, or with feature fusion the whole clip as one row.
+
+    Args:
+        samples: float32 ``[n]`` at the spec's rate, n >= 1.
+        spec: the bundle's audio specification.
+
+    Returns:
+        float32 ``[n_windows, window_samples]``; with feature fusion ``[1, max(n, window_samples)]``.
+    """
+    if spec.long_clips == "fusion" and len(samples) > spec.window_samples:
+        return samples[None]
+    return cut(samples, spec)[0]
+
+
 def batches(
     samples: NDArray[np.float32], spec: AudioSpec, at: NDArray[np.int64], size: int
 ) -> Iterator[NDArray[np.float32]]:

@@ -24,7 +24,7 @@ from runtime.errors import ClapError
 RATE, SECONDS = 16_000, 2  # unlike the defaults, so that what is read from the config shows
 
 
-def save(folder: Path, **audio: object) -> Path:
+def save(folder: Path, truncation: str = "rand_trunc", **audio: object) -> Path:
     """A small ClapModel with the recipe's weights, a feature extractor and a tokenizer."""
     sizes = {
         "num_mel_bins": 32, "spec_size": 64, "patch_embeds_hidden_size": 32, "hidden_size": 64,
@@ -47,7 +47,7 @@ def save(folder: Path, **audio: object) -> Path:
     model.save_pretrained(folder)
     extractor = ClapFeatureExtractor(
         feature_size=32, sampling_rate=RATE, hop_length=256, max_length_s=SECONDS,
-        fft_window_size=512, frequency_min=40, frequency_max=7000, truncation="rand_trunc",
+        fft_window_size=512, frequency_min=40, frequency_max=7000, truncation=truncation,
         padding="repeat",
     )  # fmt: skip
     extractor.save_pretrained(folder)
@@ -126,9 +126,45 @@ def test_what_is_not_there_is_named(folder: Path, tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_fusion_and_other_models_are_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ClapError, match="no feature fusion"):
-        load(save(tmp_path / "fused", enable_fusion=True, fusion_type="aff_2d"))
+FUSED = {"truncation": "fusion", "enable_fusion": True, "num_mel_bins": 64, "spec_size": 256}
+
+
+def test_fusion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # transformers' extractor resizes to 64 mel bins, whatever the model's.
+    folder = save(tmp_path / "fused", **FUSED)
+    extractor = ClapFeatureExtractor(
+        feature_size=64, sampling_rate=RATE, hop_length=256, max_length_s=SECONDS,
+        fft_window_size=512, frequency_min=40, frequency_max=7000, truncation="fusion",
+    )  # fmt: skip
+    extractor.save_pretrained(folder)
+    checkpoint = load(folder)
+    spec = checkpoint.model.config.audio
+    assert (spec.long_clips, spec.mel.scale, spec.mel.norm) == ("fusion", "htk", None)
+    clips = recipe.clips([SECONDS * RATE, 3 * RATE, 7 * RATE + 11], RATE)
+    # Its random chunks, each the middle one of those it may be.
+    monkeypatch.setattr("numpy.random.choice", lambda choices: choices[len(choices) // 2])
+    inputs = extractor(clips, sampling_rate=RATE, return_tensors="pt")
+    assert inputs["is_longer"].flatten().tolist() == [False, True, True]
+    theirs = ClapModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        want = theirs.get_audio_features(**inputs).pooler_output
+        want = torch.nn.functional.normalize(want, dim=1)
+        waves = [torch.from_numpy(clip)[None] for clip in clips]
+        log_mel = torch.cat([checkpoint.model.hear(wave)[0] for wave in waves])
+        got = torch.cat([checkpoint.model.embed_audio(wave) for wave in waves])
+        deaf = checkpoint.model.embed_audio(waves[2][:, : SECONDS * RATE])
+    wanted = inputs["input_features"]
+    loud = wanted > wanted.amax(dim=(-2, -1), keepdim=True) - 60
+    assert (log_mel - wanted)[loud].abs().max() < 1e-2  # dB
+    assert (got - want).abs().max() < 2e-5
+    assert (want[2] - deaf[0]).abs().max() > 1e-2  # of its first window alone
+
+
+def test_other_models_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClapError, match="enable_fusion True with truncation rand_trunc"):
+        load(save(tmp_path / "mixed", enable_fusion=True))
+    with pytest.raises(ClapError, match="no fusion_type channel_map"):
+        load(save(tmp_path / "map", "fusion", enable_fusion=True, fusion_type="channel_map"))
     raw = json.loads((folder / "config.json").read_text())
     (folder.parent / "other").mkdir()
     for name in ("preprocessor_config.json", "model.safetensors"):

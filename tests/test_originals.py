@@ -43,10 +43,9 @@ def case(
     path.unlink()  # half a gigabyte each
 
 
-def waveform(case: Case) -> torch.Tensor:
-    return torch.from_numpy(
-        recipe.sound(int(case.golden["samples"]), int(case.golden["sample_rate"]))
-    )
+def clips(case: Case) -> list[np.ndarray]:
+    lengths = case.golden.get("lengths", np.full(3, case.golden["samples"]))
+    return recipe.clips([int(n) for n in lengths], int(case.golden["sample_rate"]))
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -56,26 +55,32 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("dft", ["fft", "matmul"])
 def test_log_mel(case: Case, dft: str) -> None:
-    mel = case.checkpoint.model.mel
+    model = case.checkpoint.model
     if dft == "matmul":
-        mel.use_matmul()
+        model.mel.use_matmul()
     with torch.no_grad():
-        got = mel(waveform(case))[:, ::23].numpy()
-    mel.dft = "fft"
+        heard = [model.hear(torch.from_numpy(clip)[None])[0] for clip in clips(case)]
+    got = torch.cat(heard)[..., ::23, :].numpy()
+    model.mel.dft = "fft"
     want = case.golden["mel"]
     assert got.shape == want.shape
-    loud = want > want.max(axis=(1, 2), keepdims=True) - 60  # dB under the clip's peak
+    loud = want > want.max(axis=(-2, -1), keepdims=True) - 60  # dB under the clip's peak
     assert np.abs(got - want)[loud].max() < 1e-2
     assert np.abs(got - want)[loud].mean() < 1e-4
 
 
 def test_audio(case: Case) -> None:
     model = case.checkpoint.model
-    samples = waveform(case)
-    if case.checkpoint.model.config.audio.int16_round_trip:
-        samples = (samples * 32767).to(torch.int16).float() / 32767
+    waves = [torch.from_numpy(clip)[None] for clip in clips(case)]
+    if model.config.audio.int16_round_trip:
+        waves = [(wave * 32767).to(torch.int16).float() / 32767 for wave in waves]
     with torch.no_grad():
-        tower = model.audio_encoder(model.mel(samples))
+        heard = [model.hear(wave) for wave in waves]
+        towers = [
+            model.audio_encoder(mel) if longer is None else model.audio_encoder(mel, longer)
+            for mel, longer in heard
+        ]
+        tower = torch.cat(towers)
         embedding = normalise(model.audio_projection(tower)).numpy()
     assert cosine(tower.numpy(), case.golden["audio_tower"]) > 0.99999
     assert cosine(embedding, case.golden["audio"]) > 0.99999
@@ -110,9 +115,11 @@ def test_what_the_manifest_will_say(case: Case) -> None:
     assert config.audio.window_samples == case.golden["samples"]
     assert config.text_encoder.max_tokens == case.golden["tokens_input_ids"].shape[1]
     assert config.text_encoder.token_type_ids == ("tokens_token_type_ids" in case.golden)
-    assert case.checkpoint.source.family == case.name.removesuffix("-tiny").removesuffix("-base")
-    # The stored filterbank is what the manifest's numbers describe.
-    assert np.abs(mel_filterbank(config.audio.mel) - case.golden["melW"]).max() < 1e-6
+    assert case.name.startswith(case.checkpoint.source.family)
+    # The filterbank that is used is what the manifest's numbers describe; torchaudio's positions
+    # are float32.
+    used = case.golden.get("filterbank", case.golden["melW"])
+    assert np.abs(mel_filterbank(config.audio.mel) - used).max() < 1e-5 * used.max()
 
 
 IN_CI = "laion-tiny"  # one full-size family; the others take as long
@@ -125,11 +132,10 @@ IN_CI = "laion-tiny"  # one full-size family; the others take as long
 )
 def test_the_bundle_through_the_runtime(case: Case, tmp_path: Path) -> None:
     write_bundle(case.checkpoint, tmp_path / "bundle")
-    samples = waveform(case).numpy()
     want = case.golden["audio"] / np.linalg.norm(case.golden["audio"], axis=1, keepdims=True)
     # A bundle is traced with two clips; these are three, as arrays like a user's.
     with Encoder(tmp_path / "bundle") as encoder:
-        got = encoder.embed_audio(list(samples), sample_rate=int(case.golden["sample_rate"]))
+        got = encoder.embed_audio(clips(case), sample_rate=int(case.golden["sample_rate"]))
         tokens = {
             name: case.golden[f"tokens_{name}"].astype(np.int64)
             for name in encoder.manifest.text.inputs

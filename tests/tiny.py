@@ -44,6 +44,13 @@ AUDIO = {
     ),
     "compact": AudioEncoderConfig(compact=CompactConfig("mobilenetv4_conv_small_050", MEL.n_mels)),
 }
+# Its graph has other inputs, so it is not one of those.
+FUSION = "htsat-fusion"
+_FUSED = AudioEncoderConfig(
+    htsat=HtsatConfig(
+        MEL.n_mels, 64, embed_dim=8, depths=(2, 2), num_heads=(2, 4), window_size=4, fusion=True
+    )
+)
 _BERT = {
     "hidden_size": 32,
     "num_hidden_layers": 1,
@@ -83,13 +90,16 @@ def config(audio: str = "cnn14", text: str = "bert-mean", **changes: Any) -> Cla
         name="tiny",
         licence="MIT",
         embedding_dim=DIM,
-        audio=AudioSpec(RATE, WINDOW, WINDOW, "repeat", False, MEL),
-        audio_encoder=AUDIO[audio],
+        audio=AudioSpec(
+            RATE, WINDOW, WINDOW, "repeat", False, MEL,
+            "fusion" if audio == FUSION else "windows",
+        ),
+        audio_encoder=_FUSED if audio == FUSION else AUDIO[audio],
         audio_projection=ProjectionConfig("residual"),
         text_encoder=replace(encoder, options={**encoder.options, "vocab_size": size}),
         text_projection=ProjectionConfig("linear"),
         default_template="This is a sound of {}.",
-    )
+    )  # fmt: skip
     return replace(made, **changes)
 
 

@@ -37,6 +37,15 @@ CNN14 = [
     drop(r"fc_audioset\.(weight|bias)", _HEAD),
 ]  # fmt: skip
 
+# As transformers names it too. The norms have counters, the convolutions none.
+FUSION = [
+    Rule(r"patch_embed\.mel_conv2d\.(weight|bias)", r"audio_encoder.fusion.mel_conv2d.\1"),
+    Rule(
+        rf"patch_embed\.fusion_model\.(local_att|global_att)\.(\d)\.{_NORM}",
+        r"audio_encoder.fusion.\1.\2.\3",
+    ),
+]
+
 _BLOCK = r"layers\.(\d+)\.blocks\.(\d+)"
 HTSAT = [
     *FRONTEND,
@@ -57,6 +66,7 @@ HTSAT = [
     ),
     Rule(r"norm\.(weight|bias)", r"audio_encoder.norm.\1"),
     drop(r"(tscam_conv|head)\.(weight|bias)", _HEAD),
+    *FUSION,
 ]
 
 
@@ -131,4 +141,5 @@ def htsat_config(where: str, state: State, prefix: str) -> HtsatConfig:
         ),
         window_size=(math.isqrt(rows) + 1) // 2,
         mlp_ratio=size(where, state, f"{prefix}layers.0.blocks.0.mlp.fc1.weight") / embed_dim,
+        fusion=f"{prefix}patch_embed.mel_conv2d.weight" in state,
     )

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from clap_export.checkpoints import torchfile
+from clap_export.checkpoints.audio_towers import FUSION
 from clap_export.checkpoints.state import Rule, State, drop, fit, prefixed, tensors, translate
 from clap_export.checkpoints.text_towers import BERT_WITH_POOLER
 from clap_export.checkpoints.tokenizers import fetch
@@ -60,6 +61,7 @@ _HTSAT = [
         r"layers\.(\d+)\.downsample\.(norm\.weight|norm\.bias|reduction\.weight)",
         r"audio_encoder.layers.\1.downsample.\2",
     ),
+    *FUSION,
 ]  # fmt: skip
 _MLP = [Rule(rf"(linear[12])\.{_WB}", r"\1.\2")]
 _RULES = [
@@ -141,7 +143,10 @@ def _config(folder: Path, raw: dict[str, Any], prepare: dict[str, Any], name: st
     extractor: Any = ClapFeatureExtractor.from_dict(prepare)
     _refuse(
         folder,
-        ("feature fusion", audio.enable_fusion or extractor.truncation == "fusion"),
+        (f"fusion_type {audio.fusion_type}", audio.fusion_type not in (None, "aff_2d")),
+        (f"aff_block_r {audio.aff_block_r}", audio.aff_block_r != 4),
+        (f"enable_fusion {audio.enable_fusion} with truncation {extractor.truncation}",
+         bool(audio.enable_fusion) != (extractor.truncation == "fusion")),
         (f"hidden_act {audio.hidden_act}", audio.hidden_act != "gelu"),
         (f"projection_hidden_act {whole.projection_hidden_act}",
          whole.projection_hidden_act != "relu"),
@@ -153,19 +158,24 @@ def _config(folder: Path, raw: dict[str, Any], prepare: dict[str, Any], name: st
     rate, samples = extractor.sampling_rate, extractor.max_length_s * extractor.sampling_rate
     mel = Mel(
         rate, extractor.fft_window_size, extractor.hop_length, extractor.feature_size,
-        float(extractor.frequency_min), float(extractor.frequency_max), "slaney", "slaney", 1e-10,
+        float(extractor.frequency_min), float(extractor.frequency_max),
+        # With fusion the spectrograms are torchaudio's, without it librosa's.
+        *(("htk", None) if audio.enable_fusion else ("slaney", "slaney")), 1e-10,
     )  # fmt: skip
     return ClapConfig(
         name=name,
         licence="see the model's card",
         embedding_dim=whole.projection_dim,
-        audio=AudioSpec(rate, samples, samples, extractor.padding, False, mel),
+        audio=AudioSpec(
+            rate, samples, samples, extractor.padding, False, mel,
+            "fusion" if audio.enable_fusion else "windows",
+        ),
         audio_encoder=AudioEncoderConfig(
             htsat=HtsatConfig(
                 audio.num_mel_bins, audio.spec_size, audio.patch_size,
                 audio.patch_embeds_hidden_size, tuple(audio.depths),
                 tuple(audio.num_attention_heads), audio.window_size, audio.mlp_ratio,
-                audio.qkv_bias,
+                audio.qkv_bias, bool(audio.enable_fusion),
             )
         ),
         audio_projection=ProjectionConfig("mlp"),
@@ -189,8 +199,8 @@ def _config(folder: Path, raw: dict[str, Any], prepare: dict[str, Any], name: st
 def _refuse(folder: Path, *problems: tuple[str, bool]) -> None:
     if found := [what for what, there in problems if there]:
         raise ClapError(
-            f"{folder}: this clap-export has no {'; '.join(found)}. Use an unfused ClapModel with "
-            "the defaults of transformers."
+            f"{folder}: this clap-export has no {'; '.join(found)}. Use a ClapModel with the "
+            "defaults of transformers."
         )
 
 

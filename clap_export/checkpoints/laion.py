@@ -1,10 +1,12 @@
-"""LAION's CLAP: ``630k-audioset-best.pt`` and its kin, without fusion.
+"""LAION's CLAP: ``630k-audioset-best.pt``, ``630k-audioset-fusion-best.pt`` and their kin.
 
 What the files do not say is from the code of laion_clap 1.1.7 (model configs, data pipeline).
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +61,8 @@ def build(path: Path, data: dict[str, Any], tokenizer: Path | None) -> Checkpoin
     """
     where = str(path)
     state = tensors(where, data.get("state_dict", data))
-    if any("mel_conv2d" in name or "fusion_model" in name for name in state):
-        raise ClapError(
-            f"{path} is a LAION checkpoint with feature fusion, which this clap-export cannot "
-            "export yet. Use an unfused one, such as 630k-audioset-best.pt."
-        )
     pann = f"{_AUDIO}conv_block1.conv1.weight" in state
+    _check_fusion(where, state, pann)
     config = _config(where, state, pann)
     # First what may be missing, then what takes long.
     vocabulary = config.text_encoder.options["vocab_size"]
@@ -75,15 +73,39 @@ def build(path: Path, data: dict[str, Any], tokenizer: Path | None) -> Checkpoin
         *prefixed(_TEXT, text_towers.BERT_WITH_POOLER),
     ]
     model = ClapModel(config)
-    ours = translate(where, state, rules) | audio_towers.frontend(where, state, _AUDIO)
+    ours = translate(where, state, rules)
+    if config.audio.long_clips == "fusion":
+        # The stored filterbank is not used with fusion: torchaudio's makes the spectrograms, which
+        # is what ClapModel computes from the config.
+        ours |= {"mel.window": model.mel.window, "mel.filterbank": model.mel.filterbank}
+    else:
+        ours |= audio_towers.frontend(where, state, _AUDIO)
     fit(where, model, ours)
     source = Source("laion", path.name, sha256_file(path), _LICENCE)
     return Checkpoint(model.eval(), text, source)
 
 
+def _check_fusion(where: str, state: State, pann: bool) -> None:
+    """Refuse the kinds of fusion of which nobody published a checkpoint."""
+    fusion = f"{_AUDIO}(patch_embed\\.)?(mel_conv[12]d|fusion_model)\\."
+    if not any(re.match(fusion, name) for name in state):
+        return
+    attention = f"{_AUDIO}patch_embed.fusion_model."
+    if pann or f"{attention}local_att.0.weight" not in state or any(
+        name.startswith(f"{attention}local_att2.") for name in state
+    ):
+        raise ClapError(
+            f"{where} has a feature fusion other than aff_2d in an HTSAT, the one of LAION's "
+            "published files; this clap-export knows no other."
+        )
+
+
 def _config(where: str, state: State, pann: bool) -> ClapConfig:
     mel = audio_towers.mel(where, state, _AUDIO, _RATE, _HOP)
     samples = _SECONDS * _RATE
+    fused = not pann and audio_towers.htsat_config(where, state, _AUDIO).fusion
+    if fused:
+        mel = replace(mel, scale="htk", norm=None)
     encoder = (
         AudioEncoderConfig(cnn14=audio_towers.cnn14_config(where, state, _AUDIO))
         if pann
@@ -93,7 +115,9 @@ def _config(where: str, state: State, pann: bool) -> ClapConfig:
         name="laion-clap",
         licence=_LICENCE,
         embedding_dim=size(where, state, "audio_projection.0.weight"),
-        audio=AudioSpec(_RATE, samples, samples, "repeatpad", True, mel),
+        audio=AudioSpec(
+            _RATE, samples, samples, "repeatpad", True, mel, "fusion" if fused else "windows"
+        ),
         audio_encoder=encoder,
         audio_projection=ProjectionConfig("mlp"),
         text_encoder=TextEncoderConfig(

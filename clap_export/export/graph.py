@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from clap_export.model.clap import ClapModel
+from clap_export.model.fusion import pick
+from runtime import fusion
 from runtime.bundle import TextSpec
 
 OPSET = 18
@@ -44,6 +46,26 @@ class AudioGraph(nn.Module):
         return self.model.embed_log_mel(log_mel), log_mel
 
 
+class FusedAudioGraph(nn.Module):
+    """The inputs of :func:`runtime.fusion.inputs` to embedding and spectrograms."""
+
+    def __init__(self, model: ClapModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        waveform: Tensor,
+        overview: Tensor,
+        overview_weight: Tensor,
+        chunks: Tensor,
+        longer: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Embedding ``[batch, dim]``, and log-mel ``[batch, 4, frames, n_mels]``."""
+        log_mel = pick(self.model.mel(waveform), overview, overview_weight, chunks)
+        return self.model.embed_log_mel(log_mel, longer), log_mel
+
+
 class TextGraph(nn.Module):
     """Token inputs ``[batch, max_tokens]`` int64, in the manifest's order, to embeddings."""
 
@@ -59,15 +81,25 @@ class TextGraph(nn.Module):
 def export_audio(model: ClapModel, path: Path) -> onnx.ModelProto:
     """Write the audio graph: dynamic batch, samples fixed to the model's window.
 
-    The model is copied: the copy's frontend is switched to its matmul form.
+    With feature fusion the samples are dynamic too, in steps of the mel hop. The model is copied:
+    the copy's frontend is switched to its matmul form.
     """
     model = deepcopy(model).eval()
     model.mel.use_matmul()
+    spec = model.config.audio
     noise = torch.Generator().manual_seed(0)
-    waveform = torch.randn(2, model.config.audio.window_samples, generator=noise) * 0.1
+    waveform = torch.randn(2, spec.window_samples, generator=noise) * 0.1
     with torch.no_grad():
         model.embed_audio(waveform)  # HTSAT makes its stretch matrix in the first call
-    graph = _export(AudioGraph(model), (waveform,), ["waveform"], [EMBEDDING, LOG_MEL])
+    if spec.long_clips == "fusion":
+        rows = [waveform[0].numpy(), waveform[1].repeat(2).numpy()]
+        made = {n: torch.from_numpy(array) for n, array in fusion.inputs(rows, spec).items()}
+        graph = _export(
+            FusedAudioGraph(model), tuple(made.values()), list(made), [EMBEDDING, LOG_MEL],
+            hop_length=spec.mel.hop_length,
+        )  # fmt: skip
+    else:
+        graph = _export(AudioGraph(model), (waveform,), ["waveform"], [EMBEDDING, LOG_MEL])
     hidden = [output for output in graph.graph.output if output.name == LOG_MEL]
     graph.graph.output.remove(hidden[0])
     return _write(graph, path)
@@ -84,10 +116,18 @@ def export_text(model: ClapModel, spec: TextSpec, path: Path) -> onnx.ModelProto
 
 
 def _export(
-    module: nn.Module, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str]
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    names: list[str],
+    outputs: list[str],
+    hop_length: int | None = None,
 ) -> onnx.ModelProto:
+    """Trace with a dynamic batch, and with ``hop_length`` the first input's length as well."""
     batch = torch.export.Dim("batch", min=1)
-    shapes: tuple[object, ...] = tuple({0: batch} for _ in inputs)
+    dims: list[dict[int, object]] = [{0: batch} for _ in inputs]
+    if hop_length is not None:
+        dims[0][1] = hop_length * torch.export.Dim("hops", min=inputs[1].shape[1] - 1)
+    shapes: tuple[object, ...] = tuple(dims)
     if isinstance(module, TextGraph):
         shapes = (shapes,)  # its forward has one variadic argument
     # Prefixed while exporting: the exporter names nodes after modules, and a module called

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from clap_export.model.cnn14 import Cnn14
 from clap_export.model.compact import Compact
 from clap_export.model.config import AudioEncoderConfig, ClapConfig
+from clap_export.model.fusion import channels
 from clap_export.model.htsat import Htsat
 from clap_export.model.mel import LogMel
 from clap_export.model.projection import Projection
@@ -42,12 +43,31 @@ class ClapModel(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_INIT))
 
     def embed_audio(self, waveform: Tensor) -> Tensor:
-        """``[batch, window_samples]`` float32 to ``[batch, embedding_dim]``, unit norm."""
-        return self.embed_log_mel(self.mel(waveform))
+        """Waveforms to ``[batch, embedding_dim]``, unit norm.
 
-    def embed_log_mel(self, log_mel: Tensor) -> Tensor:
-        """``[batch, frames, n_mels]`` decibels to ``[batch, embedding_dim]``, unit norm."""
-        return normalise(self.audio_projection(self.audio_encoder(log_mel)))
+        Args:
+            waveform: ``[batch, window_samples]`` float32; more samples with feature fusion.
+        """
+        return self.embed_log_mel(*self.hear(waveform))
+
+    def hear(self, waveform: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What :meth:`embed_log_mel` takes, of the waveforms that :meth:`embed_audio` takes."""
+        log_mel, audio = self.mel(waveform), self.config.audio
+        if audio.long_clips == "windows":
+            return log_mel, None
+        return channels(log_mel, 1 + audio.window_samples // audio.mel.hop_length)
+
+    def embed_log_mel(self, log_mel: Tensor, longer: Tensor | None = None) -> Tensor:
+        """Decibels to ``[batch, embedding_dim]``, unit norm.
+
+        Args:
+            log_mel: ``[batch, frames, n_mels]``; with ``longer``, for models with feature fusion,
+                ``[batch, 4, frames, n_mels]`` of :mod:`clap_export.model.fusion`.
+            longer: ``[batch]`` bool.
+        """
+        if longer is None:
+            return normalise(self.audio_projection(self.audio_encoder(log_mel)))
+        return normalise(self.audio_projection(self.audio_encoder(log_mel, longer)))
 
     def embed_text(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None

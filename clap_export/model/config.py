@@ -107,6 +107,12 @@ class ClapConfig:
             raise ValueError(
                 f"audio.mel has {n_mels} mel bins, the audio encoder {self.audio_encoder.n_mels}"
             )
+        htsat = self.audio_encoder.htsat
+        if (self.audio.long_clips == "fusion") != (htsat is not None and htsat.fusion):
+            raise ValueError(
+                f"audio.long_clips is {self.audio.long_clips!r}: 'fusion' goes together with an "
+                "HTSAT whose option 'fusion' is true"
+            )
         if self.default_template.count("{}") != 1:
             raise ValueError(f"default_template {self.default_template!r} must hold one {{}}")
 

@@ -1,8 +1,8 @@
 """HTSAT, the Swin transformer audio encoder of LAION CLAP and CLAP 2023.
 
 Sources: Chen et al. 2022, "HTS-AT" (arXiv 2202.00874); Liu et al. 2021, "Swin Transformer" (arXiv
-2103.14030), whose module names are used; and for the path that CLAP takes (one channel, no fusion,
-mean of the last tokens) the audio encoder of LAION CLAP (arXiv 2211.06687).
+2103.14030), whose module names are used; and for the path that CLAP takes (one channel, or four of
+them fused; mean of the last tokens) the audio encoder of LAION CLAP (arXiv 2211.06687).
 
 Written to be exported: for a given number of frames every shape but the batch is a number, the
 batch is always the -1 of a reshape, and what depends on shapes alone is a constant.
@@ -34,6 +34,7 @@ class HtsatConfig:
     window_size: int = 8  # side of an attention window, in tokens
     mlp_ratio: float = 4.0  # hidden width of a block's MLP over its channels
     qkv_bias: bool = True
+    fusion: bool = False  # also takes four spectrograms of a long clip, see `Fusion`
     drop_rate: float = 0.0  # on tokens and MLPs, in training
     attn_drop_rate: float = 0.0  # on attention weights, in training
     drop_path_rate: float = 0.1  # stochastic depth of the last block; earlier ones have less
@@ -173,6 +174,54 @@ class PatchMerging(nn.Module):
         return self.reduction(self.norm(x.reshape(-1, half, half, 4 * dim)))
 
 
+class Fusion(nn.Module):
+    """Patches of the overview, joined with those of three chunks by attention over channels.
+
+    A chunk's patches are three times as wide, so that side by side the three fill one image's
+    width. How much of either side goes on is decided for every patch and channel (Dai et al. 2021,
+    "Attentional Feature Fusion", arXiv 2009.14082).
+
+    Args:
+        dim: channels of a patch.
+        patch: side of the overview's patches, in pixels.
+    """
+
+    def __init__(self, dim: int, patch: int) -> None:
+        super().__init__()
+        self.mel_conv2d = nn.Conv2d(1, dim, (patch, 3 * patch), stride=(patch, 3 * patch))
+        self.local_att = nn.Sequential(*self._squeeze(dim))
+        self.global_att = nn.Sequential(nn.AdaptiveAvgPool2d(1), *self._squeeze(dim))
+
+    @staticmethod
+    def _squeeze(dim: int) -> list[nn.Module]:
+        inner = dim // 4
+        return [
+            nn.Conv2d(dim, inner, 1), nn.BatchNorm2d(inner), nn.ReLU(),
+            nn.Conv2d(inner, dim, 1), nn.BatchNorm2d(dim),
+        ]  # fmt: skip
+
+    def forward(self, overview: Tensor, chunks: Tensor, longer: Tensor) -> Tensor:
+        """Fuse the rows that are longer, and leave the others.
+
+        Args:
+            overview: patches ``[batch, dim, grid, grid]``.
+            chunks: images ``[batch, 3, side, side]``.
+            longer: ``[batch]`` bool.
+
+        Returns:
+            ``[batch, dim, grid, grid]``.
+        """
+        dim, grid = int(overview.shape[1]), int(overview.shape[2])
+        x = self.mel_conv2d(chunks.reshape(-1, 1, *chunks.shape[2:]))
+        width = int(x.shape[3])  # a third of the grid, rounded down
+        x = x.reshape(-1, 3, dim, grid, width).permute(0, 2, 3, 1, 4).flatten(3)
+        x = F.pad(x, (0, grid - 3 * width))
+        both = overview + x
+        share = torch.sigmoid(self.local_att(both) + self.global_att(both))
+        fused = 2 * overview * share + 2 * x * (1 - share)
+        return torch.where(longer[:, None, None, None], fused, overview)
+
+
 class Htsat(nn.Module):
     """Log-mel spectrogram to embedding.
 
@@ -187,6 +236,7 @@ class Htsat(nn.Module):
         self.bn0 = nn.BatchNorm1d(config.n_mels)
         proj = nn.Conv2d(1, config.embed_dim, config.patch_size, stride=config.patch_size)
         self.patch_embed = nn.ModuleDict({"proj": proj, "norm": nn.LayerNorm(config.embed_dim)})
+        self.fusion = Fusion(config.embed_dim, config.patch_size) if config.fusion else None
         self.pos_drop = nn.Dropout(config.drop_rate)
         step = config.drop_path_rate / max(1, sum(config.depths) - 1)
         self.layers = nn.Sequential()
@@ -224,31 +274,44 @@ class Htsat(nn.Module):
                 self._stretches[key] = matrix.to(dtype=like.dtype, device=like.device)
         return self._stretches[key]
 
-    def forward(self, log_mel: Tensor) -> Tensor:
+    def forward(self, log_mel: Tensor, longer: Tensor | None = None) -> Tensor:
         """Encode a batch of clips of one length.
 
         Args:
             log_mel: ``[batch, frames, n_mels]``, decibels; at most ``config.max_frames`` frames.
+                With ``longer``: ``[batch, 4, frames, n_mels]``, an overview and three chunks.
+            longer: ``[batch]`` bool, the rows in which the chunks count.
 
         Returns:
             ``[batch, width]``, not normalised.
 
         Raises:
-            ValueError: too many frames, or another number of mel bins.
+            ValueError: too many frames, another number of mel bins, or ``longer`` for a model
+                without fusion.
         """
-        frames, n_mels = int(log_mel.shape[1]), int(log_mel.shape[2])
+        if longer is not None and self.fusion is None:
+            raise ValueError("'longer' is for models with feature fusion; this one has none")
+        frames, n_mels = int(log_mel.shape[-2]), int(log_mel.shape[-1])
         if n_mels != self.config.n_mels or not 0 < frames <= self.config.max_frames:
             raise ValueError(
                 f"the spectrogram has {frames} frames of {n_mels} mel bins; this encoder takes 1 "
                 f"to {self.config.max_frames} frames of {self.config.n_mels}: cut longer clips"
             )
-        x = self.bn0(log_mel.transpose(1, 2))  # [batch, n_mels, frames]
+        channels = log_mel.reshape(-1, frames, n_mels)  # the spectrograms of all rows
+        x = self.bn0(channels.transpose(1, 2))  # [batch * channels, n_mels, frames]
         if frames < self.config.max_frames:
             x = x @ self.prepare(frames)
         # Fold: cut the time axis into pieces as long as the image and stack them, first on top.
         side = self.config.spec_size
         x = x.reshape(-1, n_mels, side // n_mels, side).transpose(1, 2).reshape(-1, 1, side, side)
-        x = self.patch_embed["proj"](x.to(self.norm.weight.dtype)).permute(0, 2, 3, 1)
+        x = x.to(self.norm.weight.dtype)
+        if longer is None:
+            x = self.patch_embed["proj"](x)
+        else:
+            assert self.fusion is not None  # checked above
+            x = x.reshape(-1, 4, side, side)
+            x = self.fusion(self.patch_embed["proj"](x[:, :1]), x[:, 1:], longer)
+        x = x.permute(0, 2, 3, 1)
         x = self.layers(self.pos_drop(self.patch_embed["norm"](x)))
         return self.norm(x).mean(dim=(1, 2))
 

