@@ -124,7 +124,7 @@ def _compare_mel(model: ClapModel, bundle: Bundle, batches: list[np.ndarray]) ->
         wanted = model.hear(torch.from_numpy(batch))[0].numpy()
         inputs = {"waveform": batch}
         if spec.long_clips == "fusion":
-            inputs = fusion.inputs(batch, spec)
+            inputs = fusion.inputs(list(batch), spec)
         found = backend.run(inputs)[LOG_MEL]
         audible = wanted >= wanted.max(axis=(-2, -1), keepdims=True) - 80.0
         worst = max(worst, float(np.abs(found - wanted)[audible].max()))

@@ -34,13 +34,16 @@ def chunk_starts(total: int, frames: int) -> NDArray[np.int64]:
     Returns:
         int64 ``[3]``.
     """
-    thirds = np.array_split(np.arange(total - frames + 1), 3)
-    return np.array([part[len(part) // 2] if len(part) else 0 for part in thirds], np.int64)
+    count, first = total - frames + 1, 0
+    found: list[int] = []
+    for third in range(3):
+        size = count // 3 + (third < count % 3)
+        found.append(first + size // 2 if size else 0)
+        first += size
+    return np.array(found, np.int64)
 
 
-def overview_positions(
-    total: int, frames: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def overview_positions(total: int, frames: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Where the frames of the overview lie in the clip: lower neighbours, and weights of the upper.
 
     It is the linear resize of PyTorch (``align_corners=False``, no antialiasing), whose float32
@@ -55,16 +58,15 @@ def overview_positions(
         int64 and float32 ``[frames]``: frame ``lower`` has weight ``1 - weight``, the next one
         ``weight``.
     """
-    scale = float(np.float32(total) / np.float32(frames))
+    scale = float(np.float32(total / frames))
     # Rounded once, as by the fused multiply-add that PyTorch's resize is compiled to.
-    position = np.maximum(scale * (np.arange(frames) + 0.5) - 0.5, 0.0).astype(np.float32)
+    middle: NDArray[np.float64] = np.arange(frames, dtype=np.float64) + 0.5
+    position = np.maximum(scale * middle - 0.5, 0.0).astype(np.float32)
     lower = np.minimum(position.astype(np.int64), total - 2)
     return lower, position - lower.astype(np.float32)
 
 
-def inputs(
-    rows: Sequence[NDArray[np.float32]], spec: AudioSpec
-) -> dict[str, NDArray[np.generic]]:
+def inputs(rows: Sequence[NDArray[np.float32]], spec: AudioSpec) -> dict[str, NDArray[np.generic]]:
     """What the graph takes for a batch of clips, long and short ones in any mixture.
 
     Args:
@@ -146,8 +148,8 @@ def _gather(
     hop, n_fft = spec.mel.hop_length, spec.mel.n_fft
     lead, slot, stretch = _layout(spec)
     mirrored = np.pad(row, n_fft // 2, mode="reflect")
-    result = np.zeros(gathered_samples(spec), np.float32)
-    pairs = result[lead : lead + len(overview) * slot].reshape(-1, slot)
+    result: NDArray[np.float32] = np.zeros(gathered_samples(spec), np.float32)
+    pairs = np.reshape(result[lead : lead + len(overview) * slot], (len(overview), slot))
     pairs[:, : n_fft + hop] = sliding_window_view(mirrored, n_fft + hop)[overview * hop]
     length = (len(overview) - 1) * hop + n_fft
     at = [lead + len(overview) * slot + i * stretch for i in range(len(chunks))]

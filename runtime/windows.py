@@ -100,7 +100,7 @@ def rows(samples: NDArray[np.float32], spec: AudioSpec) -> NDArray[np.float32]:
         spec: the bundle's audio specification.
 
     Returns:
-        float32 ``[n_windows, window_samples]``; with feature fusion ``[1, max(n, window_samples)]``.
+        float32 ``[n_windows, window_samples]``; with feature fusion ``[1, >= window_samples]``.
     """
     if spec.long_clips == "fusion" and len(samples) > spec.window_samples:
         return samples[None]

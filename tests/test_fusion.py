@@ -14,7 +14,7 @@ from clap_export.export.pack import write_bundle
 from clap_export.model.fusion import channels, pick
 from clap_export.model.htsat import Fusion
 from clap_export.verify import verify
-from runtime import Classifier, ClapError, Encoder, fusion
+from runtime import ClapError, Classifier, Encoder, fusion
 
 SPEC = tiny.config(tiny.FUSION).audio
 HOP = SPEC.mel.hop_length
@@ -44,7 +44,8 @@ def test_the_overview_is_pytorchs_linear_resize(total: int) -> None:
     lower, weight = fusion.overview_positions(total, 100)
     got = values.numpy()[lower] * (1 - weight) + values.numpy()[lower + 1] * weight
     assert np.abs(got - want.numpy()).max() < 1e-6
-    assert 0 <= weight.min() and weight.max() <= 1
+    assert weight.min() >= 0
+    assert weight.max() <= 1
 
 
 def test_the_graphs_form_picks_what_the_model_hears() -> None:

@@ -85,7 +85,7 @@ def changed(path: Path, name: str, value: torch.Tensor | None) -> Path:
         ("audio_branch.extra", ONE, "unexpected 'audio_branch.extra'"),
         ("logit_scale_a", torch.tensor(float("nan")), "'logit_scale' has values that are not fin"),
         ("audio_projection.2.bias", torch.ones(5), r"'audio_projection.linear2.bias' has shape"),
-        ("audio_branch.patch_embed.mel_conv2d.bias", ONE, "with feature fusion"),
+        ("audio_branch.patch_embed.mel_conv2d.bias", ONE, "feature fusion other than aff_2d"),
         (
             "audio_branch.spectrogram_extractor.stft.conv_imag.weight",
             torch.ones(513, 1, 1024),

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from clap_export.model.clap import ClapModel
 from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
-from runtime.windows import cut
+from runtime.windows import rows
 from train.clips import ClipStore
 from train.config import TaskConfig
 from train.listing import Clip, read_listing
@@ -105,16 +105,12 @@ def read_candidates(name: str) -> tuple[str, ...]:
 @torch.no_grad()
 def embed_clips(model: ClapModel, store: ClipStore, device: torch.device) -> np.ndarray:
     """``[clips, dim]``: the mean of each clip's window embeddings, renormalised."""
-    windows, owner = [], []
-    for i in range(len(store.samples)):
-        found, _ = cut(store.waveform(i), store.spec)
-        windows.append(found)
-        owner += [i] * len(found)
-    stacked = np.concatenate(windows)
-    parts = [
-        model.embed_audio(torch.from_numpy(stacked[i : i + 64]).to(device)).cpu().numpy()
-        for i in range(0, len(stacked), 64)
-    ]
+    windows = [rows(store.waveform(i), store.spec) for i in range(len(store.samples))]
+    owner = np.repeat(np.arange(len(windows)), [len(found) for found in windows])
+    if store.spec.long_clips == "windows":
+        stacked = np.concatenate(windows)
+        windows = [stacked[i : i + 64] for i in range(0, len(stacked), 64)]
+    parts = [model.embed_audio(torch.from_numpy(x).to(device)).cpu().numpy() for x in windows]
     total = np.zeros((len(store.samples), model.config.embedding_dim), np.float32)
     np.add.at(total, owner, np.concatenate(parts))
     return total / np.linalg.norm(total, axis=1, keepdims=True)

@@ -67,6 +67,11 @@ def start_model(config: TrainConfig, device: torch.device) -> tuple[ClapModel, T
     """The model that contrastive training starts from: ``init``, or a distilled text tower."""
     if config.init is not None:
         found = load(config.init)
+        if found.model.config.audio.long_clips == "fusion":
+            raise ClapError(
+                f"init {config.init} has feature fusion, which training cannot teach: a run draws "
+                "clips of one window, so the part that hears long ones would only be forgotten."
+            )
         return found.model, Tokenizer.from_str(found.tokenizer)
     assert config.model is not None  # TrainConfig holds one of the two
     stage = config.folder / TEXT_STAGE

@@ -10,12 +10,13 @@ from typing import Any, Literal, get_args
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from clap_export.checkpoints import huggingface, laion, msclap, native, torchfile
+from clap_export.checkpoints import huggingface, laion, msclap, native, openclip, torchfile
 from clap_export.model.checkpoint import Checkpoint
 from runtime.errors import ClapError
 
-Family = Literal["native", "msclap", "laion", "transformers"]
+Family = Literal["native", "msclap", "laion", "transformers", "open_clip"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
+_FOLDERS = {"transformers": huggingface.build, "open_clip": openclip.build}
 
 
 def load(
@@ -26,7 +27,8 @@ def load(
     Code inside a pickle is never run: files of `torch.save` are read with ``weights_only=True``.
 
     Args:
-        source: a file; a folder of transformers; or the id of a ClapModel on the Hugging Face hub.
+        source: a file; a folder of transformers or open_clip; or the id of such a model on the
+            Hugging Face hub.
         family: to read it as, instead of the one that its content tells.
         tokenizer: folder of the text tower's tokenizer, for families whose files bring none.
 
@@ -38,15 +40,43 @@ def load(
     folder = None if tokenizer is None else Path(tokenizer)
     if path.is_file():
         return _load_file(path, family, folder)
-    if family not in (None, "transformers"):
+    if family not in (None, *_FOLDERS):
         raise ClapError(f"checkpoint {path} is no file; --family {family} reads files.")
     if path.is_dir():
-        return huggingface.build(path, folder)
+        return _load_folder(path, family, folder)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) and not path.parent.exists():
-        return huggingface.build(huggingface.download(str(source)), folder, str(source))
-    raise ClapError(
-        f"checkpoint {path} does not exist. Give a file, a transformers folder or a hub id."
-    )
+        return _load_folder(_download(str(source)), family, folder, str(source))
+    raise ClapError(f"checkpoint {path} does not exist. Give a file, a model's folder or a hub id.")
+
+
+def _load_folder(
+    folder: Path, family: Family | None, tokenizer: Path | None, name: str | None = None
+) -> Checkpoint:
+    """The config's file name is part of either library's format."""
+    found = family or ("open_clip" if (folder / openclip.CONFIG).is_file() else "transformers")
+    return _FOLDERS[found](folder, tokenizer, name)
+
+
+def _download(hub_id: str) -> Path:
+    """The folder of a model of the Hugging Face hub, in that library's cache.
+
+    Raises:
+        ClapError: no such model, or the hub cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+
+    wanted = [
+        *huggingface.FILES, *huggingface.WEIGHTS, openclip.CONFIG, *openclip.WEIGHTS,
+        "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt",
+    ]  # fmt: skip
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=wanted))
+    except Exception as error:  # many kinds: offline, absent, gated, bad name
+        reason = (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")
+        raise ClapError(
+            f"--ckpt {hub_id} is no file or folder here, and as a model of the Hugging Face hub it "
+            f"could not be had ({reason}). Check the name, or download it where there is a network."
+        ) from error
 
 
 def _load_file(path: Path, family: Family | None, tokenizer: Path | None) -> Checkpoint:
@@ -62,8 +92,8 @@ def _load_file(path: Path, family: Family | None, tokenizer: Path | None) -> Che
         return msclap.build(path, data, tokenizer)
     if found == "laion":
         return laion.build(path, data, tokenizer)
-    if found == "transformers":
-        raise ClapError(f"{path} is a file: for --family transformers give the folder it is in.")
+    if found in _FOLDERS:
+        raise ClapError(f"{path} is a file: for --family {found} give the folder it is in.")
     names = ", ".join(sorted(map(str, data))[:3]) or "none"
     raise ClapError(
         f"{path} is of no family that clap-export knows ({', '.join(FAMILIES)}); its first keys "

@@ -5,15 +5,13 @@ The config names every size; `preprocessor_config.json` says how audio is prepar
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
-from clap_export.checkpoints import torchfile
 from clap_export.checkpoints.audio_towers import FUSION
+from clap_export.checkpoints.folder import read_json, read_weights
 from clap_export.checkpoints.state import Rule, State, drop, fit, prefixed, tensors, translate
 from clap_export.checkpoints.text_towers import BERT_WITH_POOLER
 from clap_export.checkpoints.tokenizers import fetch
@@ -29,9 +27,8 @@ from clap_export.model.htsat import HtsatConfig
 from runtime.bundle import AudioSpec, Mel, Source, sha256_file
 from runtime.errors import ClapError
 
-_FILES = ("config.json", "preprocessor_config.json")
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
+FILES = ("config.json", "preprocessor_config.json")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 _BLOCK = r"layers\.(\d+)\.blocks\.(\d+)"
 _TO = r"audio_encoder.layers.\1.blocks.\2"
@@ -74,24 +71,6 @@ _RULES = [
 ]
 
 
-def download(hub_id: str) -> Path:
-    """The folder of a model of the Hugging Face hub, in that library's cache.
-
-    Raises:
-        ClapError: no such model, or the hub cannot be reached.
-    """
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=[*_FILES, *_WEIGHTS, *_TOKENIZER]))
-    except Exception as error:  # many kinds: offline, absent, gated, bad name
-        reason = (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")
-        raise ClapError(
-            f"--ckpt {hub_id} is no file or folder here, and as a model of the Hugging Face hub it "
-            f"could not be had ({reason}). Check the name, or download it where there is a network."
-        ) from error
-
-
 def build(folder: Path, tokenizer: Path | None, name: str | None = None) -> Checkpoint:
     """Make the model.
 
@@ -103,14 +82,14 @@ def build(folder: Path, tokenizer: Path | None, name: str | None = None) -> Chec
     Raises:
         ClapError: files missing, another architecture, or keys or shapes that do not fit.
     """
-    raw, prepare = (_read_json(folder / file) for file in _FILES)
-    weights = next((folder / w for w in _WEIGHTS if (folder / w).is_file()), None)
-    if raw.get("model_type") != "clap" or weights is None:
-        what = "config.json is not of a ClapModel" if weights else f"no {' or '.join(_WEIGHTS)}"
-        raise ClapError(f"{folder} is no transformers ClapModel: {what}.")
+    raw, prepare = (read_json(folder / file) for file in FILES)
+    if raw.get("model_type") != "clap":
+        raise ClapError(
+            f"{folder} is no transformers ClapModel: config.json is not of a ClapModel."
+        )
+    weights, data = read_weights(folder, WEIGHTS)
     config = _config(folder, raw, prepare, (name or folder.name).replace("/", "--"))
     where = str(weights)
-    data = load_file(weights) if weights.suffix == ".safetensors" else torchfile.read(weights)
     model = ClapModel(config)
     ours = translate(where, _joined_qkv(tensors(where, data)), _RULES)
     # These files hold no window and no filterbank: transformers computes them, as ClapModel does.
@@ -121,17 +100,6 @@ def build(folder: Path, tokenizer: Path | None, name: str | None = None) -> Chec
     licence = "Apache-2.0 (as laion/clap models on the hub; check the model's own card)"
     source = Source("transformers", weights.name, sha256_file(weights), licence)
     return Checkpoint(model.eval(), text, source)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ClapError(
-            f"{path} cannot be read ({error}). A transformers ClapModel folder holds "
-            f"{', '.join(_FILES)} and {' or '.join(_WEIGHTS)}."
-        ) from error
-    return data if isinstance(data, dict) else {}
 
 
 def _config(folder: Path, raw: dict[str, Any], prepare: dict[str, Any], name: str) -> ClapConfig:

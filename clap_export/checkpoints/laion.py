@@ -91,8 +91,10 @@ def _check_fusion(where: str, state: State, pann: bool) -> None:
     if not any(re.match(fusion, name) for name in state):
         return
     attention = f"{_AUDIO}patch_embed.fusion_model."
-    if pann or f"{attention}local_att.0.weight" not in state or any(
-        name.startswith(f"{attention}local_att2.") for name in state
+    if (
+        pann
+        or f"{attention}local_att.0.weight" not in state
+        or any(name.startswith(f"{attention}local_att2.") for name in state)
     ):
         raise ClapError(
             f"{where} has a feature fusion other than aff_2d in an HTSAT, the one of LAION's "

@@ -40,10 +40,16 @@ def fetch(folder: Path | None, hub_id: str, kind: Kind, vocab_size: int) -> str:
     return found.to_str()
 
 
+def find(folder: Path, kind: Kind) -> Path | None:
+    """The folder, if a tokenizer is in it; for checkpoints that bring one or not."""
+    whole = (folder / "tokenizer.json").is_file()
+    return folder if whole or all((folder / name).is_file() for name in _FILES[kind]) else None
+
+
 def _from_folder(folder: Path, kind: Kind) -> Tokenizer:
     whole = folder / "tokenizer.json"
     # transformers makes an empty tokenizer of a folder without these, and says nothing.
-    if not whole.is_file() and not all((folder / name).is_file() for name in _FILES[kind]):
+    if find(folder, kind) is None:
         raise ClapError(
             f"no tokenizer in {folder}: it must hold tokenizer.json, or "
             f"{' and '.join(_FILES[kind])}. Give --tokenizer FOLDER."

@@ -1,7 +1,7 @@
 """The four spectrograms by which a model with feature fusion hears a long clip.
 
-Two forms of the same: :func:`channels` for clips of one length, as LAION writes it, and :func:`pick` for
-a graph, which takes a batch of clips of all lengths and the indices of `runtime.fusion`.
+Two forms of the same: :func:`channels` for clips of one length, as LAION writes it, and
+:func:`pick` for a graph, which takes clips of all lengths and the indices of `runtime.fusion`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ def channels(log_mel: Tensor, frames: int) -> tuple[Tensor, Tensor]:
     return torch.stack([overview, *chunks], dim=1), longer
 
 
-def pick(
-    log_mel: Tensor, overview: Tensor, overview_weight: Tensor, chunks: Tensor
-) -> Tensor:
+def pick(log_mel: Tensor, overview: Tensor, overview_weight: Tensor, chunks: Tensor) -> Tensor:
     """Overview and chunks of a batch.
 
     Args:
