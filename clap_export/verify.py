@@ -25,10 +25,11 @@ LOG_MEL = "log_mel"
 
 BATCHES = (1, 2, 5)
 
-# FP32 against FP32 in another order of operations. Bins further than 80 dB below a clip's loudest
-# one hold float32's rounding noise, so the spectrogram is compared above that only.
+# FP32 against FP32 in another order of operations. Float32 rounds each bin by up to 4e-7 of a clip's
+# loudest one, in either implementation, which is 0.04 dB at 80 dB below it.
+MEL = "log-mel, bins within 80 dB of the peak"
 LIMITS = {
-    "log-mel, bins within 80 dB of the peak": (0.01, "dB"),
+    MEL: (0.05, "dB"),
     "audio embedding, max abs": (1e-4, ""),
     "audio embedding, 1 - cosine": (1e-6, ""),
     "text embedding, max abs": (1e-5, ""),
@@ -129,7 +130,7 @@ def _compare_mel(model: ClapModel, bundle: Bundle, batches: list[np.ndarray]) ->
         audible = wanted >= wanted.max(axis=(-2, -1), keepdims=True) - 80.0
         worst = max(worst, float(np.abs(found - wanted)[audible].max()))
     backend.close()
-    return {"log-mel, bins within 80 dB of the peak": worst}
+    return {MEL: worst}
 
 
 @torch.no_grad()

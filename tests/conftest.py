@@ -63,8 +63,17 @@ def _count_runs() -> None:
     ort.OrtBackend.run = counted  # type: ignore[method-assign, assignment]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """See `families`."""
+    parser.addoption("--write-families", action="store_true", help="write the README's table")
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the session when a backend that was expected to run did not."""
+    if session.config.getoption("--write-families") and not session.testsfailed:
+        import families
+
+        families.write()
     expected = os.environ.get("CLAP_EXPECT_BACKENDS", "").split()
     idle = [name for name in expected if not _runs[name]]
     if idle:

@@ -70,6 +70,21 @@ def tokenizer_folder(folder: Path) -> Path:
     return folder
 
 
+def clap_model(folder: Path, fused: bool) -> Path:
+    """A transformers ClapModel of its default sizes, HTSAT-tiny and RoBERTa-base."""
+    from transformers import ClapAudioConfig, ClapConfig, ClapFeatureExtractor, ClapModel
+
+    model = ClapModel(ClapConfig(audio_config=ClapAudioConfig(enable_fusion=fused).to_dict()))
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.from_numpy(recipe.weight(name, tuple(tensor.shape))))
+    model.save_pretrained(folder)
+    truncation = "fusion" if fused else "rand_trunc"
+    ClapFeatureExtractor(frequency_min=50, truncation=truncation).save_pretrained(folder)
+    return tokenizer_folder(folder)
+
+
 # LAION's towers with one stage and one layer, in a twelfth of the width.
 _SMALL_AUDIO = {96: 16, 288: 48, 384: 64, 768: 16, 512: 32}
 _SMALL_TEXT = {768: 64, 3072: 96, 50265: 200, 514: 80, 512: 32}

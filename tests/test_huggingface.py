@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import families
 import numpy as np
 import originals
 import pytest
@@ -19,6 +20,9 @@ from transformers import (
 )
 
 from clap_export.checkpoints import Checkpoint, load
+from clap_export.export.pack import write_bundle
+from runtime import Encoder
+from runtime.backends import open_backend
 from runtime.errors import ClapError
 
 RATE, SECONDS = 16_000, 2  # unlike the defaults, so that what is read from the config shows
@@ -197,3 +201,37 @@ def test_a_tensor_too_many_or_too_few_is_listed(folder: Path, tmp_path: Path) ->
         load(tmp_path)
     assert "missing 'audio_projection.linear2.bias'" in str(caught.value)
     assert "layers.0.blocks.0.attn.qkv.bias" in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["transformers", "transformers-fused"])
+def test_full_size_through_the_runtime(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("numpy.random.choice", lambda choices: choices[len(choices) // 2])
+    folder = originals.clap_model(tmp_path / "clap", fused=name == "transformers-fused")
+    checkpoint = load(folder)
+    write_bundle(checkpoint, tmp_path / "bundle")
+    lengths = recipe.FUSED_LENGTHS if name == "transformers-fused" else [480_000] * 3
+    clips = recipe.clips(lengths, 48_000)
+    ids = torch.ones(3, 77, dtype=torch.int64)
+    for row, length in enumerate((2, 9, 77)):
+        ids[row, :length] = torch.arange(5, 5 + length)
+    tokens = {"input_ids": ids, "attention_mask": (ids != 1).long()}
+    extractor = ClapFeatureExtractor.from_pretrained(folder)
+    theirs = ClapModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        inputs = extractor(clips, sampling_rate=48_000, return_tensors="pt")
+        audio = theirs.get_audio_features(**inputs).pooler_output
+        text = theirs.get_text_features(**tokens).pooler_output
+    with Encoder(tmp_path / "bundle") as encoder:
+        audio_got = encoder.embed_audio(clips, sample_rate=48_000)
+        graph = open_backend(tmp_path / "bundle" / encoder.manifest.text_graph.file)
+        text_got = graph.run({key: value.numpy() for key, value in tokens.items()})["embedding"]
+    errors = [
+        float(np.abs(got - torch.nn.functional.normalize(want, dim=1).numpy()).max())
+        for got, want in ((audio_got, audio), (text_got, text))
+    ]
+    assert max(errors) < 2e-5
+    families.note(name, audio_error=errors[0], text_error=errors[1])
+    families.note(name, **families.facts(checkpoint.model, "transformers"))

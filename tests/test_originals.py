@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import families
 import numpy as np
 import originals
 import pytest
@@ -53,15 +54,15 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float((a * b).sum(1).min())
 
 
-@pytest.mark.parametrize("dft", ["fft", "matmul"])
+@pytest.mark.parametrize("dft", ["fft", "graph"])
 def test_log_mel(case: Case, dft: str) -> None:
     model = case.checkpoint.model
-    if dft == "matmul":
-        model.mel.use_matmul()
+    if dft == "graph":
+        model.mel.use_graph()
     with torch.no_grad():
         heard = [model.hear(torch.from_numpy(clip)[None])[0] for clip in clips(case)]
     got = torch.cat(heard)[..., ::23, :].numpy()
-    model.mel.dft = "fft"
+    model.mel.graph = None
     want = case.golden["mel"]
     assert got.shape == want.shape
     loud = want > want.max(axis=(-2, -1), keepdims=True) - 60  # dB under the clip's peak
@@ -120,6 +121,7 @@ def test_what_the_manifest_will_say(case: Case) -> None:
     # are float32.
     used = case.golden.get("filterbank", case.golden["melW"])
     assert np.abs(mel_filterbank(config.audio.mel) - used).max() < 1e-5 * used.max()
+    families.note(case.name, **families.facts(case.checkpoint.model, case.checkpoint.source.family))
 
 
 IN_CI = "laion-tiny"  # one full-size family; the others take as long
@@ -142,6 +144,9 @@ def test_the_bundle_through_the_runtime(case: Case, tmp_path: Path) -> None:
         }
         graph = open_backend(tmp_path / "bundle" / encoder.manifest.text_graph.file)
         text = graph.run(tokens)["embedding"]
-    assert np.abs(got - want).max() < CLOSE
+    audio_error = np.abs(got - want).max()
+    assert audio_error < CLOSE
     want = case.golden["text"] / np.linalg.norm(case.golden["text"], axis=1, keepdims=True)
-    assert np.abs(text - want).max() < CLOSE
+    text_error = np.abs(text - want).max()
+    assert text_error < CLOSE
+    families.note(case.name, audio_error=float(audio_error), text_error=float(text_error))

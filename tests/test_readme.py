@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import families
 import pytest
 from click.testing import CliRunner
 from conftest import MINI, ROOT, SHARED_AUDIO
@@ -42,6 +43,10 @@ def test_every_kind_of_command_is_covered() -> None:
     assert [line for line in SHELL if not line.startswith(known)] == []
     assert len(commands("clap-export")) >= 7
     assert len(PYTHON) == 1
+
+
+def test_the_table_of_families_is_what_the_tests_measured() -> None:
+    assert families.BEGIN + families.table() + families.END in TEXT
 
 
 def test_the_commands_run_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,8 @@ def test_the_clips_are_those_at_which_implementations_fail() -> None:
     assert not clips["zero tail"].samples[spec.sample_rate // 2 :].any()
     assert clips["zero tail"].samples[:100].any()
     assert np.abs(clips["full-scale sine"].samples).max() > 0.999
-    assert np.ptp(clips["DC"].samples) == 0
+    assert abs(clips["DC"].samples.mean() - 0.5) < 1e-4
+    assert clips["DC"].samples.std() < 1e-3
     assert set(np.unique(clips["clipped square"].samples)) == {-1.0, 1.0}
     assert clips["one sample"].samples.shape == (1,)
     assert seconds["0.3 s"] == pytest.approx(0.3)
@@ -139,4 +140,4 @@ def test_clips_are_the_same_each_time() -> None:
 def test_checkpoint_is_not_changed_by_export(exported: Path) -> None:
     fresh: Checkpoint = tiny.checkpoint()
     assert CHECKPOINT.space_id() == fresh.space_id() == read_manifest(exported).space_id
-    assert CHECKPOINT.model.mel.dft == "fft"
+    assert CHECKPOINT.model.mel.graph is None

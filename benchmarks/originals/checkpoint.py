@@ -1,6 +1,8 @@
 """Write a checkpoint in an original's format, filled with the goldens' generated weights.
 
-python benchmarks/originals/checkpoint.py NAME OUT.pt
+python benchmarks/originals/checkpoint.py NAME OUT
+
+OUT is a file; for transformers and transformers-fused it is a folder, of HTSAT-tiny's shape.
 """
 
 from __future__ import annotations
@@ -15,4 +17,7 @@ import originals
 
 if __name__ == "__main__":
     name, out = sys.argv[1:]
-    torch.save(originals.wrapped(name, originals.state_dict(originals.golden(name))), out)
+    if name.startswith("transformers"):
+        originals.clap_model(Path(out), fused=name.endswith("-fused"))
+    else:
+        torch.save(originals.wrapped(name, originals.state_dict(originals.golden(name))), out)

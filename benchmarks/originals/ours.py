@@ -24,7 +24,7 @@ def main(bundle: str, theirs: str) -> None:
     prepare, encode, cosines = [], [], []
     for path, want in zip(other["files"], other["embeddings"], strict=True):
         windows, seconds = timed(lambda path=path: encoder.windows_of(str(path)))
-        assert len(windows) == 1, f"{path} is longer than the window"
+        windows = windows[:1]  # of a longer clip the originals hear but one, pinned to its start
         prepare.append(seconds)
         found, seconds = timed(lambda windows=windows: encoder.embed_windows(windows))
         encode.append(seconds)

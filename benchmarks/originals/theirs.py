@@ -4,9 +4,11 @@ Run it in the originals' environment (`tests/goldens/make.py` says how to make o
 
     python benchmarks/originals/theirs.py NAME CHECKPOINT OUT.npz [--tokenizer FOLDER] FILE…
 
-NAME is msclap-2022, msclap-2023 or laion-tiny. Files must not be longer than the model's window:
-the originals crop longer ones at random. soundfile reads for msclap, because torchaudio 2.11 needs
-torchcodec to load a file; the rest of the way is the package's.
+NAME is msclap-2022, msclap-2023, laion-tiny, laion-fused, transformers or transformers-fused; for
+the last two CHECKPOINT is a folder. The originals crop clips longer than their window at random:
+here that crop is pinned to the start, and fusion's chunks to the middle of what they may be.
+soundfile reads for msclap, because torchaudio 2.11 needs torchcodec to load a file; the rest of the
+way is the package's.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import soundfile
@@ -47,20 +50,54 @@ def msclap(version: str, checkpoint: str, tokenizer: str, files: list[str]) -> d
     return pack(files, rows, text)
 
 
+def huggingface(folder: str, files: list[str]) -> dict[str, Any]:
+    """transformers': ClapFeatureExtractor, then ClapModel."""
+    import librosa
+    from transformers import ClapFeatureExtractor, ClapModel
+
+    extractor = ClapFeatureExtractor.from_pretrained(folder)
+    model = ClapModel.from_pretrained(folder).eval()
+    fused = extractor.truncation == "fusion"
+
+    def prepare(file: str) -> dict[str, torch.Tensor]:
+        samples = librosa.load(file, sr=48_000)[0]
+        made = dict(extractor(samples, sampling_rate=48_000, return_tensors="pt"))
+        if fused and len(samples) < 480_480:
+            # It calls one clip of every batch longer, if none is; LAION's evaluation does not.
+            made["is_longer"] = torch.zeros_like(made["is_longer"])
+        return made
+
+    rows = []
+    with torch.no_grad():
+        for file in files:
+            prepared, before = timed(lambda file=file: prepare(file))
+            found, encode = timed(lambda made=prepared: model.get_audio_features(**made))
+            rows.append((found[0].numpy(), before, encode))
+        tokens = label_tokens()
+        _, text = timed(lambda: model.get_text_features(**tokens), 2)
+    return pack(files, rows, text)
+
+
+def label_tokens() -> dict[str, torch.Tensor]:
+    """Token ids of as many labels as ours, RoBERTa's tokenizer being on the hub alone."""
+    ids = torch.full((len(LABELS), 77), 1)
+    ids[:, :12] = torch.randint(4, 50_000, (len(LABELS), 12))
+    return {"input_ids": ids, "attention_mask": (ids != 1).long()}
+
+
 def laion(size: str, checkpoint: str, files: list[str]) -> dict[str, Any]:
     """LAION's: ``get_audio_embedding_from_filelist``, its two halves timed."""
     import librosa
 
-    module = reference.laion(size, checkpoint)
+    fused = size == "fused"
+    module = reference.laion("HTSAT-tiny" if fused else f"HTSAT-{size}", checkpoint, fused)
     rows = []
     for file in files:
         whole, _ = timed(lambda file=file: module.get_audio_embedding_from_filelist([file]), 1)
         samples, prepare = timed(lambda file=file: librosa.load(file, sr=48_000)[0])
         _, encode = timed(lambda s=samples: module.get_audio_embedding_from_data([s]))
         rows.append((whole[0], prepare, encode))
-    ids = torch.full((len(LABELS), 77), 1)
-    ids[:, :12] = torch.randint(4, 50_000, (len(LABELS), 12))
-    tokens = {"input_ids": ids, "attention_mask": (ids != 1).long()}
+    tokens = label_tokens()
     with torch.no_grad():
         _, text = timed(lambda: module.model.get_text_embedding(dict(tokens)), 2)
     return pack(files, rows, text)
@@ -89,10 +126,17 @@ def main() -> None:
     parser.add_argument("files", nargs="+")
     given = parser.parse_args()
     family, _, variant = given.name.partition("-")
-    if family == "msclap":
-        found = msclap(variant, given.checkpoint, given.tokenizer, given.files)
-    else:
-        found = laion(variant, given.checkpoint, given.files)
+    with (
+        reference.pinned(),
+        mock.patch("numpy.random.randint", return_value=0),
+        mock.patch("random.randrange", return_value=0),
+    ):
+        if family == "msclap":
+            found = msclap(variant, given.checkpoint, given.tokenizer, given.files)
+        elif family == "laion":
+            found = laion(variant, given.checkpoint, given.files)
+        else:
+            found = huggingface(given.checkpoint, given.files)
     settings = {"name": given.name, "torch": torch.__version__, "threads": torch.get_num_threads()}
     np.savez(given.out, settings=np.asarray(json.dumps(settings)), **found)
 

@@ -82,10 +82,10 @@ def export_audio(model: ClapModel, path: Path) -> onnx.ModelProto:
     """Write the audio graph: dynamic batch, samples fixed to the model's window.
 
     With feature fusion the samples are dynamic too, in steps of the mel hop. The model is copied:
-    the copy's frontend is switched to its matmul form.
+    the copy's frontend is switched to its form for graphs.
     """
     model = deepcopy(model).eval()
-    model.mel.use_matmul()
+    model.mel.use_graph()
     spec = model.config.audio
     noise = torch.Generator().manual_seed(0)
     waveform = torch.randn(2, spec.window_samples, generator=noise) * 0.1
