@@ -25,7 +25,7 @@ LOG_MEL = "log_mel"
 
 BATCHES = (1, 2, 5)
 
-# FP32 against FP32 in another order of operations. Float32 rounds each bin by up to 4e-7 of a clip's
+# FP32 against FP32 in another order of operations. Float32 rounds a bin by up to 4e-7 of a clip's
 # loudest one, in either implementation, which is 0.04 dB at 80 dB below it.
 MEL = "log-mel, bins within 80 dB of the peak"
 LIMITS = {

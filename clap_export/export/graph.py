@@ -13,6 +13,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from clap_export.export.passes import fusable_gelu
 from clap_export.model.clap import ClapModel
 from clap_export.model.fusion import pick
 from runtime import fusion
@@ -147,6 +148,7 @@ def _export(
     assert program is not None  # always a program with dynamo=True
     graph = program.model_proto
     _rename(graph.graph, dict(zip(prefixed, outputs, strict=True)))
+    fusable_gelu(graph.graph)
     _strip(graph)
     return graph
 

@@ -17,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MASKED = -100.0  # added to forbidden scores: exp(-100) is 0 in float32, and float16 can hold it
+# Added to forbidden scores. float16 can hold it, and exp(-1e4) is 0. With the -100 of the original
+# it is 4e-44, a denormal: products with those take CPUs five times as long.
+MASKED = -1e4
 CACHED_LENGTHS = 8  # stretch matrices kept; each takes up to 1024 * 1024 floats = 4 MB
 
 
