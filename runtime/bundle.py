@@ -17,7 +17,7 @@ from runtime import schema
 from runtime.errors import BundleError, SchemaError
 
 FORMAT = "clap-export-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 
 Fill = Literal["repeat", "repeatpad", "pad"]
@@ -78,10 +78,10 @@ class TextSpec:
 
     Attributes:
         tokenizer: file name of a ``tokenizers`` JSON inside the bundle.
-        max_tokens: fixed length of the graph's inputs; longer texts are cut with a warning.
+        max_tokens: most tokens of a text; longer ones are cut with a warning.
         pad_id: token that fills the rest, on the right.
         inputs: the graph's inputs, in order, from ``input_ids``, ``attention_mask`` and
-            ``token_type_ids``; each ``[batch, max_tokens]`` int64.
+            ``token_type_ids``; each ``[batch, tokens]`` int64, 2 to ``max_tokens`` of them.
         suffix: appended to every text before tokenising.
     """
 

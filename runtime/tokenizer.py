@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 from runtime.bundle import TextSpec
 from runtime.errors import BackendError, BundleError, LabelError
 
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
 log = logging.getLogger(__name__)
+
+MIN_TOKENS = 2  # an exporter takes an axis of length 1 for one that is always 1
 
 
 class TextTokenizer:
-    """A tokenizer with the manifest's suffix, fixed length and padding.
+    """A tokenizer with the manifest's suffix, limit and padding.
 
     Args:
         path: the ``tokenizers`` JSON.
@@ -54,28 +59,31 @@ class TextTokenizer:
             texts: not empty, no blank text among them.
 
         Returns:
-            the manifest's inputs, each int64 ``[len(texts), max_tokens]``.
+            the manifest's inputs, each int64 ``[len(texts), tokens]``, as long as the longest text.
 
         Raises:
             LabelError: something that is no text, or a text without tokens.
         """
         spec = self._spec
-        shape = (len(texts), spec.max_tokens)
-        arrays = {
-            "input_ids": np.full(shape, spec.pad_id, np.int64),
-            "attention_mask": np.zeros(shape, np.int64),
-            "token_type_ids": np.zeros(shape, np.int64),
-        }
+        encodings: list[Encoding] = []
         for row, text in enumerate(texts):
             if not isinstance(cast(object, text), str) or not text.strip():
                 raise LabelError(f"text {row} is {text!r}: pass words.")
             # One by one: encode_batch starts a thread pool, which does not survive a fork.
             encoding = self._tokenizer.encode(text + spec.suffix)
-            n = len(encoding.ids)
-            if n == 0:
+            if not encoding.ids:
                 raise LabelError(f"text {row} ({text!r}) has no token in this vocabulary.")
             if encoding.overflowing:
                 log.warning("text cut to %d tokens: %r", spec.max_tokens, text)
+            encodings.append(encoding)
+        shape = (len(texts), max(MIN_TOKENS, *(len(encoding.ids) for encoding in encodings)))
+        arrays = {
+            "input_ids": np.full(shape, spec.pad_id, np.int64),
+            "attention_mask": np.zeros(shape, np.int64),
+            "token_type_ids": np.zeros(shape, np.int64),
+        }
+        for row, encoding in enumerate(encodings):
+            n = len(encoding.ids)
             arrays["input_ids"][row, :n] = encoding.ids
             arrays["attention_mask"][row, :n] = 1
             arrays["token_type_ids"][row, :n] = encoding.type_ids

@@ -168,7 +168,7 @@ def test_text_signature(text: tuple[ClapModel, Path]) -> None:
         names.append("token_type_ids")
     opened = onnx.load(path)
     assert list(signature(opened.graph.input)) == names
-    assert signature(opened.graph.input) == {n: (INT64, ["batch", tiny.TOKENS]) for n in names}
+    assert signature(opened.graph.input) == {n: (INT64, ["batch", "tokens"]) for n in names}
     assert signature(opened.graph.output) == {"embedding": (FLOAT, ["batch", tiny.DIM])}
 
 

@@ -97,7 +97,7 @@ def audio_graph() -> onnx.GraphProto:
 
 
 def text_graph() -> onnx.GraphProto:
-    shape = ["batch", MAX_TOKENS]
+    shape = ["batch", "length"]
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
         helper.make_node("Cast", ["attention_mask"], ["weights"], to=TensorProto.FLOAT),

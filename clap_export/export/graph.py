@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -18,6 +18,7 @@ from clap_export.model.clap import ClapModel
 from clap_export.model.fusion import pick
 from runtime import fusion
 from runtime.bundle import TextSpec
+from runtime.tokenizer import MIN_TOKENS
 
 OPSET = 18
 
@@ -95,9 +96,10 @@ def export_audio(model: ClapModel, path: Path) -> onnx.ModelProto:
     if spec.long_clips == "fusion":
         rows = [waveform[0].numpy(), waveform[1].repeat(2).numpy()]
         made = {n: torch.from_numpy(array) for n, array in fusion.inputs(rows, spec).items()}
+        hops = torch.export.Dim("hops", min=spec.window_samples // spec.mel.hop_length)
         graph = _export(
             FusedAudioGraph(model), tuple(made.values()), list(made), [EMBEDDING, LOG_MEL],
-            hop_length=spec.mel.hop_length,
+            [spec.mel.hop_length * hops],
         )  # fmt: skip
     else:
         graph = _export(AudioGraph(model), (waveform,), ["waveform"], [EMBEDDING, LOG_MEL])
@@ -107,13 +109,22 @@ def export_audio(model: ClapModel, path: Path) -> onnx.ModelProto:
 
 
 def export_text(model: ClapModel, spec: TextSpec, path: Path) -> onnx.ModelProto:
-    """Write the text graph: dynamic batch, tokens fixed to ``max_tokens``."""
-    ids = torch.full((2, spec.max_tokens), spec.pad_id)
+    """Write the text graph: dynamic batch, and dynamic tokens up to ``max_tokens``.
+
+    Labels are a few tokens of the 77 or 100 that a model can take, and padding costs as much as
+    words do.
+    """
+    length = min(5, spec.max_tokens)
+    ids = torch.full((2, length), spec.pad_id)
     ids[:, :3] = 1
-    mask = (torch.arange(spec.max_tokens) < 3).long().expand(2, -1).contiguous()
+    mask = (torch.arange(length) < 3).long().expand(2, -1).contiguous()
     made = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
     inputs = tuple(made[name] for name in spec.inputs)
-    return _write(_export(TextGraph(model.eval()), inputs, list(spec.inputs), [EMBEDDING]), path)
+    tokens = torch.export.Dim("tokens", min=MIN_TOKENS, max=spec.max_tokens)
+    graph = _export(
+        TextGraph(model.eval()), inputs, list(spec.inputs), [EMBEDDING], [tokens] * len(inputs)
+    )
+    return _write(graph, path)
 
 
 def _export(
@@ -121,13 +132,13 @@ def _export(
     inputs: tuple[Tensor, ...],
     names: list[str],
     outputs: list[str],
-    hop_length: int | None = None,
+    lengths: Sequence[object] = (),
 ) -> onnx.ModelProto:
-    """Trace with a dynamic batch, and with ``hop_length`` the first input's length as well."""
+    """Trace with a dynamic batch, and with dynamic second axes of the first inputs if given."""
     batch = torch.export.Dim("batch", min=1)
     dims: list[dict[int, object]] = [{0: batch} for _ in inputs]
-    if hop_length is not None:
-        dims[0][1] = hop_length * torch.export.Dim("hops", min=inputs[1].shape[1] - 1)
+    for dim, length in zip(dims, lengths, strict=False):
+        dim[1] = length
     shapes: tuple[object, ...] = tuple(dims)
     if isinstance(module, TextGraph):
         shapes = (shapes,)  # its forward has one variadic argument
