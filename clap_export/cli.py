@@ -54,16 +54,20 @@ PATH = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 threads_option = click.option("--threads", type=click.IntRange(1), help="CPU threads of a run.")
 provider_option = click.option(
-    "--provider", default="cpu", show_default=True, help="Where to run: cpu or cuda."
+    "--provider", default="cpu", show_default=True, help="Where to run: cpu, cuda or openvino."
 )
 family_option = click.option(
-    "--family", type=click.Choice(["native", "msclap", "laion", "transformers"]),
+    "--family", type=click.Choice(["native", "msclap", "laion", "transformers", "open_clip"]),
     help="Read the checkpoint as one of this family.  [default: told by its content]",
 )  # fmt: skip
 tokenizer_option = click.option(
     "--tokenizer", type=PATH,
     help="Folder of the text tower's tokenizer, for families whose files bring none.  "
     "[default: from the Hugging Face hub]",
+)  # fmt: skip
+listing_option = click.option(
+    "--listing", type=PATH,
+    help="CSV of labelled recordings: path (relative to the file), label (several: a|b).",
 )  # fmt: skip
 template_option = click.option(
     "--template", "templates", multiple=True,
@@ -81,22 +85,33 @@ template_option = click.option(
     help="onnx: FP32 graphs for ONNX Runtime. trt: TensorRT engines.",
 )  # fmt: skip
 @click.option("--out", type=PATH, help="Folder to make.  [default: NAME-TARGET]")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "int8", "auto"]), default="fp32", show_default=True,
+    help="auto: what is quickest on this machine and passes the gates.",
+)  # fmt: skip
+@click.option(
+    "--calibrate", "calibration", type=PATH, multiple=True,
+    help="Recording, or folder of them, that int8 and auto calibrate and measure with.",
+)  # fmt: skip
+@listing_option
 @json_option
 @click.pass_context
 def main(
     ctx: click.Context, ckpt: Path | None, family: Family | None, tokenizer: Path | None,
-    target: str, out: Path | None, as_json: bool,
+    target: str, out: Path | None, precision: str, calibration: tuple[Path, ...],
+    listing: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Put CLAP models into production.
 
     With --ckpt: export a checkpoint to a bundle and verify it. Exit code 0: exported and verified;
     1: exported, but a parity gate failed; 2: bad input.
     """
-    given = any(value is not None for value in (ckpt, family, tokenizer, out))
+    given = any(value is not None for value in (ckpt, family, tokenizer, out, listing))
+    given = given or bool(calibration) or precision != "fp32"
     if ctx.invoked_subcommand is not None:
         if given:
             raise click.UsageError(
-                "--ckpt, --family, --tokenizer and --out before a verb do not go with "
+                "the options of an export, --ckpt and its kin, before a verb do not go with "
                 f"{ctx.invoked_subcommand}."
             )
         return
@@ -106,7 +121,12 @@ def main(
         click.echo(ctx.get_help())
         return
     out = out or Path(f"{ckpt.stem}-{target}")
-    _export(ckpt, family, tokenizer, target, out, as_json)
+    if (precision == "fp32") != (not calibration) or (listing and precision == "fp32"):
+        raise click.UsageError(
+            f"--precision {precision}: int8 and auto need recordings to --calibrate with, and "
+            "may have a --listing for gates of accuracy; fp32 takes neither."
+        )
+    _export(ckpt, family, tokenizer, target, out, as_json, (precision, calibration, listing))
 
 
 def _load(ckpt: Path, family: Family | None, tokenizer: Path | None) -> Checkpoint:
@@ -116,8 +136,9 @@ def _load(ckpt: Path, family: Family | None, tokenizer: Path | None) -> Checkpoi
 
 
 def _export(
-    ckpt: Path, family: Family | None, tokenizer: Path | None, target: str, out: Path, as_json: bool
-) -> None:
+    ckpt: Path, family: Family | None, tokenizer: Path | None, target: str, out: Path,
+    as_json: bool, lower: tuple[str, tuple[Path, ...], Path | None],
+) -> None:  # fmt: skip
     if target == "trt":
         raise ClapError(
             "--target trt was asked for: it needs a machine with an NVIDIA GPU, its driver and the "
@@ -125,17 +146,27 @@ def _export(
             "Use --target onnx, which ONNX Runtime runs on CPUs and on CUDA."
         )
     from clap_export import show
-    from clap_export.export.pack import check_free
+    from clap_export.export.pack import beside, check_free
 
     check_free(out)  # before the slow imports and the loading
+    precision, calibration, listing = lower
+    from clap_export.evaluate import read_listing
+    from clap_export.precision.choose import choose, recordings
+
+    clips, items = recordings(calibration), read_listing(listing) if listing else []
     with show.stages() as progress:
         progress("loading the checkpoint")
         checkpoint = _load(ckpt, family, tokenizer)
         from clap_export.export.pack import write_bundle
         from clap_export.verify import verify as run_verify
 
-        write_bundle(checkpoint, out, progress)
-        parity = run_verify(out, checkpoint, progress=progress)
+        with beside(out) as folder:
+            made = folder / "fp32"
+            write_bundle(checkpoint, made, progress)
+            parity = run_verify(made, checkpoint, progress=progress)
+            if parity.passed:
+                made, parity = choose(made, folder, precision, clips, items, progress)
+            made.rename(out)
     if as_json:
         show.manifest_json(out)
     else:
@@ -165,6 +196,36 @@ def verify(
         parity = run(bundle, checkpoint, clips, progress)
     show.parity_json(parity) if as_json else show.parity(parity)
     sys.exit(0 if parity.passed else 1)
+
+
+@main.command(name="eval")
+@click.argument("bundle", type=PATH)
+@listing_option
+@click.option("--against", type=PATH, help="Bundle to compare with, such as the same in FP32.")
+@template_option
+@provider_option
+@threads_option
+@json_option
+def evaluate(
+    bundle: Path, listing: Path | None, against: Path | None, templates: tuple[str, ...],
+    provider: str, threads: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Zero-shot accuracy of BUNDLE on labelled recordings; the labels are the listing's own."""
+    if listing is None:
+        raise click.UsageError("--listing is missing: which recordings shall be classified?")
+    from clap_export import show
+    from clap_export.evaluate import agreement, read_listing
+    from clap_export.evaluate import evaluate as run
+    from runtime import Encoder
+
+    items = read_listing(listing)
+    runs = []
+    with show.stages() as progress:
+        for folder in filter(None, (bundle, against)):
+            with Encoder(folder, providers=(provider,), threads=threads) as encoder:
+                runs.append(run(encoder, items, templates, progress))
+    agree = agreement(*runs) if against else None
+    show.accuracy([found.accuracy for found in runs], agree, as_json)
 
 
 @main.command()

@@ -19,6 +19,7 @@ from runtime.classifier import Result
 
 if TYPE_CHECKING:
     from clap_export.bench import Report
+    from clap_export.evaluate import Accuracy
 
 
 @contextmanager
@@ -60,6 +61,11 @@ def manifest(bundle: Bundle) -> None:
         "made with": ", ".join(f"{name} {version}" for name, version in m.tools.items()),
         "verified": verified,
         **{f"warning: {found.name}": found.detail for found in m.findings},
+        **{
+            f"{c.precision} on {c.provider}": f"{c.single:.1f} ms a window, in batches "
+            f"{c.batched:.1f} ms{', chosen' * c.chosen}"
+            for c in m.race
+        },
     }
     for name, value in rows.items():
         table.add_row(name, value)
@@ -73,7 +79,7 @@ def manifest_json(folder: Path) -> None:
 
 def parity(result: Parity) -> None:
     """The gates: what was measured, which is the tolerance that would have been needed."""
-    table = Table(title=f"parity with the checkpoint, through the runtime on {result.provider}")
+    table = Table(title=f"gates, through the runtime on {result.provider}")
     for heading in ("figure", "measured", "limit", ""):
         table.add_column(heading, justify="left" if heading == "figure" else "right")
     for check in result.checks:
@@ -86,6 +92,24 @@ def parity(result: Parity) -> None:
 def parity_json(result: Parity) -> None:
     """The same as JSON."""
     click.echo(json.dumps(schema.to_plain(result), indent=2))
+
+
+def accuracy(found: Sequence[Accuracy], agree: float | None, as_json: bool) -> None:
+    """Accuracy of a bundle and of the one beside it, and how often they agree."""
+    if as_json:
+        plain = [schema.to_plain(one) for one in found]
+        rest = {"against": plain[1], "agreement": agree} if agree is not None else {}
+        click.echo(json.dumps({**plain[0], **rest}))
+        return
+    table = Table(title=f"{found[0].clips} recordings, {found[0].labels} labels")
+    for heading in ("", "top 1", "top 5", "mean average precision"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, one in zip(("bundle", "against"), found, strict=False):
+        figures = (one.top1, one.top5, one.mean_average_precision)
+        table.add_row(name, *(f"{100 * figure:.1f} %" for figure in figures))
+    _print(table)
+    if agree is not None:
+        click.echo(f"both give the same best label to {100 * agree:.1f} % of the recordings")
 
 
 def timelines(

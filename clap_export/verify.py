@@ -28,14 +28,23 @@ BATCHES = (1, 2, 5)
 # FP32 against FP32 in another order of operations. Float32 rounds a bin by up to 4e-7 of a clip's
 # loudest one, in either implementation, which is 0.04 dB at 80 dB below it.
 MEL = "log-mel, bins within 80 dB of the peak"
-LIMITS = {
-    MEL: (0.05, "dB"),
-    "audio embedding, max abs": (1e-4, ""),
-    "audio embedding, 1 - cosine": (1e-6, ""),
-    "text embedding, max abs": (1e-5, ""),
-    "text embedding, 1 - cosine": (1e-6, ""),
-    "labels, pairs ranked otherwise": (0.0, "share"),
-    "batch size, max abs": (1e-5, ""),
+AUDIO, TEXT = "audio embedding", "text embedding"
+LIMITS: dict[str, dict[str, tuple[float, str]]] = {
+    "fp32": {
+        MEL: (0.05, "dB"),
+        f"{AUDIO}, max abs": (1e-4, ""),
+        f"{AUDIO}, 1 - cosine": (1e-6, ""),
+        f"{TEXT}, max abs": (1e-5, ""),
+        f"{TEXT}, 1 - cosine": (1e-6, ""),
+        "labels, pairs ranked otherwise": (0.0, "share"),
+        "batch size, max abs": (1e-5, ""),
+    },
+    "int8": {
+        MEL: (0.05, "dB"),
+        f"{AUDIO}, 1 - cosine": (0.01, ""),
+        f"{TEXT}, 1 - cosine": (0.01, ""),
+        "batch size, max abs": (1e-5, ""),
+    },
 }
 # Two labels nearer than this are a tie: either order is right.
 TIE = 2e-4
@@ -81,21 +90,24 @@ def verify(
         progress("audio embeddings")
         wanted = _torch_audio(checkpoint.model, batches)
         found = np.stack([mean_embedding(rows) for rows in encoder.embed_clips(batches, 2)])
-        measured |= _differences("audio embedding", found, wanted)
+        measured |= _differences(AUDIO, found, wanted)
         measured["batch size, max abs"] = _batch_difference(encoder, batches)
         progress("text embeddings")
         bank = LabelBank.build(encoder, VERIFY_LABELS)
         text = _torch_text(checkpoint, encoder, bank.templates)
-        measured |= _differences("text embedding", bank.embeddings, text)
+        measured |= _differences(TEXT, bank.embeddings, text)
         measured["labels, pairs ranked otherwise"] = _rank_changes(
             found @ bank.embeddings.T, wanted @ text.T
         )
         provider = encoder.open_audio().provider
-    checks = tuple(
+    limits = LIMITS[bundle.manifest.audio_graph.precision]
+    checks = [
         Check(name, float(measured[name]), limit, unit, bool(measured[name] <= limit))
-        for name, (limit, unit) in LIMITS.items()
-    )
-    parity = Parity(all(check.passed for check in checks), provider, checks)
+        for name, (limit, unit) in limits.items()
+    ]
+    if bundle.manifest.parity is not None:  # what was measured otherwise, as against FP32
+        checks += [check for check in bundle.manifest.parity.checks if check.name not in limits]
+    parity = Parity(all(check.passed for check in checks), provider, tuple(checks))
     write_manifest(folder, replace(bundle.manifest, parity=parity))
     return parity
 

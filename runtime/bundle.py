@@ -22,6 +22,7 @@ MANIFEST = "manifest.json"
 
 Fill = Literal["repeat", "repeatpad", "pad"]
 LongClips = Literal["windows", "fusion"]
+Precision = Literal["fp32", "fp16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Graph:
     """One encoder file: its name in the bundle, precision of the encoder body, ONNX opset."""
 
     file: str
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Precision
     opset: int
 
 
@@ -163,6 +164,22 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A precision on an engine, as ``--precision auto`` measured it on the exporting machine.
+
+    Attributes:
+        single: median milliseconds of the audio encoder for one window.
+        batched: the same for a window in a batch of four.
+    """
+
+    precision: Precision
+    provider: str
+    single: float
+    batched: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything a reader must know; see the README for the specification.
 
@@ -174,6 +191,7 @@ class Manifest:
         files: every file of the bundle except the manifest itself.
         findings: warnings about the checkpoint.
         parity: None until verified.
+        race: what ``--precision auto`` chose from, quickest first; else empty.
     """
 
     format: str
@@ -193,6 +211,7 @@ class Manifest:
     tools: dict[str, str]
     findings: tuple[Finding, ...]
     parity: Parity | None
+    race: tuple[Candidate, ...]
 
     def __post_init__(self) -> None:
         if self.embedding_dim < 1 or not 0 < self.logit_scale < math.inf:

@@ -181,7 +181,7 @@ def test_a_failed_gate_exits_1_and_keeps_the_bundle(
     from clap_export import verify as module
 
     name = "audio embedding, max abs"
-    monkeypatch.setitem(module.LIMITS, name, (-1.0, ""))  # a gate that nothing can pass
+    monkeypatch.setitem(module.LIMITS["fp32"], name, (-1.0, ""))  # a gate that nothing can pass
     out = tmp_path / "out"
     result = call("--ckpt", ckpt, "--out", out)
     assert result.exit_code == 1
@@ -190,6 +190,58 @@ def test_a_failed_gate_exits_1_and_keeps_the_bundle(
     assert parity is not None
     assert [c.name for c in parity.checks if not c.passed] == [name]
     assert "FAILED" in call("inspect", out).output
+
+
+@pytest.fixture(scope="module")
+def listing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("listing")
+    for i, wave in enumerate(tiny.waveforms(6, 9000, seed=3).numpy()):
+        tiny.write_wav(folder / f"{i}.wav", wave)
+    rows = "".join(f"{i}.wav,{('rain', 'a bell')[i % 2]}\n" for i in range(6))
+    (folder / "list.csv").write_text("path,label\n" + rows)
+    return folder / "list.csv"
+
+
+def test_an_export_in_int8_and_its_evaluation(
+    ckpt: Path, bundle: Path, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clap_export.precision import lower
+
+    for gate, value in (("COSINE", 0.9), ("LOST", 1.0), ("AGREEMENT", 0.0)):
+        monkeypatch.setattr(lower, gate, value)  # random weights keep less than trained ones
+    out = tmp_path / "int8"
+    given = ["--calibrate", listing.parent, "--listing", listing]
+    result = call("--ckpt", ckpt, "--out", out, "--precision", "int8", *given)
+    assert result.exit_code == 0, result.output
+    assert "audio.onnx, int8" in result.output
+    assert "top-1 accuracy lost to FP32" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["int8"]
+    text = call("eval", out, "--listing", listing, "--against", bundle)
+    assert "6 recordings, 2 labels" in text.output
+    assert "both give the same best label to" in text.output
+    plain = json.loads(call("eval", out, "--listing", listing, "--json").stdout)
+    assert plain["clips"] == 6
+    assert 0 <= plain["top1"] <= plain["top5"] == 1
+
+
+def test_precision_and_its_recordings_go_together(ckpt: Path, tmp_path: Path, clip: Path) -> None:
+    out = tmp_path / "out"
+    for given in (["--precision", "int8"], ["--calibrate", clip], ["--listing", "x.csv"]):
+        result = call("--ckpt", ckpt, "--out", out, *given)
+        assert result.exit_code == 2
+        assert "--calibrate" in result.output
+    missing = refused("--ckpt", ckpt, "--out", out, "--precision", "auto", "--calibrate", "gone")
+    assert "gone does not exist" in missing
+    assert "--listing is missing" in call("eval", out).output
+    assert not out.exists()
+
+
+def test_families_of_the_option_are_those_of_the_loader() -> None:
+    from clap_export.checkpoints.detect import FAMILIES
+    from clap_export.cli import main
+
+    (option,) = (o for o in main.params if o.name == "family")
+    assert tuple(option.type.choices) == FAMILIES
 
 
 def test_classify_prints_a_table_and_json_of_the_same(bundle: Path, clip: Path) -> None:

@@ -33,6 +33,13 @@ FORBIDDEN: list[tuple[str, set[str]]] = [
         {"clap_export.verify", "clap_export.bench", "clap_export.cli", "train", "onnxruntime"}
         | {"clap_export.checkpoints"},
     ),
+    (
+        "clap_export/precision",
+        (HEAVY - {"onnx"})
+        | {"onnxruntime", "train"}
+        | {f"clap_export.{name}" for name in ("checkpoints", "model", "export", "verify", "cli")},
+    ),
+    ("clap_export/evaluate", HEAVY | {"clap_export.cli", "clap_export.model", "train"}),
     ("clap_export/bench", HEAVY | {"clap_export.cli", "clap_export.model", "train"}),
     ("clap_export/verify", {"clap_export.cli", "clap_export.export", "train"}),
     ("clap_export/cli.py", HEAVY | {"train"}),

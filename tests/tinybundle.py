@@ -57,6 +57,7 @@ MANIFEST = bundle.Manifest(
     tools={"onnx": onnx.__version__},
     findings=(),
     parity=None,
+    race=(),
 )
 
 

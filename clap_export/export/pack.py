@@ -6,7 +6,8 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -39,19 +40,31 @@ def write_bundle(
         ClapError: ``out`` exists or cannot be written.
     """
     check_free(out)
+    with beside(out) as folder:
+        part = folder / "bundle"
+        part.mkdir()
+        manifest = _fill(checkpoint, part, progress)
+        part.rename(out)
+    return manifest
+
+
+@contextmanager
+def beside(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` to make things in that are then renamed; it is removed at the end.
+
+    Raises:
+        ClapError: it cannot be made, or what is done inside fails to write.
+    """
     try:
-        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     except OSError as error:
         raise ClapError(f"--out {out} cannot be written: {error.strerror}.") from error
     try:
-        manifest = _fill(checkpoint, part, progress)
-        part.chmod(0o777 & ~_umask())
-        part.rename(out)
+        yield folder
     except OSError as error:
         raise ClapError(f"--out {out} cannot be written: {error.strerror or error}.") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return manifest
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_free(out: Path) -> None:
@@ -96,6 +109,7 @@ def _fill(checkpoint: Checkpoint, folder: Path, progress: Callable[[str], None])
         tools={"clap-export": __version__, **{n: metadata.version(n) for n in ("torch", "onnx")}},
         findings=examine(model, text, folder / TOKENIZER_FILE),
         parity=None,
+        race=(),
     )
     assert math.isfinite(manifest.logit_scale)  # the loader refuses weights that are not finite
     write_manifest(folder, manifest)
@@ -107,9 +121,3 @@ def text_spec(config: ClapConfig) -> TextSpec:
     encoder = config.text_encoder
     inputs = ("input_ids", "attention_mask") + ("token_type_ids",) * encoder.token_type_ids
     return TextSpec(TOKENIZER_FILE, encoder.max_tokens, encoder.pad_id, inputs, encoder.suffix)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

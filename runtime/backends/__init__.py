@@ -48,13 +48,18 @@ def open_backend(
 
     Args:
         model: path of an ONNX file, or its bytes.
-        providers: short names, first the wanted one, then those that may run what it cannot.
+        providers: short names, first the wanted one, then those that may run what it cannot:
+            ``cpu`` and ``cuda`` of ONNX Runtime, or ``openvino`` alone.
         threads: of the CPU inside one run; None lets the engine choose.
 
     Raises:
         BackendError: the first provider is not available (there is no silent fall to another), the
             engine is not installed, or the graph cannot be loaded.
     """
+    if "openvino" in providers:
+        from runtime.backends.openvino import OpenVinoBackend
+
+        return OpenVinoBackend(model, providers, threads)
     from runtime.backends.ort import OrtBackend
 
     return OrtBackend(model, providers, threads)

@@ -1,0 +1,234 @@
+"""INT8: the arithmetic against its definition, and bundles that keep what they promise."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+import tiny
+from onnx import TensorProto, helper, numpy_helper
+
+from clap_export.evaluate import read_listing
+from clap_export.export.pack import write_bundle
+from clap_export.precision import int8, lower, race, ranges
+from clap_export.precision.choose import choose, recordings
+from clap_export.precision.phrases import PHRASES
+from clap_export.verify import verify
+from runtime import ClapError, Encoder
+from runtime.backends import open_backend
+from runtime.bundle import read_manifest
+
+RNG = np.random.default_rng(0)
+
+
+def test_steps_of_an_even_spread_use_the_whole_range() -> None:
+    steps = ranges.choose(np.linspace(-1, 3, 10_001).astype(np.float32))
+    assert steps.scale == pytest.approx(4 / 255, rel=1e-6)
+    assert steps.zero_point == 64
+    # Rounding errors are even within half a step.
+    power = (3**3 + 1) / 3 / 4
+    assert steps.noise == pytest.approx((4 / 255) ** 2 / 12 / power, rel=0.01)
+
+
+def test_an_outlier_is_clipped_and_zero_stays_exact() -> None:
+    values = np.append(RNG.standard_normal(100_000), 40.0).astype(np.float32)
+    steps = ranges.choose(values)
+    assert steps.scale * (255 - steps.zero_point) < 39
+    positive = ranges.choose(np.linspace(2, 3, 100).astype(np.float32))
+    assert positive.zero_point == 0  # the range holds zero even if the values do not
+    assert ranges.choose(np.zeros(10, np.float32)) == ranges.Steps(1.0, 0, 0.0)
+
+
+def model() -> onnx.ModelProto:
+    """x @ a -> ReLU -> Gemm with a transposed matrix, plus a row of a table."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["hidden"]),
+        helper.make_node("Relu", ["hidden"], ["positive"]),
+        helper.make_node("Gemm", ["positive", "b", "c"], ["product"], transB=1),
+        helper.make_node("Gather", ["table", "ids"], ["row"]),
+        helper.make_node("Add", ["product", "row"], ["y"]),
+    ]
+    made = {
+        "a": RNG.standard_normal((6, 8)) * np.logspace(-2, 2, 8),  # columns of unlike sizes
+        "b": RNG.standard_normal((4, 8)), "c": RNG.standard_normal(4),
+        "table": RNG.standard_normal((int8.TABLE_ROWS, 4)) * 30,
+    }  # fmt: skip
+    graph = helper.make_graph(
+        nodes, "layers",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 6]),
+         helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])],
+        [numpy_helper.from_array(v.astype(np.float32), name) for name, v in made.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def rounded(x: np.ndarray, steps: ranges.Steps) -> np.ndarray:
+    """By the definition of ONNX's QuantizeLinear and back."""
+    q = np.clip(np.rint(x / np.float32(steps.scale)) + steps.zero_point, 0, 255)
+    return (q - steps.zero_point) * np.float32(steps.scale)
+
+
+def rounded_weight(w: np.ndarray) -> np.ndarray:
+    """Per column, 127 steps to either side."""
+    scale = np.abs(w).max(axis=0) / np.float32(127)
+    return np.rint(w / scale) * scale
+
+
+def test_an_int8_graph_computes_what_its_definition_says() -> None:
+    source = model()
+    feed = {
+        "x": RNG.standard_normal((50, 6)).astype(np.float32),
+        "ids": RNG.integers(0, int8.TABLE_ROWS, 50),
+    }
+    found = int8.layers(source.graph)
+    assert [(layer.node, layer.axis, layer.after) for layer in found] == [
+        ("hidden", 1, None), ("product", 0, None)
+    ]  # fmt: skip
+    steps = ranges.observe(source, [layer.data for layer in found], [feed])
+    quantised = int8.quantise(source, steps, {"hidden", "product"})
+    onnx.checker.check_model(quantised, full_check=True)
+    w = {i.name: numpy_helper.to_array(i) for i in source.graph.initializer}
+    hidden = rounded(feed["x"], steps["x"]) @ rounded_weight(w["a"])
+    product = rounded(np.maximum(hidden, 0), steps["positive"]) @ rounded_weight(w["b"].T) + w["c"]
+    want = product + rounded_weight(w["table"].T).T[feed["ids"]]
+    got = open_backend(quantised.SerializeToString()).run(feed)["y"]
+    exact = open_backend(source.SerializeToString()).run(feed)["y"]
+    # A value on the edge of two steps may fall to either side.
+    assert np.median(np.abs(got - want)) < 1e-4 * np.abs(want).max()
+    assert np.quantile(np.abs(got - want), 0.9) < 0.02 * np.abs(want).max()
+    assert np.abs(got - exact).max() > 1e-3  # it is not FP32 any more
+    left = {i.name: i.data_type for i in quantised.graph.initializer}
+    assert "a" not in left
+    assert left["a_q"] == left["b_q"] == left["table_q"] == TensorProto.INT8
+
+
+def test_layers_that_are_not_chosen_stay_exact() -> None:
+    source = model()
+    feed = {"x": np.ones((1, 6), np.float32), "ids": np.zeros(1, np.int64)}
+    steps = ranges.observe(source, ["x", "positive"], [feed])
+    quantised = int8.quantise(source, steps, {"product"})
+    names = {i.name for i in quantised.graph.initializer}
+    assert {"a", "b_q"} <= names
+    assert not {"a_q", "b"} & names
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    for i, wave in enumerate(tiny.waveforms(12, 3 * tiny.WINDOW, seed=5).numpy()):
+        soundfile.write(folder / f"{i}.wav", wave, tiny.RATE)
+    rows = "".join(f"{i}.wav,{('rain', 'a bell', 'the sea')[i % 3]}\n" for i in range(12))
+    (folder / "list.csv").write_text("path,label\n" + rows)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[("cnn14", "bert-mean"), ("htsat", "gpt2-last")])
+def fp32(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fp32") / "fp32"
+    checkpoint = tiny.checkpoint(*request.param)
+    write_bundle(checkpoint, folder)
+    assert verify(folder, checkpoint).passed
+    return folder
+
+
+def test_a_bundle_in_int8(fp32: Path, clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "int8"
+    lowered = lower.to_int8(fp32, out, recordings([clips]), read_listing(clips / "list.csv"))
+    names = [check.name for check in lowered.parity.checks]
+    assert len(names) == 4
+    manifest = read_manifest(out)
+    assert manifest.parity == lowered.parity
+    assert manifest.space_id == read_manifest(fp32).space_id
+    assert (manifest.audio_graph.precision, manifest.text_graph.precision) == ("int8", "int8")
+    graph = onnx.load(out / "audio.onnx").graph
+    assert sum(node.op_type == "QuantizeLinear" for node in graph.node) >= 5
+    with Encoder(fp32) as exact, Encoder(out) as encoder:
+        paths = recordings([clips])
+        want, got = exact.embed_audio(paths), encoder.embed_audio(paths)
+        assert (want * got).sum(axis=1).min() > 0.98
+        assert np.abs(want - got).max() > 1e-4
+        # Steps are fixed, so a clip's neighbours in a batch do not matter.
+        assert np.array_equal(encoder.embed_audio(paths[:1])[0], got[0])
+
+
+def test_layers_are_left_out_until_the_gates_are_passed(
+    fp32: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lower, "LEFT_OUT", (0.0, 1.0))
+    monkeypatch.setattr(lower, "COSINE", 0.999999)
+    # Words are rounded all the same: so few that it is their neighbours which pass.
+    monkeypatch.setattr(int8, "TABLE_ROWS", 10**9)
+    lowered = lower.to_int8(fp32, tmp_path / "out", recordings([clips]))
+    assert lowered.parity.passed
+    assert len(lowered.left_out) > 5
+    with Encoder(fp32) as exact, Encoder(tmp_path / "out") as encoder:
+        clip = clips / "0.wav"
+        assert np.abs(exact.embed_audio(clip) - encoder.embed_audio(clip)).max() < 1e-6
+
+
+def test_gates_that_fail_are_reported(
+    fp32: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lower, "LEFT_OUT", (0.0,))
+    monkeypatch.setattr(lower, "COSINE", 0.99999999)
+    made, parity = choose(fp32, tmp_path, "int8", recordings([clips]))
+    assert not parity.passed
+    manifest = read_manifest(made)
+    assert manifest.parity is not None
+    assert not manifest.parity.passed
+
+
+def test_auto_takes_the_quickest(
+    fp32: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(race, "engines", lambda: ("cpu",))
+    monkeypatch.setattr(lower, "COSINE", 0.9)
+    made, parity = choose(fp32, tmp_path, "auto", recordings([clips]))
+    entries = read_manifest(made).race
+    assert parity.passed
+    assert {(entry.precision, entry.provider) for entry in entries} == {
+        ("fp32", "cpu"), ("int8", "cpu")
+    }  # fmt: skip
+    assert [entry.chosen for entry in entries] == [True, False]
+    assert entries[0].single + entries[0].batched <= entries[1].single + entries[1].batched
+    assert read_manifest(made).audio_graph.precision == entries[0].precision
+
+
+def test_auto_without_a_passing_int8_is_fp32(
+    fp32: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(race, "engines", lambda: ("cpu",))
+    monkeypatch.setattr(lower, "LEFT_OUT", (0.0,))
+    monkeypatch.setattr(lower, "COSINE", 1.1)
+    made, parity = choose(fp32, tmp_path, "auto", recordings([clips]))
+    assert made == fp32
+    assert parity.passed
+
+
+def test_what_int8_cannot_do_is_said(clips: Path, tmp_path: Path, fp32: Path) -> None:
+    with pytest.raises(ClapError, match="name some with --calibrate"):
+        lower.to_int8(fp32, tmp_path / "out", [])
+    with pytest.raises(ClapError, match=r"nowhere does not exist"):
+        recordings([clips, tmp_path / "nowhere"])
+    with pytest.raises(ClapError, match="no recordings"):
+        recordings([tmp_path])
+    write_bundle(tiny.checkpoint(tiny.FUSION), tmp_path / "fused")
+    with pytest.raises(ClapError, match="feature fusion, which int8 cannot do yet"):
+        lower.to_int8(tmp_path / "fused", tmp_path / "out", recordings([clips]))
+    assert not (tmp_path / "out").exists()
+
+
+def test_phrases_are_many_and_different() -> None:
+    assert len(set(PHRASES)) == len(PHRASES) >= 60
+    assert {len(phrase.split()) for phrase in PHRASES} >= {1, 3, 8}
+
+
+def test_weight_noise_counts_channels_of_their_own() -> None:
+    weight = RNG.standard_normal((64, 8)) * np.logspace(-3, 3, 8)
+    assert int8.weight_noise(weight, 1) < 1e-4
+    assert dataclasses.is_dataclass(int8.Layer)
