@@ -140,4 +140,4 @@ def test_clips_are_the_same_each_time() -> None:
 def test_checkpoint_is_not_changed_by_export(exported: Path) -> None:
     fresh: Checkpoint = tiny.checkpoint()
     assert CHECKPOINT.space_id() == fresh.space_id() == read_manifest(exported).space_id
-    assert CHECKPOINT.model.mel.graph is None
+    assert CHECKPOINT.model.mel.two_stage is None

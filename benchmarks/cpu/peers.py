@@ -1,7 +1,9 @@
-"""A file to 50 label scores: our bundles beside transformers, on this machine's CPU.
+r"""A file to 50 label scores: our bundles beside transformers, on this machine's CPU.
 
-    python benchmarks/cpu/peers.py CLAPMODEL_FOLDER FP32_BUNDLE INT8_BUNDLE FILE [--json OUT]
+    python benchmarks/cpu/peers.py CLAPMODEL_FOLDER FP32_BUNDLE INT8_BUNDLE FILE \
+        [--json OUT] [--older PYTHON]
 
+PYTHON is that of an environment with an older transformers, which is measured as well.
 The folder is a transformers ClapModel (`benchmarks/originals/checkpoint.py transformers FOLDER`
 makes one), the bundles are made from it. Each candidate has a process of its own, one at a time, in
 each of three rounds, since engines that are open at once take the cores from each other. Loading
@@ -58,8 +60,8 @@ def cached(folder: str, file: str) -> Callable[[], Any]:
         samples, found = soundfile.read(file, dtype="float32", always_2d=True)
         mono = soxr.resample(samples.mean(axis=1), found, rate)
         features = extractor(mono, sampling_rate=rate, return_tensors="pt")
-        audio = model.get_audio_features(**features).pooler_output
-        audio = torch.nn.functional.normalize(audio)
+        audio = model.get_audio_features(**features)
+        audio = torch.nn.functional.normalize(getattr(audio, "pooler_output", audio))
         return (model.logit_scale_a.exp() * audio @ text.T).softmax(dim=1)
 
     return run
@@ -110,16 +112,19 @@ def main() -> None:
     for name in ("folder", "fp32", "int8", "file"):
         parser.add_argument(name)
     parser.add_argument("--json")
+    parser.add_argument("--older")
     parser.add_argument("--worker")
     given = parser.parse_args()
     paths = [given.folder, given.fp32, given.int8, given.file]
     if given.worker:
         print(json.dumps(work(given.worker, *paths)))
         return
-    seconds: dict[str, list[float]] = {name: [] for name in CANDIDATES}
+    names = [*CANDIDATES, *(["transformers, older, labels cached"] if given.older else [])]
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(ROUNDS):
-        for name in CANDIDATES:
-            command = [sys.executable, __file__, *paths, "--worker", name]
+        for name in names:
+            python = given.older if "older" in name else sys.executable
+            command = [python, __file__, *paths, "--worker", name]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             seconds[name] += json.loads(done.stdout.splitlines()[-1])
     base = float(np.median(seconds["transformers, labels cached"]))
@@ -133,10 +138,18 @@ def main() -> None:
         report = {
             "machine": {"cpus": os.cpu_count(), "cpu": _cpu(), "python": platform.python_version()},
             "versions": {name: metadata.version(name) for name in packages},
+            "older": _version(given.older, "transformers"),
             "file": Path(given.file).name,
             "seconds": seconds,
         }
         Path(given.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _version(python: str | None, package: str) -> str | None:
+    code = f"from importlib.metadata import version; print(version({package!r}))"
+    if python is None:
+        return None
+    return subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip()
 
 
 def _cpu() -> str:

@@ -37,14 +37,14 @@ class LogMel(nn.Module):
     def __init__(self, config: Mel) -> None:
         super().__init__()
         self.config = config
-        self.graph: TwoStageMel | None = None
+        self.two_stage: TwoStageMel | None = None
         window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.n_fft) / config.n_fft)
         self.register_buffer("window", torch.from_numpy(window.astype(np.float32)))
         self.register_buffer("filterbank", torch.from_numpy(mel_filterbank(config)))
 
     def use_graph(self) -> None:
         """Switch to the ``graph`` form, made from the window and filterbank that are now held."""
-        self.graph = TwoStageMel(self.window, self.filterbank, self.config.hop_length)
+        self.two_stage = TwoStageMel(self.window, self.filterbank, self.config.hop_length)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Decibels of mel power.
@@ -59,12 +59,12 @@ class LogMel(nn.Module):
             half = self.config.n_fft // 2
             signal = waveform.float().unsqueeze(1)
             padded = F.pad(signal, (half, half), mode="reflect").squeeze(1)
-            if self.graph is None:
+            if self.two_stage is None:
                 frames = padded.unfold(1, self.config.n_fft, self.config.hop_length)
                 spectrum = torch.fft.rfft(frames * self.window)
                 power = spectrum.real.square() + spectrum.imag.square()
                 return self._decibels(power @ self.filterbank)
-            return self._decibels(self.graph(padded)).transpose(1, 2)
+            return self._decibels(self.two_stage(padded)).transpose(1, 2)
 
     def _decibels(self, mel: Tensor) -> Tensor:
         return 10.0 / math.log(10.0) * torch.log(torch.clamp(mel, min=self.config.amin))

@@ -69,7 +69,11 @@ def layers(graph: onnx.GraphProto) -> list[Layer]:
 
 
 def quantise(
-    model: onnx.ModelProto, steps: dict[str, Steps], chosen: Collection[str]
+    model: onnx.ModelProto,
+    steps: dict[str, Steps],
+    chosen: Collection[str],
+    *,
+    tables: bool = True,
 ) -> onnx.ModelProto:
     """A copy of a graph with integer layers, and tables of word embeddings in int8.
 
@@ -77,6 +81,7 @@ def quantise(
         model: FP32 graph.
         steps: of the tensors that go into and out of the layers.
         chosen: which :func:`layers` to quantise, by their node.
+        tables: whether the word embeddings too.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -96,7 +101,7 @@ def quantise(
             weight = constants[layer.weight]
             nodes += _weights(weight, layer.axis, made)
             node.input[1] = f"{weight.name}_dq"
-        if _is_table(node, constants):
+        if tables and _is_table(node, constants):
             nodes += _lookup(node, constants[node.input[0]], made)
             continue
         outs = [name for name in node.output if name in wanted]
@@ -116,14 +121,6 @@ def quantise(
     graph.initializer.extend([*left, *made.values()])
     del graph.value_info[:]  # some of these tensors are gone
     return result
-
-
-def weight_noise(array: np.ndarray, axis: int) -> float:
-    """Mean square error of weights in int8 over their mean square."""
-    integers, scale = _per_channel(array, axis)
-    shape = [-1 if i == axis else 1 for i in range(array.ndim)]
-    error = array - integers * scale.reshape(shape)
-    return float(np.square(error).mean() / max(float(np.square(array).mean()), 1e-30))
 
 
 def _is_conv2d(node: onnx.NodeProto, sizes: dict[str, int]) -> bool:

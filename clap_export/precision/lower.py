@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from clap_export.evaluate import Item, Run, agreement, evaluate
 from clap_export.precision import int8, ranges
 from clap_export.precision.phrases import PHRASES
 from runtime import Encoder
+from runtime.backends import open_backend
 from runtime.bundle import Bundle, Check, FileEntry, Parity, sha256_file, write_manifest
 from runtime.encoder import mean_embedding
 from runtime.errors import ClapError
@@ -23,8 +23,11 @@ from runtime.tokenizer import TextTokenizer
 MOST_WINDOWS = 64  # that are run to see activations; half of the recordings, the rest is for gates
 # Cosines that INT8 must keep to FP32; and on a listing, what it may lose and must agree on.
 COSINE, LOST, AGREEMENT = 0.99, 0.005, 0.99
-# Layers left in FP32, beginning with those that rounding hurts most, until the gates are passed.
-LEFT_OUT = (0.0, 0.1, 0.25, 0.5)
+# Layers stay in FP32 whose rounding moves the embedding more than so many times as far as that of
+# the median layer; tried in turn until the gates are passed.
+LEFT_OUT = (30.0, 10.0, 3.0, 1.0)
+EPSILON = 1e-8  # of float32's own rounding: no layer is left out for less
+ALONE = 8  # inputs on which each layer's own effect is measured
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,16 @@ def to_int8(
         windows = np.concatenate([encoder.windows_of(clip) for clip in shown])
         picked = np.linspace(0, len(windows) - 1, min(len(windows), MOST_WINDOWS)).astype(int)
         audio = _Graph(bundle.path(bundle.manifest.audio_graph.file))
-        audio.observe([{"waveform": windows[i : i + 1]} for i in picked])
+        audio.observe([{"waveform": windows[i : i + 1]} for i in picked], progress)
         progress("activations of the text encoder")
         text = _Graph(bundle.path(bundle.manifest.text_graph.file))
         spec = bundle.manifest.text
         tokens = TextTokenizer(bundle.path(spec.tokenizer), spec)
-        text.observe([dict(tokens([phrase])) for phrase in PHRASES])
+        text.observe([dict(tokens([phrase])) for phrase in PHRASES], progress)
         wanted = _Numbers.of(encoder, held, listing, progress)
     shutil.copytree(source, out)
-    for share in LEFT_OUT:
-        left = (*audio.write(out, share), *text.write(out, share))
+    for times in LEFT_OUT:
+        left = (*audio.write(out, times), *text.write(out, times))
         manifest = replace(
             bundle.manifest,
             audio_graph=replace(bundle.manifest.audio_graph, precision="int8"),
@@ -112,33 +115,47 @@ def _check(bundle: Bundle, clips: Sequence[Path]) -> None:
 
 
 class _Graph:
-    """One encoder: its FP32 graph, the layers in it, and how much rounding each suffers."""
+    """One encoder: its FP32 graph, the layers in it, and how far each one's rounding is felt."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
         self.model = onnx.load(path)
         self.layers = int8.layers(self.model.graph)
         self.steps: dict[str, ranges.Steps] = {}
+        self.effects: dict[str, float] = {}
 
-    def observe(self, feeds: Sequence[dict[str, np.ndarray]]) -> None:
+    def observe(
+        self, feeds: Sequence[dict[str, np.ndarray]], progress: Callable[[str], None]
+    ) -> None:
+        """Choose steps, and measure what each layer alone in INT8 does to the embedding."""
         names = [layer.data for layer in self.layers]
         names += [layer.after for layer in self.layers if layer.after]
         self.steps = ranges.observe(self.model, names, feeds)
+        some = [
+            feeds[i] for i in np.linspace(0, len(feeds) - 1, min(len(feeds), ALONE)).astype(int)
+        ]
+        wanted = _embed(self.model, some)
+        for i, layer in enumerate(self.layers):
+            progress(f"{self.name}: effect of layer {i + 1} of {len(self.layers)}")
+            found = _embed(int8.quantise(self.model, self.steps, {layer.node}, tables=False), some)
+            self.effects[layer.node] = float(1 - (found * wanted).sum(axis=1).mean())
 
-    def write(self, folder: Path, left_out: float) -> tuple[str, ...]:
-        """Write the graph with a share of its layers left in FP32; their names."""
-        weights = {i.name: i for i in self.model.graph.initializer}
-        noise = {
-            layer.node: self.steps[layer.data].noise
-            + int8.weight_noise(numpy_helper.to_array(weights[layer.weight]), layer.axis)
-            for layer in self.layers
-        }
-        worst_first = sorted(noise, key=lambda node: -noise[node])
-        count = round(left_out * len(worst_first))
-        graph = int8.quantise(self.model, self.steps, worst_first[count:])
+    def write(self, folder: Path, times: float) -> tuple[str, ...]:
+        """Write the graph; the names of the layers left in FP32."""
+        limit = times * max(float(np.median([*self.effects.values()])), EPSILON)
+        left = tuple(node for node, effect in self.effects.items() if effect > limit)
+        graph = int8.quantise(self.model, self.steps, self.effects.keys() - set(left))
         onnx.checker.check_model(graph, full_check=True)
         (folder / self.name).write_bytes(graph.SerializeToString(deterministic=True))
-        return tuple(worst_first[:count])
+        return left
+
+
+def _embed(model: onnx.ModelProto, feeds: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
+    """Embeddings ``[feeds, dim]`` of inputs of one row each."""
+    backend = open_backend(model.SerializeToString())
+    found = [backend.run(feed)[backend.output_names[0]] for feed in feeds]
+    backend.close()
+    return np.concatenate(found).astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,10 @@ SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 @dataclass(frozen=True)
 class Steps:
-    """Affine uint8 quantisation: ``value = scale * (q - zero_point)``.
-
-    Attributes:
-        noise: mean square of the error over the mean square of the values.
-    """
+    """Affine uint8 quantisation: ``value = scale * (q - zero_point)``."""
 
     scale: float
     zero_point: int
-    noise: float
 
 
 def observe(
@@ -66,17 +61,14 @@ def observe(
 def choose(values: np.ndarray) -> Steps:
     """The steps of least mean square error, over shares of the values' range that hold zero."""
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-    power = float(np.square(values, dtype=np.float64).mean())
     if low == high:
-        return Steps(1.0, 0, 0.0)  # all zero
-    best: Steps | None = None
+        return Steps(1.0, 0)  # all zero
+    tried: list[tuple[float, Steps]] = []
     for share in SHARES:
         scale = share * (high - low) / 255
         zero_point = round(-share * low / scale)
         steps = np.clip(np.rint(values / scale) + zero_point, 0, 255)
         error = values - scale * (steps - zero_point)
-        noise = float(np.square(error, dtype=np.float64).mean()) / power
-        if best is None or noise < best.noise:
-            best = Steps(float(np.float32(scale)), zero_point, noise)
-    assert best is not None  # there are shares
-    return best
+        noise = float(np.square(error, dtype=np.float64).mean())
+        tried.append((noise, Steps(float(np.float32(scale)), zero_point)))
+    return min(tried, key=lambda pair: pair[0])[1]
