@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 FILES ?=
 
-.PHONY: demo test slow recipe format clean
+.PHONY: demo test slow bench recipe format clean
 
 demo: .venv/installed
 	$(BIN)/clap-export demo --ckpt models/clap-mini.safetensors --out demo-out $(FILES)
@@ -16,6 +16,14 @@ test: .venv/installed
 
 slow: .venv/installed
 	$(BIN)/python -m pytest -m "slow or gpu"
+
+# The figures of clap-mini and of the frontend in the README; other models need their checkpoints.
+bench: .venv/installed
+	$(BIN)/clap-export --ckpt models/clap-mini.safetensors --target onnx --out bench-bundle
+	$(BIN)/clap-export bench bench-bundle --batch 1,4,16 --json benchmarks/cpu/clap-mini.json \
+		--markdown benchmarks/cpu/clap-mini.md --plot benchmarks/cpu/clap-mini.png
+	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/cpu/frontend.py
+	rm -r bench-bundle
 
 # Trains clap-mini again, in runs/clap-mini-all; needs the labelled audio that models/README.md names.
 recipe: .venv/installed

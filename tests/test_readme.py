@@ -35,6 +35,8 @@ def folder(mini_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     sounds[0].rename(folder / "street.wav")
     sounds[1].rename(folder / "long.wav")
     (folder / "labels.txt").write_text("dog\nrain\nsiren\n", encoding="utf-8")
+    rows = [f"sounds/{path.name},{path.stem.replace('_', ' ')}\n" for path in sounds[2:]]
+    (folder / "labelled.csv").write_text("".join(["path,label\n", *rows]), encoding="utf-8")
     return folder
 
 
