@@ -36,13 +36,13 @@ def awkward_clips(spec: AudioSpec, seed: int = 0) -> list[Clip]:
 
     one = np.arange(rate) / rate
     sine = np.sin(2 * np.pi * 440 * one).astype(np.float32)
-    # Mel bins above a large DC would otherwise hold nothing but each side's own rounding.
-    faint = 3e-4 * rng.standard_normal(rate, dtype=np.float32)
+    # Beside a tone or a large DC the other mel bins would hold nothing but each side's rounding.
+    faint = 3e-3 * rng.standard_normal(rate, dtype=np.float32)
     tail = np.concatenate([scene(rate // 2), np.zeros(window - rate // 2, np.float32)])
     clips = [
         Clip("silence", np.zeros(rate, np.float32), rate),
         Clip("zero tail", tail, rate),
-        Clip("full-scale sine", sine, rate),
+        Clip("full-scale sine", np.clip(sine + faint, -1, 1), rate),
         Clip("DC", 0.5 + faint, rate),
         Clip("clipped square", np.where(sine >= 0, 1.0, -1.0).astype(np.float32), rate),
         Clip("one sample", np.full(1, 0.01, np.float32), rate),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tinybundle
@@ -51,16 +52,20 @@ def mini_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def _count_runs() -> None:
     """Count runs of each provider, so that skips cannot hide an engine that never worked."""
-    from runtime.backends import ort
+    from runtime.backends.openvino import OpenVinoBackend
+    from runtime.backends.ort import OrtBackend
 
-    run = ort.OrtBackend.run
+    for backend in (OrtBackend, OpenVinoBackend):
+        backend.run = _counted(backend.run)  # type: ignore[method-assign, assignment]
 
-    def counted(self: ort.OrtBackend, *args: object) -> object:
-        result = run(self, *args)  # type: ignore[arg-type]
+
+def _counted(run: Any) -> Any:
+    def counted(self: Any, *args: object) -> object:
+        result = run(self, *args)
         _runs[self.provider] += 1
         return result
 
-    ort.OrtBackend.run = counted  # type: ignore[method-assign, assignment]
+    return counted
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -118,8 +118,8 @@ def test_the_clips_are_those_at_which_implementations_fail() -> None:
     assert not clips["zero tail"].samples[spec.sample_rate // 2 :].any()
     assert clips["zero tail"].samples[:100].any()
     assert np.abs(clips["full-scale sine"].samples).max() > 0.999
-    assert abs(clips["DC"].samples.mean() - 0.5) < 1e-4
-    assert clips["DC"].samples.std() < 1e-3
+    assert abs(clips["DC"].samples.mean() - 0.5) < 1e-3
+    assert clips["DC"].samples.std() < 1e-2
     assert set(np.unique(clips["clipped square"].samples)) == {-1.0, 1.0}
     assert clips["one sample"].samples.shape == (1,)
     assert seconds["0.3 s"] == pytest.approx(0.3)
