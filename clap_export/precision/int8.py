@@ -1,8 +1,8 @@
 """INT8 graphs: weights per channel, activations by steps seen on real inputs (static QDQ).
 
 Static, because dynamic quantisation takes one range for a whole batch, and so gives a clip another
-embedding beside other clips. As QuantizeLinear and DequantizeLinear, because every engine fuses
-these into its own integer kernels: ONNX Runtime, OpenVINO, TensorRT.
+embedding beside other clips. As QuantizeLinear and DequantizeLinear, because engines fuse these
+into their own integer kernels: ONNX Runtime and OpenVINO do, and TensorRT's documentation asks for them.
 """
 
 from __future__ import annotations
