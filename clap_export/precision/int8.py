@@ -2,7 +2,7 @@
 
 Static, because dynamic quantisation takes one range for a whole batch, and so gives a clip another
 embedding beside other clips. As QuantizeLinear and DequantizeLinear, because engines fuse these
-into their own integer kernels: ONNX Runtime and OpenVINO do, and TensorRT's documentation asks for them.
+into their own integer kernels.
 """
 
 from __future__ import annotations
