@@ -148,8 +148,9 @@ def test_a_bundle_in_int8(fp32: Path, clips: Path, tmp_path: Path) -> None:
         want, got = exact.embed_audio(paths), encoder.embed_audio(paths)
         assert (want * got).sum(axis=1).min() > 0.98
         assert np.abs(want - got).max() > 1e-4
-        # Steps are fixed, so a clip's neighbours in a batch do not matter.
-        assert np.array_equal(encoder.embed_audio(paths[:1])[0], got[0])
+        # Steps are fixed, so a clip's neighbours in a batch do not matter; but float32 products of
+        # another shape may round a value on the edge of two steps to the other one.
+        assert np.abs(encoder.embed_audio(paths[:1])[0] - got[0]).max() < 1e-3
 
 
 def test_layers_are_left_out_until_the_gates_are_passed(
