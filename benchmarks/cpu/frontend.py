@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import logging
-import time
 import warnings
 from collections.abc import Callable
 from unittest import mock
@@ -20,6 +19,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from clap_export.bench.timing import interleave
 from clap_export.model import dft
 from clap_export.model.mel import LogMel
 from runtime.bundle import Mel
@@ -80,12 +80,8 @@ def two_stage(mel: Mel, columns: int) -> LogMel:
 
 def times(run: Callable[[], object]) -> list[float]:
     """Milliseconds of each run."""
-    seconds = []
-    for _ in range(WARM_UPS + RUNS):
-        began = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - began)
-    return [1e3 * s for s in seconds[WARM_UPS:]]
+    (seconds,) = interleave([run], RUNS, WARM_UPS)
+    return [1e3 * s for s in seconds]
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import re
 import torch
 
 from clap_export.checkpoints.state import Rule, State, count, drop, size
+from clap_export.model.clap import ClapModel
 from clap_export.model.cnn14 import Cnn14Config
 from clap_export.model.htsat import HtsatConfig
 from runtime.bundle import Mel
@@ -96,6 +97,11 @@ def frontend(where: str, state: State, prefix: str) -> State:
     size(where, state, f"{prefix}logmel_extractor.melW")
     bank = state[f"{prefix}logmel_extractor.melW"]
     return {"mel.window": window.clone(), "mel.filterbank": bank.clone()}
+
+
+def computed_frontend(model: ClapModel) -> State:
+    """Window and filterbank of families that compute them, from the config as ClapModel does."""
+    return {"mel.window": model.mel.window, "mel.filterbank": model.mel.filterbank}
 
 
 def mel(where: str, state: State, prefix: str, sample_rate: int, hop_length: int) -> Mel:

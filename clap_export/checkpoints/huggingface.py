@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from clap_export.checkpoints.audio_towers import FUSION
+from clap_export.checkpoints.audio_towers import FUSION, computed_frontend
 from clap_export.checkpoints.folder import read_json, read_weights
 from clap_export.checkpoints.state import Rule, State, drop, fit, prefixed, tensors, translate
 from clap_export.checkpoints.text_towers import BERT_WITH_POOLER
@@ -92,8 +92,7 @@ def build(folder: Path, tokenizer: Path | None, name: str | None = None) -> Chec
     where = str(weights)
     model = ClapModel(config)
     ours = translate(where, _joined_qkv(tensors(where, data)), _RULES)
-    # These files hold no window and no filterbank: transformers computes them, as ClapModel does.
-    ours |= {"mel.window": model.mel.window, "mel.filterbank": model.mel.filterbank}
+    ours |= computed_frontend(model)
     fit(where, model, ours)
     vocabulary = config.text_encoder.options["vocab_size"]
     text = fetch(tokenizer or folder, "roberta-base", "roberta", vocabulary)

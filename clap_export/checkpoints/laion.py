@@ -38,10 +38,10 @@ _AUDIO, _TEXT = "audio_branch.", "text_branch."
 _LICENCE = "CC0 1.0 (LAION, CLAP)"
 _RATE, _SECONDS, _HOP = 48_000, 10, 480
 
-_MLP = [Rule(rf"{index}\.(weight|bias)", rf"linear{n}.\1") for index, n in ((0, 1), (2, 2))]
+MLP = [Rule(rf"{index}\.(weight|bias)", rf"linear{n}.\1") for index, n in ((0, 1), (2, 2))]
 _COMMON = [
-    *prefixed("audio_projection.", _MLP, "audio_projection."),
-    *prefixed("text_projection.", _MLP, "text_projection."),
+    *prefixed("audio_projection.", MLP, "audio_projection."),
+    *prefixed("text_projection.", MLP, "text_projection."),
     Rule("logit_scale_a", "logit_scale"),
     drop("logit_scale_t", "used in training with the transforms only"),
     drop(r"(audio|text)_transform\..*", "heads of the training loss, after the embedding"),
@@ -75,9 +75,8 @@ def build(path: Path, data: dict[str, Any], tokenizer: Path | None) -> Checkpoin
     model = ClapModel(config)
     ours = translate(where, state, rules)
     if config.audio.long_clips == "fusion":
-        # The stored filterbank is not used with fusion: torchaudio's makes the spectrograms, which
-        # is what ClapModel computes from the config.
-        ours |= {"mel.window": model.mel.window, "mel.filterbank": model.mel.filterbank}
+        # The stored filterbank is not used with fusion: torchaudio's makes the spectrograms.
+        ours |= audio_towers.computed_frontend(model)
     else:
         ours |= audio_towers.frontend(where, state, _AUDIO)
     fit(where, model, ours)

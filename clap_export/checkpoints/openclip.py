@@ -12,6 +12,7 @@ from typing import Any
 
 from clap_export.checkpoints import audio_towers, text_towers
 from clap_export.checkpoints.folder import read_json, read_weights
+from clap_export.checkpoints.laion import MLP
 from clap_export.checkpoints.state import Rule, State, drop, fit, prefixed, tensors, translate
 from clap_export.checkpoints.tokenizers import fetch, find
 from clap_export.model.checkpoint import Checkpoint
@@ -29,12 +30,11 @@ CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _LICENCE = "see the model's card"
 _AUDIO, _TEXT = "audio.encoder.", "text.transformer."
-_MLP = [Rule(rf"{index}\.(weight|bias)", rf"linear{n}.\1") for index, n in ((0, 1), (2, 2))]
 _RULES = [
     *prefixed(_AUDIO, audio_towers.HTSAT),
     *prefixed(_TEXT, text_towers.BERT_WITH_POOLER),
-    *prefixed("audio.proj.", _MLP, "audio_projection."),
-    *prefixed("text.proj.", _MLP, "text_projection."),
+    *prefixed("audio.proj.", MLP, "audio_projection."),
+    *prefixed("text.proj.", MLP, "text_projection."),
     Rule("logit_scale", "logit_scale"),
     drop("logit_bias", "moves all logits alike: no ranking and no embedding depends on it"),
 ]
@@ -77,8 +77,8 @@ def build(folder: Path, tokenizer: Path | None, name: str | None = None) -> Chec
     ours = translate(where, state, _RULES)
     if f"{_AUDIO}logmel_extractor.melW" in state:
         ours |= audio_towers.frontend(where, state, _AUDIO)
-    else:  # as converted from transformers, which computes them as ClapModel does
-        ours |= {"mel.window": model.mel.window, "mel.filterbank": model.mel.filterbank}
+    else:  # as converted from transformers, which stores neither
+        ours |= audio_towers.computed_frontend(model)
     fit(where, model, ours)
     source = Source("open_clip", weights.name, sha256_file(weights), _LICENCE)
     return Checkpoint(model.eval(), words, source)

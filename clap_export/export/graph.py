@@ -69,7 +69,7 @@ class FusedAudioGraph(nn.Module):
 
 
 class TextGraph(nn.Module):
-    """Token inputs ``[batch, max_tokens]`` int64, in the manifest's order, to embeddings."""
+    """Token inputs ``[batch, tokens]`` int64, in the manifest's order, to embeddings."""
 
     def __init__(self, model: ClapModel) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,8 +70,8 @@ def to_int8(
     with Encoder(bundle, check_hashes=False) as encoder:
         progress("activations of the audio encoder")
         windows = np.concatenate([encoder.windows_of(clip) for clip in shown])
-        picked = np.linspace(0, len(windows) - 1, min(len(windows), MOST_WINDOWS)).astype(int)
         audio = _Graph(bundle.path(bundle.manifest.audio_graph.file))
+        picked = _spread(len(windows), MOST_WINDOWS)
         audio.observe([{"waveform": windows[i : i + 1]} for i in picked], progress)
         progress("activations of the text encoder")
         text = _Graph(bundle.path(bundle.manifest.text_graph.file))
@@ -80,8 +80,10 @@ def to_int8(
         text.observe([dict(tokens([phrase])) for phrase in PHRASES], progress)
         wanted = _Numbers.of(encoder, held, listing, progress)
     shutil.copytree(source, out)
-    for times in LEFT_OUT:
-        left = (*audio.write(out, times), *text.write(out, times))
+    # Several limits may leave out the same layers: one try is enough.
+    for left in dict.fromkeys((audio.worst(times), text.worst(times)) for times in LEFT_OUT):
+        for graph, nodes in zip((audio, text), left, strict=True):
+            graph.write(out, nodes)
         manifest = replace(
             bundle.manifest,
             audio_graph=replace(bundle.manifest.audio_graph, precision="int8"),
@@ -98,7 +100,7 @@ def to_int8(
         if parity.passed:
             break
     write_manifest(out, replace(manifest, parity=parity))
-    return Lowered(parity, left)
+    return Lowered(parity, (*left[0], *left[1]))
 
 
 def _check(bundle: Bundle, clips: Sequence[Path]) -> None:
@@ -131,23 +133,28 @@ class _Graph:
         names = [layer.data for layer in self.layers]
         names += [layer.after for layer in self.layers if layer.after]
         self.steps = ranges.observe(self.model, names, feeds)
-        some = [
-            feeds[i] for i in np.linspace(0, len(feeds) - 1, min(len(feeds), ALONE)).astype(int)
-        ]
+        some = [feeds[i] for i in _spread(len(feeds), ALONE)]
         wanted = _embed(self.model, some)
         for i, layer in enumerate(self.layers):
             progress(f"{self.name}: effect of layer {i + 1} of {len(self.layers)}")
             found = _embed(int8.quantise(self.model, self.steps, {layer.node}, tables=False), some)
             self.effects[layer.node] = float(1 - (found * wanted).sum(axis=1).mean())
 
-    def write(self, folder: Path, times: float) -> tuple[str, ...]:
-        """Write the graph; the names of the layers left in FP32."""
+    def worst(self, times: float) -> tuple[str, ...]:
+        """The layers whose effect is more than so many times the median's."""
         limit = times * max(float(np.median([*self.effects.values()])), EPSILON)
-        left = tuple(node for node, effect in self.effects.items() if effect > limit)
+        return tuple(node for node, effect in self.effects.items() if effect > limit)
+
+    def write(self, folder: Path, left: Collection[str]) -> None:
+        """Write the graph with some layers in FP32."""
         graph = int8.quantise(self.model, self.steps, self.effects.keys() - set(left))
         onnx.checker.check_model(graph, full_check=True)
         (folder / self.name).write_bytes(graph.SerializeToString(deterministic=True))
-        return left
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """Indices evenly over so many things, at most ``most``."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int)
 
 
 def _embed(model: onnx.ModelProto, feeds: Sequence[dict[str, np.ndarray]]) -> np.ndarray:

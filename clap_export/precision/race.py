@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from clap_export.bench.timing import interleave
 from runtime import Encoder
 from runtime.bundle import Candidate, Precision
 
@@ -42,9 +43,14 @@ def race(bundles: Sequence[Path], clip: Path) -> list[Candidate]:
             with Encoder(folder, providers=(provider,), check_hashes=False) as encoder:
                 precisions[folder] = encoder.manifest.audio_graph.precision
                 window = encoder.windows_of(clip)[:1]
-                for times, size in zip(seconds[folder, provider], (1, BATCH), strict=True):
-                    times += _times(encoder, np.repeat(window, size, axis=0))
-    found = [
+                batches = [np.repeat(window, size, axis=0) for size in (1, BATCH)]
+                tasks = [partial(encoder.embed_windows, batch, len(batch)) for batch in batches]
+                found = interleave(tasks, RUNS, WARM_UPS)
+                for times, new, batch in zip(
+                    seconds[folder, provider], found, batches, strict=True
+                ):
+                    times += [spent / len(batch) for spent in new]
+    candidates = [
         Candidate(
             precisions[folder], provider,
             *(round(1e3 * float(np.median(times)), 3) for times in seconds[folder, provider]),
@@ -52,14 +58,4 @@ def race(bundles: Sequence[Path], clip: Path) -> list[Candidate]:
         )
         for folder, provider in entries
     ]  # fmt: skip
-    return sorted(found, key=lambda candidate: candidate.single + candidate.batched)
-
-
-def _times(encoder: Encoder, batch: np.ndarray) -> list[float]:
-    """Seconds a window of each run."""
-    times: list[float] = []
-    for _ in range(WARM_UPS + RUNS):
-        began = time.perf_counter()
-        encoder.embed_windows(batch, len(batch))
-        times.append((time.perf_counter() - began) / len(batch))
-    return times[WARM_UPS:]
+    return sorted(candidates, key=lambda candidate: candidate.single + candidate.batched)
