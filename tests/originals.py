@@ -15,7 +15,7 @@ from goldens import recipe
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from clap_export.model.htsat import relative_position_index, shifted_window_mask
+from clap_export.model.swin import relative_position_index, shifted_window_mask
 
 FOLDER = Path(__file__).parent / "goldens"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))

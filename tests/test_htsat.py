@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import ClapAudioConfig, ClapAudioModel
 
-from clap_export.model.htsat import CACHED_LENGTHS, Htsat, HtsatConfig, SwinBlock, stretch_matrix
+from clap_export.model.htsat import CACHED_LENGTHS, Htsat, HtsatConfig, stretch_matrix
+from clap_export.model.swin import PatchMerging, SwinBlock, window_order
 
 # 16 mel bins fold 4 times into 64 x 64: at most 256 frames; grids of 16, 8 and 4 tokens a side.
 TINY = HtsatConfig(
@@ -207,27 +208,58 @@ def slow_block(block: SwinBlock, x: np.ndarray, window: int, shift: int) -> np.n
 def test_block_matches_its_definition(stage: int, index: int, window: int, shift: int) -> None:
     config = dataclasses.replace(TINY, window_size=8)
     torch.manual_seed(stage)
-    block = SwinBlock(config, stage, index, drop_path=0.0).eval()
+    grid, dim = config.grid(stage), config.dim(stage)
+    order = torch.randperm(grid**2)  # in which the tokens come
+    block = SwinBlock(config, stage, index, 0.0, order).eval()
     for value in block.state_dict().values():
         value.add_(0.3 * torch.randn_like(value))
-    x = torch.randn(2, config.grid(stage), config.grid(stage), config.dim(stage))
-    with torch.no_grad():
-        got = block(x).numpy()
-    assert np.abs(got - slow_block(block, x.numpy(), window, shift)).max() < 1e-5
+    image = torch.randn(2, grid, grid, dim)
+    want = slow_block(block, image.numpy(), window, shift).reshape(2, grid**2, dim)
+    for _ in range(2):
+        with torch.no_grad():
+            got = block(image.reshape(2, grid**2, dim)[:, order]).numpy()
+        assert np.abs(got - want[:, block.order]).max() < 2e-6 * np.abs(want).max()
+        block.attn.use_graph()  # in the second round: queries, keys and values apart
+
+
+@pytest.mark.parametrize(("grid", "window", "shift"), [(4, 2, 0), (4, 2, 1), (6, 3, 1), (4, 4, 0)])
+def test_window_order_lists_cells_of_the_shifted_grid(grid: int, window: int, shift: int) -> None:
+    raster = np.arange(grid**2).reshape(grid, grid)
+    cells = [
+        raster[(top + shift + i) % grid, (left + shift + j) % grid]
+        for top in range(0, grid, window)
+        for left in range(0, grid, window)
+        for i in range(window)
+        for j in range(window)
+    ]
+    assert window_order(grid, window, shift).tolist() == cells
+
+
+def test_merging_joins_the_square_of_every_token() -> None:
+    order = torch.randperm(16)
+    merging = PatchMerging(3, order).eval()
+    image = torch.randn(2, 4, 4, 3)
+    squares = [  # column by column, as checkpoints have them
+        torch.cat([image[:, 2 * y + i, 2 * x + j] for j in (0, 1) for i in (0, 1)], dim=1)
+        for y in (0, 1)
+        for x in (0, 1)
+    ]
+    want = merging.reduction(merging.norm(torch.stack(squares, dim=1)))
+    torch.testing.assert_close(merging(image.reshape(2, 16, 3)[:, order]), want)
 
 
 def test_stochastic_depth_skips_whole_branches_and_keeps_the_mean() -> None:
     torch.manual_seed(0)
-    sure = SwinBlock(TINY, stage=2, index=0, drop_path=0.0)
+    sure = SwinBlock(TINY, 2, 0, 0.0, torch.arange(16))
     for parameter in sure.mlp.fc2.parameters():
         torch.nn.init.zeros_(parameter)  # leaves one branch, the attention
-    random = SwinBlock(TINY, stage=2, index=0, drop_path=0.25)
+    random = SwinBlock(TINY, 2, 0, 0.25, torch.arange(16))
     random.load_state_dict(sure.state_dict())
-    x = torch.randn(1, 4, 4, TINY.dim(2)).repeat(4000, 1, 1, 1)
+    x = torch.randn(1, 16, TINY.dim(2)).repeat(4000, 1, 1)
     with torch.no_grad():
         branch = (sure(x) - x)[0]
         assert branch.abs().max() > 1e-3
-        ratio = ((random(x) - x) * branch).sum(dim=(1, 2, 3)) / branch.square().sum()
+        ratio = ((random(x) - x) * branch).sum(dim=(1, 2)) / branch.square().sum()
         assert torch.equal(random.eval()(x), sure(x))
     kept = ratio > 0.5
     torch.testing.assert_close(ratio, kept / 0.75, atol=1e-3, rtol=0)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from clap_export.export.passes import fusable_gelu
 from clap_export.model.clap import ClapModel
 from clap_export.model.fusion import pick
+from clap_export.model.mel import LogMel
+from clap_export.model.swin import WindowAttention
 from runtime import fusion
 from runtime.bundle import TextSpec
 from runtime.tokenizer import MIN_TOKENS
@@ -87,7 +89,9 @@ def export_audio(model: ClapModel, path: Path) -> onnx.ModelProto:
     the copy's frontend is switched to its form for graphs.
     """
     model = deepcopy(model).eval()
-    model.mel.use_graph()
+    for module in model.modules():
+        if isinstance(module, (LogMel, WindowAttention)):
+            module.use_graph()
     spec = model.config.audio
     noise = torch.Generator().manual_seed(0)
     waveform = torch.randn(2, spec.window_samples, generator=noise) * 0.1

@@ -1,8 +1,8 @@
 """HTSAT, the Swin transformer audio encoder of LAION CLAP and CLAP 2023.
 
-Sources: Chen et al. 2022, "HTS-AT" (arXiv 2202.00874); Liu et al. 2021, "Swin Transformer" (arXiv
-2103.14030), whose module names are used; and for the path that CLAP takes (one channel, or four of
-them fused; mean of the last tokens) the audio encoder of LAION CLAP (arXiv 2211.06687).
+Sources: Chen et al. 2022, "HTS-AT" (arXiv 2202.00874), and for the path that CLAP takes (one
+channel, or four of them fused; mean of the last tokens) the audio encoder of LAION CLAP (arXiv
+2211.06687).
 
 Written to be exported: for a given number of frames every shape but the batch is a number, the
 batch is always the -1 of a reshape, and what depends on shapes alone is a constant.
@@ -17,9 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Added to forbidden scores. float16 can hold it, and exp(-1e4) is 0. With the -100 of the original
-# it is 4e-44, a denormal: products with those take CPUs five times as long.
-MASKED = -1e4
+from clap_export.model.swin import PatchMerging, SwinBlock
+
 CACHED_LENGTHS = 8  # stretch matrices kept; each takes up to 1024 * 1024 floats = 4 MB
 
 
@@ -74,106 +73,6 @@ class HtsatConfig:
     def max_frames(self) -> int:
         """Frames that the folded image holds; fewer are stretched to it."""
         return self.spec_size * (self.spec_size // self.n_mels)
-
-
-class WindowAttention(nn.Module):
-    """Multi-head self-attention inside windows, with a relative position bias.
-
-    Scores have four axes, ``[any, group * heads, tokens, tokens]``, the form that attention kernels
-    and their fusions expect. Where windows differ by their mask (shifted blocks) a group is all
-    windows of a clip, so that one constant bias serves every clip; elsewhere it is one window.
-    """
-
-    mask: Tensor | None
-    relative_position_index: Tensor
-
-    def __init__(self, config: HtsatConfig, stage: int, window: int, mask: Tensor | None) -> None:
-        super().__init__()
-        dim = config.dim(stage)
-        self.heads = config.num_heads[stage]
-        self.group = 1 if mask is None else mask.shape[0]
-        self.attn_drop = nn.Dropout(config.attn_drop_rate)
-        self.qkv = nn.Linear(dim, 3 * dim, bias=config.qkv_bias)
-        self.proj = nn.Linear(dim, dim)
-        self.proj_drop = nn.Dropout(config.drop_rate)
-        table = torch.empty((2 * window - 1) ** 2, self.heads)
-        self.relative_position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
-        index = relative_position_index(window)
-        self.register_buffer("relative_position_index", index, persistent=False)
-        self.register_buffer("mask", mask, persistent=False)
-
-    def bias(self) -> Tensor:
-        """Position bias plus mask, ``[1, group * heads, tokens, tokens]``."""
-        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
-        bias = bias if self.mask is None else bias + self.mask
-        return bias.reshape(1, -1, *self.relative_position_index.shape)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend within each window, ``[batch * windows, tokens, dim]`` in and out."""
-        tokens, dim = x.shape[1:]
-        group, heads, head_dim = self.group, self.heads, dim // self.heads
-        qkv = self.qkv(x).reshape(-1, group, tokens, 3, heads, head_dim)
-        qkv = qkv.permute(0, 3, 1, 4, 2, 5).reshape(-1, 3 * group * heads, tokens, head_dim)
-        query, key, value = qkv.chunk(3, dim=1)
-        # The scale goes on the queries: in float16 unscaled scores could overflow.
-        scores = (query * head_dim**-0.5) @ key.transpose(-2, -1) + self.bias()
-        x = (self.attn_drop(scores.softmax(dim=-1)) @ value).reshape(-1, heads, tokens, head_dim)
-        return self.proj_drop(self.proj(x.transpose(1, 2).reshape(-1, tokens, dim)))
-
-
-class SwinBlock(nn.Module):
-    """Windowed attention, then an MLP; odd blocks of a stage shift their windows by a half."""
-
-    def __init__(self, config: HtsatConfig, stage: int, index: int, drop_path: float) -> None:
-        super().__init__()
-        dim, grid = config.dim(stage), config.grid(stage)
-        self.window = min(config.window_size, grid)
-        # A window over the whole grid sees everything already: nothing to shift.
-        self.shift = self.window // 2 if index % 2 and self.window < grid else 0
-        self.drop_path = drop_path
-        self.norm1 = nn.LayerNorm(dim)
-        mask = shifted_window_mask(grid, self.window, self.shift) if self.shift else None
-        self.attn = WindowAttention(config, stage, self.window, mask)
-        self.norm2 = nn.LayerNorm(dim)
-        hidden, drop = int(dim * config.mlp_ratio), nn.Dropout(config.drop_rate)
-        fc1, fc2 = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
-        mlp = OrderedDict[str, nn.Module](fc1=fc1, act=nn.GELU(), drop1=drop, fc2=fc2, drop2=drop)
-        self.mlp = nn.Sequential(mlp)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the block, ``[batch, grid, grid, dim]`` in and out."""
-        windows = self.norm1(x)
-        if self.shift:
-            windows = windows.roll((-self.shift, -self.shift), dims=(1, 2))
-        windows = self.attn(partition_windows(windows, self.window))
-        attended = merge_windows(windows, self.window, x.shape[2])
-        if self.shift:
-            attended = attended.roll((self.shift, self.shift), dims=(1, 2))
-        x = x + self._skip(attended)
-        return x + self._skip(self.mlp(self.norm2(x)))
-
-    def _skip(self, branch: Tensor) -> Tensor:
-        """Stochastic depth (Huang et al. 2016, arXiv 1603.09382), one draw a clip."""
-        if not self.training or self.drop_path == 0.0:
-            return branch
-        keep = branch.new_empty(branch.shape[0], 1, 1, 1).bernoulli_(1.0 - self.drop_path)
-        return branch * keep / (1.0 - self.drop_path)
-
-
-class PatchMerging(nn.Module):
-    """Make one token of twice the channels from the four tokens of each 2 x 2 square."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(4 * dim)
-        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[batch, grid, grid, dim]`` to ``[batch, grid // 2, grid // 2, 2 * dim]``."""
-        half, dim = x.shape[2] // 2, x.shape[3]
-        # Checkpoints hold the square column by column, hence column before row in the new channels.
-        x = x.reshape(-1, half, 2, half, 2, dim).permute(0, 1, 3, 4, 2, 5)
-        return self.reduction(self.norm(x.reshape(-1, half, half, 4 * dim)))
 
 
 class Fusion(nn.Module):
@@ -243,11 +142,15 @@ class Htsat(nn.Module):
         step = config.drop_path_rate / max(1, sum(config.depths) - 1)
         self.layers = nn.Sequential()
         for stage, depth in enumerate(config.depths):
-            before = sum(config.depths[:stage])
-            blocks = (SwinBlock(config, stage, i, step * (before + i)) for i in range(depth))
-            layer = nn.Sequential(OrderedDict(blocks=nn.Sequential(*blocks)))
+            order, blocks = torch.arange(config.grid(stage) ** 2), nn.Sequential()
+            for i in range(depth):
+                drop_path = step * (sum(config.depths[:stage]) + i)
+                block = SwinBlock(config, stage, i, drop_path, order)
+                blocks.append(block)
+                order = block.order
+            layer = nn.Sequential(OrderedDict(blocks=blocks))
             if stage < last:
-                layer.add_module("downsample", PatchMerging(config.dim(stage)))
+                layer.add_module("downsample", PatchMerging(config.dim(stage), order))
             self.layers.append(layer)
         self.norm = nn.LayerNorm(self.width)
         self._stretches: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
@@ -313,9 +216,9 @@ class Htsat(nn.Module):
             assert self.fusion is not None  # checked above
             x = x.reshape(-1, 4, side, side)
             x = self.fusion(self.patch_embed["proj"](x[:, :1]), x[:, 1:], longer)
-        x = x.permute(0, 2, 3, 1)
+        x = x.flatten(2).transpose(1, 2)  # tokens, [batch, grid * grid, dim]
         x = self.layers(self.pos_drop(self.patch_embed["norm"](x)))
-        return self.norm(x).mean(dim=(1, 2))
+        return self.norm(x).mean(dim=1)
 
 
 def stretch_matrix(frames: int, frames_out: int) -> Tensor:
@@ -326,39 +229,3 @@ def stretch_matrix(frames: int, frames_out: int) -> Tensor:
     """
     identity, size = torch.eye(frames)[None, None], (frames_out, frames)
     return F.interpolate(identity, size, mode="bicubic", align_corners=True)[0, 0].T.contiguous()
-
-
-def partition_windows(x: Tensor, window: int) -> Tensor:
-    """Cut ``[batch, grid, grid, dim]`` into ``[batch * windows, window * window, dim]``."""
-    cells, dim = x.shape[2] // window, x.shape[3]
-    if cells > 1:
-        x = x.reshape(-1, cells, window, cells, window, dim).transpose(2, 3)
-    return x.reshape(-1, window * window, dim)
-
-
-def merge_windows(x: Tensor, window: int, grid: int) -> Tensor:
-    """Undo :func:`partition_windows`, back to ``[batch, grid, grid, dim]``."""
-    cells, dim = grid // window, x.shape[2]
-    if cells > 1:
-        x = x.reshape(-1, cells, cells, window, window, dim).transpose(2, 3)
-    return x.reshape(-1, grid, grid, dim)
-
-
-def relative_position_index(window: int) -> Tensor:
-    """Row of the bias table for each (query, key) of a window, ``[tokens, tokens]`` int64."""
-    y, x = torch.arange(window**2) // window, torch.arange(window**2) % window
-    # Offsets run from 1 - window to window - 1 on each axis: (2 window - 1)^2 rows.
-    down, right = y[:, None] - y + window - 1, x[:, None] - x + window - 1
-    return down * (2 * window - 1) + right
-
-
-def shifted_window_mask(grid: int, window: int, shift: int) -> Tensor:
-    """0 or ``MASKED`` for each (query, key) of shifted windows, ``[windows, 1, tokens, tokens]``.
-
-    Rolling the grid joins its two ends inside the last windows. Tokens on different sides of such
-    a seam were never neighbours, so they must not see each other.
-    """
-    wrapped = (torch.arange(grid) >= grid - shift).float()
-    side = 2 * wrapped[:, None] + wrapped  # which side of the two seams: 0 to 3
-    sides = partition_windows(side[None, :, :, None], window).unsqueeze(1)
-    return (sides != sides.transpose(2, 3)) * MASKED
