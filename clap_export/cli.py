@@ -86,12 +86,12 @@ template_option = click.option(
 )  # fmt: skip
 @click.option("--out", type=PATH, help="Folder to make.  [default: NAME-TARGET]")
 @click.option(
-    "--precision", type=click.Choice(["fp32", "int8", "auto"]), default="fp32", show_default=True,
-    help="auto: what is quickest on this machine and passes the gates.",
+    "--precision", type=click.Choice(["fp32", "fp16", "int8", "auto"]), default="fp32",
+    show_default=True, help="auto: what is quickest on this machine and passes the gates.",
 )  # fmt: skip
 @click.option(
     "--calibrate", "calibration", type=PATH, multiple=True,
-    help="Recording, or folder of them, that int8 and auto calibrate and measure with.",
+    help="Recording, or folder of them, that int8 calibrates with and gates measure on.",
 )  # fmt: skip
 @listing_option
 @json_option
@@ -121,11 +121,10 @@ def main(
         click.echo(ctx.get_help())
         return
     out = out or Path(f"{ckpt.stem}-{target}")
-    if (precision == "fp32") != (not calibration) or (listing and precision == "fp32"):
-        raise click.UsageError(
-            f"--precision {precision}: int8 and auto need recordings to --calibrate with, and "
-            "may have a --listing for gates of accuracy; fp32 takes neither."
-        )
+    if precision == "fp32" and (calibration or listing):
+        raise click.UsageError("--precision fp32 takes neither --calibrate nor --listing.")
+    if precision in ("int8", "auto") and not calibration:
+        raise click.UsageError(f"--precision {precision} needs recordings to --calibrate with.")
     _export(ckpt, family, tokenizer, target, out, as_json, (precision, calibration, listing))
 
 

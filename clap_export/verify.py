@@ -13,10 +13,10 @@ import torch
 from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.clap import ClapModel
 from clap_export.verify_clips import VERIFY_LABELS, Clip, awkward_clips
-from runtime import Encoder, audio, fusion, windows
+from runtime import Encoder, audio, windows
 from runtime.backends import open_backend
 from runtime.bundle import Bundle, Check, Parity, write_manifest
-from runtime.encoder import mean_embedding
+from runtime.encoder import graph_inputs, mean_embedding
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
 
@@ -38,6 +38,12 @@ LIMITS: dict[str, dict[str, tuple[float, str]]] = {
         f"{TEXT}, 1 - cosine": (1e-6, ""),
         "labels, pairs ranked otherwise": (0.0, "share"),
         "batch size, max abs": (1e-5, ""),
+    },
+    "fp16": {
+        MEL: (0.05, "dB"),
+        f"{AUDIO}, 1 - cosine": (0.001, ""),
+        f"{TEXT}, 1 - cosine": (0.001, ""),
+        "batch size, max abs": (1e-3, ""),
     },
     "int8": {
         MEL: (0.05, "dB"),
@@ -135,10 +141,7 @@ def _compare_mel(model: ClapModel, bundle: Bundle, batches: list[np.ndarray]) ->
     worst = 0.0
     for batch in batches:
         wanted = model.hear(torch.from_numpy(batch))[0].numpy()
-        inputs = {"waveform": batch}
-        if spec.long_clips == "fusion":
-            inputs = fusion.inputs(list(batch), spec)
-        found = backend.run(inputs)[LOG_MEL]
+        found = backend.run(graph_inputs(batch, spec))[LOG_MEL]
         audible = wanted >= wanted.max(axis=(-2, -1), keepdims=True) - 80.0
         worst = max(worst, float(np.abs(found - wanted)[audible].max()))
     backend.close()

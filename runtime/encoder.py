@@ -7,14 +7,14 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime import audio, fusion, windows
 from runtime.backends import Backend, open_backend
-from runtime.bundle import Bundle, Graph, Manifest
+from runtime.bundle import AudioSpec, Bundle, Graph, Manifest
 from runtime.errors import BackendError, BundleError, ClapError
 from runtime.tokenizer import TextTokenizer
 
@@ -127,16 +127,7 @@ class Encoder:
         if not len(batch):
             raise ClapError("no windows were given: pass at least one.")
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
-        if self._fused:
-            return self._embed_rows(list(batch), size)
-        backend = self.open_audio()
-        name = backend.input_names[0]
-        return np.concatenate(
-            [
-                self._run(backend, {name: np.ascontiguousarray(batch[i : i + size])})
-                for i in range(0, len(batch), size)
-            ]
-        )
+        return self._embed_rows(batch, size)
 
     def embed_text(self, texts: str | Sequence[str]) -> Embeddings:
         """Embed texts as they are, without a prompt template.
@@ -269,8 +260,8 @@ class Encoder:
         log.debug("opened %s on %s", graph.file, backend.provider)
         return backend
 
-    def _run(self, backend: Backend, inputs: dict[str, NDArray[np.generic]]) -> Embeddings:
-        result = backend.run(dict(inputs))[backend.output_names[0]]
+    def _run(self, backend: Backend, inputs: dict[str, NDArray[Any]]) -> Embeddings:
+        result = backend.run(inputs)[backend.output_names[0]]
         expected = (len(next(iter(inputs.values()))), self.manifest.embedding_dim)
         if result.shape != expected or result.dtype != np.float32:
             raise BundleError(
@@ -300,15 +291,30 @@ class Encoder:
     def _fused(self) -> bool:
         return self.manifest.audio.long_clips == "fusion"
 
-    def _embed_rows(self, rows: list[NDArray[np.float32]], size: int) -> Embeddings:
-        """Embed clips of any lengths by a model with feature fusion."""
+    def _embed_rows(
+        self, rows: Sequence[NDArray[np.float32]] | NDArray[np.float32], size: int
+    ) -> Embeddings:
+        """Embed windows or, of a model with feature fusion, clips of any lengths."""
         backend, spec = self.open_audio(), self.manifest.audio
-        return np.concatenate(
-            [
-                self._run(backend, fusion.inputs(batch, spec))
-                for batch in fusion.batches(rows, spec, size)
-            ]
-        )
+        if self._fused:
+            batches = fusion.batches(list(rows), spec, size)
+        else:
+            batches = (rows[i : i + size] for i in range(0, len(rows), size))
+        return np.concatenate([self._run(backend, graph_inputs(batch, spec)) for batch in batches])
+
+
+def graph_inputs(
+    rows: Sequence[NDArray[np.float32]] | NDArray[np.float32], spec: AudioSpec
+) -> dict[str, NDArray[Any]]:
+    """What an audio graph takes, by name.
+
+    Args:
+        rows: windows float32 ``[window_samples]``, or with feature fusion clips at least as long.
+        spec: of the bundle.
+    """
+    if spec.long_clips == "fusion":
+        return fusion.inputs(list(rows), spec)
+    return {"waveform": np.ascontiguousarray(rows)}
 
 
 def mean_embedding(rows: Embeddings) -> Embeddings:

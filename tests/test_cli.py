@@ -205,10 +205,11 @@ def listing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_export_in_int8_and_its_evaluation(
     ckpt: Path, bundle: Path, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clap_export.precision import lower
+    from clap_export.precision import gates
 
-    for gate, value in (("COSINE", 0.9), ("LOST", 1.0), ("AGREEMENT", 0.0)):
-        monkeypatch.setattr(lower, gate, value)  # random weights keep less than trained ones
+    monkeypatch.setitem(gates.COSINE, "int8", 0.9)  # random weights keep less than trained ones
+    for gate, value in (("LOST", 1.0), ("AGREEMENT", 0.0)):
+        monkeypatch.setattr(gates, gate, value)
     out = tmp_path / "int8"
     given = ["--calibrate", listing.parent, "--listing", listing]
     result = call("--ckpt", ckpt, "--out", out, "--precision", "int8", *given)
@@ -222,6 +223,16 @@ def test_an_export_in_int8_and_its_evaluation(
     plain = json.loads(call("eval", out, "--listing", listing, "--json").stdout)
     assert plain["clips"] == 6
     assert 0 <= plain["top1"] <= plain["top5"] == 1
+
+
+def test_an_export_in_fp16_needs_no_recordings(ckpt: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fp16"
+    result = call("--ckpt", ckpt, "--out", out, "--precision", "fp16")
+    assert result.exit_code == 0, result.output
+    assert "audio.onnx, fp16" in result.output
+    again = call("verify", out, "--ckpt", ckpt)
+    assert again.exit_code == 0, again.output
+    assert "1 - cosine to FP32" in again.output  # what the export measured is kept
 
 
 def test_precision_and_its_recordings_go_together(ckpt: Path, tmp_path: Path, clip: Path) -> None:

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from clap_export.evaluate import read_listing
 from clap_export.export.pack import write_bundle
-from clap_export.precision import int8, lower, race, ranges
+from clap_export.precision import fp16, gates, int8, lower, probe, race, ranges
 from clap_export.precision.choose import choose, recordings
 from clap_export.precision.phrases import PHRASES
 from clap_export.verify import verify
@@ -158,7 +158,7 @@ def test_layers_are_left_out_until_the_gates_are_passed(
 ) -> None:
     monkeypatch.setattr(lower, "LEFT_OUT", (30.0, 0.0))
     monkeypatch.setattr(lower, "EPSILON", -1.0)  # then 0 times anything leaves all layers out
-    monkeypatch.setattr(lower, "COSINE", 0.999999)
+    monkeypatch.setitem(gates.COSINE, "int8", 0.999999)
     # Words are rounded all the same: so few that it is their neighbours which pass.
     monkeypatch.setattr(int8, "TABLE_ROWS", 10**9)
     lowered = lower.to_int8(fp32, tmp_path / "out", recordings([clips]))
@@ -197,7 +197,7 @@ def test_gates_that_fail_are_reported(
     fp32: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lower, "LEFT_OUT", (30.0,))
-    monkeypatch.setattr(lower, "COSINE", 0.99999999)
+    monkeypatch.setitem(gates.COSINE, "int8", 0.99999999)
     made, parity = choose(fp32, tmp_path, "int8", recordings([clips]))
     assert not parity.passed
     manifest = read_manifest(made)
@@ -209,15 +209,16 @@ def test_auto_takes_the_quickest(
     fp32: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(race, "engines", lambda: ("cpu",))
-    monkeypatch.setattr(lower, "COSINE", 0.9)
+    monkeypatch.setitem(gates.COSINE, "int8", 0.9)
     made, parity = choose(fp32, tmp_path, "auto", recordings([clips]))
     entries = read_manifest(made).race
     assert parity.passed
     assert {(entry.precision, entry.provider) for entry in entries} == {
-        ("fp32", "cpu"), ("int8", "cpu")
+        ("fp32", "cpu"), ("fp16", "cpu"), ("int8", "cpu")
     }  # fmt: skip
-    assert [entry.chosen for entry in entries] == [True, False]
-    assert entries[0].single + entries[0].batched <= entries[1].single + entries[1].batched
+    assert [entry.chosen for entry in entries] == [True, False, False]
+    sums = [entry.single + entry.batched for entry in entries]
+    assert sums == sorted(sums)
     assert read_manifest(made).audio_graph.precision == entries[0].precision
 
 
@@ -226,7 +227,8 @@ def test_auto_without_a_passing_int8_is_fp32(
 ) -> None:
     monkeypatch.setattr(race, "engines", lambda: ("cpu",))
     monkeypatch.setattr(lower, "LEFT_OUT", (30.0,))
-    monkeypatch.setattr(lower, "COSINE", 1.1)
+    monkeypatch.setitem(gates.COSINE, "int8", 1.1)
+    monkeypatch.setitem(gates.COSINE, "fp16", 1.1)
     made, parity = choose(fp32, tmp_path, "auto", recordings([clips]))
     assert made == fp32
     assert parity.passed
@@ -239,10 +241,116 @@ def test_what_int8_cannot_do_is_said(clips: Path, tmp_path: Path, fp32: Path) ->
         recordings([clips, tmp_path / "nowhere"])
     with pytest.raises(ClapError, match="no recordings"):
         recordings([tmp_path])
-    write_bundle(tiny.checkpoint(tiny.FUSION), tmp_path / "fused")
-    with pytest.raises(ClapError, match="feature fusion, which int8 cannot do yet"):
-        lower.to_int8(tmp_path / "fused", tmp_path / "out", recordings([clips]))
-    assert not (tmp_path / "out").exists()
+    lower.to_fp16(fp32, tmp_path / "out")
+    with pytest.raises(ClapError, match="is in fp16: give a bundle in fp32"):
+        lower.to_int8(tmp_path / "out", tmp_path / "again", recordings([clips]))
+    assert not (tmp_path / "again").exists()
+
+
+def test_effects_are_those_of_graphs_with_one_layer_in_int8(fp32: Path, clips: Path) -> None:
+    manifest = read_manifest(fp32)
+    source = onnx.load(fp32 / manifest.audio_graph.file)
+    with Encoder(fp32) as encoder:
+        feeds = [{"waveform": encoder.windows_of(clip)[:1]} for clip in recordings([clips])[:4]]
+    layers = int8.layers(source.graph)
+    names = [layer.data for layer in layers] + [x.after for x in layers if x.after]
+    steps = ranges.observe(source, names, feeds)
+    found = probe.effects(source, steps, feeds)
+    assert list(found) == [layer.node for layer in layers]
+
+    def embed(model: onnx.ModelProto) -> np.ndarray:
+        backend = open_backend(model.SerializeToString())
+        return np.concatenate([backend.run(feed)["embedding"] for feed in feeds]).astype(float)
+
+    exact = embed(source)
+    for layer in layers:
+        rows = embed(int8.quantise(source, steps, {layer.node}))
+        # Values on the edge of two steps fall to either side.
+        assert found[layer.node] == pytest.approx(1 - (rows * exact).sum(1).mean(), 0.2, 5e-7)
+
+
+def test_an_int8_bundle_with_feature_fusion(clips: Path, tmp_path: Path) -> None:
+    checkpoint = tiny.checkpoint(tiny.FUSION)
+    write_bundle(checkpoint, tmp_path / "fp32")
+    lowered = lower.to_int8(tmp_path / "fp32", tmp_path / "int8", recordings([clips]))
+    assert lowered.parity.passed
+    assert any("fusion" in name for name in _integers(tmp_path / "int8" / "audio.onnx"))
+
+
+def _integers(path: Path) -> list[str]:
+    """Names of the int8 weights of a graph."""
+    initializers = onnx.load(path).graph.initializer
+    return [i.name for i in initializers if i.data_type == TensorProto.INT8]
+
+
+def test_an_fp16_graph_computes_what_its_types_say() -> None:
+    source = model()
+    graph = fp16.convert(source)
+    onnx.checker.check_model(graph, full_check=True)
+    feed = {
+        "x": RNG.standard_normal((50, 6)).astype(np.float32),
+        "ids": RNG.integers(0, int8.TABLE_ROWS, 50),
+    }
+    w = {i.name: numpy_helper.to_array(i) for i in source.graph.initializer}
+    half = {name: array.astype(np.float16).astype(np.float32) for name, array in w.items()}
+    x = feed["x"].astype(np.float16).astype(np.float32)
+    hidden = np.maximum(x @ half["a"], 0)
+    want = hidden @ half["b"].T + half["c"] + half["table"][feed["ids"]]
+    (got,) = open_backend(graph.SerializeToString()).run(feed).values()
+    exact = open_backend(source.SerializeToString()).run(feed)["y"]
+    scale = np.abs(want).max()
+    assert np.abs(got - want).max() < 3e-3 * scale  # the sums' own rounding
+    assert np.abs(got - exact).max() > 1e-5 * scale
+    kinds = {i.name: i.data_type for i in graph.graph.initializer}
+    assert set(kinds.values()) == {TensorProto.FLOAT16}
+
+
+def test_what_fp16_cannot_hold_stays_in_fp32() -> None:
+    nodes = [
+        helper.make_node("Mul", ["x", "large"], ["a"]),
+        helper.make_node("Add", ["a", "tiny"], ["b"]),
+        helper.make_node("Div", ["x", "two"], ["c"]),
+        helper.make_node("Add", ["b", "c"], ["d"]),
+        helper.make_node("Softmax", ["d"], ["e"]),
+        helper.make_node("Relu", ["e"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["g"]),
+        helper.make_node("Neg", ["g"], ["y"]),  # on the way out
+    ]
+    numbers = {"large": 1e6, "tiny": 1e-12, "two": 2.0, "w": np.eye(3)}
+    graph = helper.make_graph(
+        nodes, "types",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(np.array(v, np.float32), k) for k, v in numbers.items()],
+    )  # fmt: skip
+    source = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    made = fp16.convert(source)
+    onnx.checker.check_model(made, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(made)
+    kinds = {v.name: v.type.tensor_type.elem_type for v in inferred.graph.value_info}
+    halves = {name for name in "abcdefg" if kinds[name] == TensorProto.FLOAT16}
+    assert halves == {"c", "d", "f", "g"}
+
+
+def test_a_bundle_in_fp16(fp32: Path, clips: Path, tmp_path: Path) -> None:
+    for given in ([], recordings([clips])):  # without recordings the made ones of verify are used
+        out = tmp_path / f"fp16-{len(given)}"
+        made, parity = choose(fp32, out, "fp16", given)
+        assert parity.passed
+        assert {c.limit for c in parity.checks} == {0.001}
+        manifest = read_manifest(made)
+        assert (manifest.audio_graph.precision, manifest.text_graph.precision) == ("fp16", "fp16")
+        # Half of the bytes, but for the frontend.
+        assert (made / "text.onnx").stat().st_size < 0.75 * (fp32 / "text.onnx").stat().st_size
+    graph = onnx.load(made / "audio.onnx").graph
+    kinds = {i.name: i.data_type for i in graph.initializer}
+    assert kinds["model.mel.two_stage.bank"] == TensorProto.FLOAT
+    assert list(kinds.values()).count(TensorProto.FLOAT16) > 5
+    with Encoder(fp32) as exact, Encoder(made) as encoder:
+        silence = np.zeros(tiny.WINDOW, np.float32)
+        for wave in (silence, np.ones_like(silence), clips / "0.wav"):
+            want, got = exact.embed_audio(wave, tiny.RATE), encoder.embed_audio(wave, tiny.RATE)
+            assert 1e-9 < 1 - (want * got).sum() + 1e-8 < 1e-3
 
 
 def test_phrases_are_many_and_different() -> None:

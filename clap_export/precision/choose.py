@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clap_export.evaluate import Item
-from clap_export.precision.lower import to_int8
+from clap_export.precision.lower import to_fp16, to_int8
 from clap_export.precision.race import race
 from runtime.bundle import Parity, read_manifest, write_manifest
 from runtime.errors import ClapError
@@ -47,8 +47,8 @@ def choose(
     Args:
         fp32: a verified bundle.
         folder: where more bundles may be made.
-        precision: ``fp32``, ``int8`` or ``auto``.
-        clips: recordings to calibrate and to measure with; not needed for ``fp32``.
+        precision: ``fp32``, ``fp16``, ``int8`` or ``auto``.
+        clips: recordings to calibrate and to measure with; needed for ``int8`` and ``auto``.
         listing: labelled recordings for the gates of accuracy.
         progress: called with the name of each stage.
 
@@ -62,14 +62,18 @@ def choose(
     assert verified is not None  # the caller verified it
     if precision == "fp32":
         return fp32, verified
-    lowered = to_int8(fp32, folder / "int8", clips, listing, progress)
-    if precision == "int8":
-        return folder / "int8", lowered.parity
+    made = {"fp32": (fp32, verified)}
+    for name, lower in (("fp16", to_fp16), ("int8", to_int8)):
+        if precision in (name, "auto"):
+            out = folder / name
+            parity = lower(fp32, out, clips, listing, progress).parity
+            if precision == name:
+                return out, parity
+            if parity.passed:
+                made[name] = (out, parity)
     progress("racing precisions and engines")
-    bundles = {"fp32": fp32} | ({"int8": folder / "int8"} if lowered.parity.passed else {})
-    entries = race(list(bundles.values()), clips[0])
-    best = bundles[entries[0].precision]
-    manifest = read_manifest(best)
+    entries = race([out for out, _ in made.values()], clips[0])
+    best, parity = made[entries[0].precision]
     entries = [replace(entries[0], chosen=True), *entries[1:]]
-    write_manifest(best, replace(manifest, race=tuple(entries)))
-    return best, verified if best == fp32 else lowered.parity
+    write_manifest(best, replace(read_manifest(best), race=tuple(entries)))
+    return best, parity

@@ -42,8 +42,8 @@ class Layer:
 def layers(graph: onnx.GraphProto) -> list[Layer]:
     """Products with constant matrices, and 2-D convolutions.
 
-    What lies before an audio graph's first 2-D convolution stays as it is: the mel frontend, and
-    the stretch of the spectrogram to an image, whose decibels int8 would round by a whole one.
+    What lies before :func:`first_encoder_node` stays as it is: int8 would round decibels by a whole
+    one.
     """
     sizes = {i.name: len(i.dims) for i in graph.initializer}
     users: dict[str, list[onnx.NodeProto]] = {}
@@ -51,8 +51,7 @@ def layers(graph: onnx.GraphProto) -> list[Layer]:
         for name in node.input:
             users.setdefault(name, []).append(node)
     found: list[Layer] = []
-    pictures = [i for i, node in enumerate(graph.node) if _is_conv2d(node, sizes)]
-    for node in graph.node[pictures[0] if pictures else 0 :]:
+    for node in graph.node[first_encoder_node(graph) :]:
         rank = sizes.get(node.input[1]) if len(node.input) > 1 else None
         if node.input and node.input[0] in sizes:
             continue
@@ -68,12 +67,15 @@ def layers(graph: onnx.GraphProto) -> list[Layer]:
     return found
 
 
+def first_encoder_node(graph: onnx.GraphProto) -> int:
+    """Index of an audio graph's first 2-D convolution: what lies before it is the mel frontend, and
+    the stretch of its decibels to an image. 0 for a text graph."""
+    sizes = {i.name: len(i.dims) for i in graph.initializer}
+    return next((i for i, node in enumerate(graph.node) if _is_conv2d(node, sizes)), 0)
+
+
 def quantise(
-    model: onnx.ModelProto,
-    steps: dict[str, Steps],
-    chosen: Collection[str],
-    *,
-    tables: bool = True,
+    model: onnx.ModelProto, steps: dict[str, Steps], chosen: Collection[str]
 ) -> onnx.ModelProto:
     """A copy of a graph with integer layers, and tables of word embeddings in int8.
 
@@ -81,7 +83,6 @@ def quantise(
         model: FP32 graph.
         steps: of the tensors that go into and out of the layers.
         chosen: which :func:`layers` to quantise, by their node.
-        tables: whether the word embeddings too.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -94,20 +95,20 @@ def quantise(
     made: dict[str, onnx.TensorProto] = {}
     for name in (i.name for i in graph.input):
         if name in wanted:
-            nodes += _pair(name, steps[name], made)
+            nodes += round_trip(name, steps[name], made)
     for node in graph.node:
         layer = picked.get(node.output[0])
         if layer is not None:
             weight = constants[layer.weight]
-            nodes += _weights(weight, layer.axis, made)
+            nodes += integer_weight(weight, layer.axis, made)
             node.input[1] = f"{weight.name}_dq"
-        if tables and _is_table(node, constants):
+        if _is_table(node, constants):
             nodes += _lookup(node, constants[node.input[0]], made)
             continue
         outs = [name for name in node.output if name in wanted]
         nodes.append(node)
         for name in outs:
-            nodes += _pair(name, steps[name], made)
+            nodes += round_trip(name, steps[name], made)
     # Whoever reads a quantised tensor reads it back from the integers; a ReLU inside a fused
     # convolution is before them.
     for node in nodes:
@@ -121,6 +122,35 @@ def quantise(
     graph.initializer.extend([*left, *made.values()])
     del graph.value_info[:]  # some of these tensors are gone
     return result
+
+
+def round_trip(
+    name: str, steps: Steps, made: dict[str, onnx.TensorProto]
+) -> Iterator[onnx.NodeProto]:
+    """Nodes from a tensor to its integers and back, as ``NAME_dq``; their constants go to made."""
+    for suffix, value in (
+        ("scale", np.array(steps.scale, np.float32)),
+        ("zero", np.array(steps.zero_point, np.uint8)),
+    ):
+        made[f"{name}_{suffix}"] = numpy_helper.from_array(value, f"{name}_{suffix}")
+    by = [f"{name}_scale", f"{name}_zero"]
+    yield helper.make_node("QuantizeLinear", [name, *by], [f"{name}_q"])
+    yield helper.make_node("DequantizeLinear", [f"{name}_q", *by], [f"{name}_dq"])
+
+
+def integer_weight(
+    weight: onnx.TensorProto, axis: int, made: dict[str, onnx.TensorProto]
+) -> Iterator[onnx.NodeProto]:
+    """A node that reads a weight's integers as ``WEIGHT_dq``; none if it has been made already."""
+    name = weight.name
+    if f"{name}_q" in made:
+        return  # shared by two layers
+    integers, scale = _per_channel(numpy_helper.to_array(weight), axis)
+    zeros = np.zeros(len(scale), np.int8)
+    for suffix, value in (("q", integers), ("scale", scale), ("zero", zeros)):
+        made[f"{name}_{suffix}"] = numpy_helper.from_array(value, f"{name}_{suffix}")
+    inputs = [f"{name}_{suffix}" for suffix in ("q", "scale", "zero")]
+    yield helper.make_node("DequantizeLinear", inputs, [f"{name}_dq"], axis=axis)
 
 
 def _is_conv2d(node: onnx.NodeProto, sizes: dict[str, int]) -> bool:
@@ -137,31 +167,6 @@ def _per_channel(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     scale = (np.abs(array).max(axis=others, keepdims=True) / 127).astype(np.float32)
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
     return np.clip(np.rint(array / scale), -127, 127).astype(np.int8), scale.ravel()
-
-
-def _pair(name: str, steps: Steps, made: dict[str, onnx.TensorProto]) -> Iterator[onnx.NodeProto]:
-    for suffix, value in (
-        ("scale", np.array(steps.scale, np.float32)),
-        ("zero", np.array(steps.zero_point, np.uint8)),
-    ):
-        made[f"{name}_{suffix}"] = numpy_helper.from_array(value, f"{name}_{suffix}")
-    by = [f"{name}_scale", f"{name}_zero"]
-    yield helper.make_node("QuantizeLinear", [name, *by], [f"{name}_q"])
-    yield helper.make_node("DequantizeLinear", [f"{name}_q", *by], [f"{name}_dq"])
-
-
-def _weights(
-    weight: onnx.TensorProto, axis: int, made: dict[str, onnx.TensorProto]
-) -> Iterator[onnx.NodeProto]:
-    name = weight.name
-    if f"{name}_q" in made:
-        return  # shared by two layers
-    integers, scale = _per_channel(numpy_helper.to_array(weight), axis)
-    zeros = np.zeros(len(scale), np.int8)
-    for suffix, value in (("q", integers), ("scale", scale), ("zero", zeros)):
-        made[f"{name}_{suffix}"] = numpy_helper.from_array(value, f"{name}_{suffix}")
-    inputs = [f"{name}_{suffix}" for suffix in ("q", "scale", "zero")]
-    yield helper.make_node("DequantizeLinear", inputs, [f"{name}_dq"], axis=axis)
 
 
 def _is_table(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:
