@@ -331,27 +331,58 @@ def demo(ckpt: Path, out: Path, files: tuple[Path, ...]) -> None:
 
 
 @main.command()
-@click.argument("bundle", type=PATH)
+@click.argument("bundles", type=PATH, nargs=-1, required=True)
+@click.option(
+    "--against", default="", help="Peers to measure beside: torch, transformers, openvino."
+)
+@click.option("--ckpt", type=PATH, help="Checkpoint that the bundles were made from, for peers.")
+@family_option
+@tokenizer_option
 @click.option("--clip", "clips", type=PATH, multiple=True, help="Recording to measure with.")
 @click.option("--batch", default="1,4,16", show_default=True, help="Batch sizes.")
 @click.option("--runs", type=int, default=30, show_default=True, help="Measured runs of each.")
+@listing_option
 @click.option("--json", "json_file", type=PATH, help="Write the report as JSON.")
 @click.option("--markdown", "markdown_file", type=PATH, help="Write the tables as Markdown.")
-@click.option("--plot", "plot_file", type=PATH, help="Write latency and throughput as PNG.")
-@provider_option
-@threads_option
+@click.option("--plot", "plot_file", type=PATH, help="Write a picture: PNG, SVG or PDF.")
+@click.option(
+    "--provider", "providers", default="cpu", show_default=True,
+    help="Where to run bundles, several between commas: cpu, cuda, openvino.",
+)  # fmt: skip
+@click.option("--threads", default="", help="CPU threads of a run, several between commas.")
 def bench(
-    bundle: Path, clips: tuple[Path, ...], batch: str, runs: int, json_file: Path | None,
-    markdown_file: Path | None, plot_file: Path | None, provider: str, threads: int | None,
+    bundles: tuple[Path, ...], against: str, ckpt: Path | None, family: Family | None,
+    tokenizer: Path | None, clips: tuple[Path, ...], batch: str, runs: int, listing: Path | None,
+    json_file: Path | None, markdown_file: Path | None, plot_file: Path | None, providers: str,
+    threads: str,
 ) -> None:  # fmt: skip
-    """Measure BUNDLE on this machine: end to end and per stage."""
+    """Measure BUNDLES on this machine, side by side: end to end and per stage.
+
+    Every bundle, provider, number of threads and peer has a process of its own; they take turns.
+    """
     from clap_export import show
     from clap_export.bench import bench as run
+    from clap_export.bench import candidates
 
-    try:
-        batches = [int(size) for size in batch.split(",")]
-    except ValueError as error:
-        raise click.UsageError(f"--batch {batch!r}: give whole numbers, as in 1,4,16.") from error
+    found = candidates(
+        bundles, _words(providers), _numbers("--threads", threads) or [None], _words(against),
+        ckpt, family, tokenizer,
+    )  # fmt: skip
     with show.stages() as progress:
-        report = run(bundle, clips or None, batches, threads, runs, progress, provider=provider)
+        report = run(
+            found, clips or None, _numbers("--batch", batch), runs, progress, listing=listing
+        )
     show.bench(report, json_file, markdown_file, plot_file)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(word) for word in _words(text)]
+    except ValueError as error:
+        raise click.UsageError(
+            f"{option} {text!r}: give whole numbers between commas, as in 1,4,16."
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from runtime.bundle import Bundle, Manifest
 from runtime.encoder import Encoder, check_batch_size, mean_embedding
 from runtime.errors import ClapError, LabelError
 from runtime.labels import LabelBank, read_labels
-from runtime.scores import Mode, Prediction, Ranking, check_top_k
+from runtime.scores import Mode, Prediction, Ranking, check_top_k, similarities
 
 if TYPE_CHECKING:
     Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]] | str | Path | LabelBank
@@ -73,7 +74,7 @@ class Classifier:
         providers: ``cpu`` or ``cuda``: the first is the one wanted, and its absence is an error.
         threads: of the CPU inside one run; None lets the engine choose.
         batch_size: most windows given to the engine at once.
-        check_hashes: compare the SHA-256 of every file of the bundle.
+        check_hashes: compare the SHA-256 of a file of the bundle when it is loaded.
         max_seconds: longer recordings are refused.
 
     Raises:
@@ -113,8 +114,13 @@ class Classifier:
             )
         )
         self._ranking = Ranking.of(self.manifest, scores, threshold, min_similarity, top_k)
-        self._encoder.open_audio()  # a missing device shows now, not at the first recording
-        self._bank = _bank(self._encoder, labels, templates)
+        # Both encoders are loaded at once. A missing device shows now, not at the first recording.
+        with ThreadPoolExecutor(1, thread_name_prefix="clap-open") as pool:
+            opening = pool.submit(self._encoder.open_audio)
+            try:
+                self._bank = _bank(self._encoder, labels, templates)
+            finally:
+                opening.result()
         if not shared:
             self._encoder.close_text()  # most of a bundle's memory, and no longer needed
 
@@ -254,7 +260,8 @@ class Classifier:
         self.close()
 
     def _rank(self, embedding: NDArray[np.float32], top_k: int | None) -> list[Prediction]:
-        return self._ranking.rank(self._bank.embeddings @ embedding, self._bank.names, top_k)
+        cosines = similarities(self._bank.embeddings, embedding)
+        return self._ranking.rank(cosines, self._bank.names, top_k)
 
     def _results(
         self,

@@ -33,7 +33,8 @@ class Encoder:
         bundle: folder of a bundle, or an opened one.
         providers: ``cpu`` or ``cuda``: the first is the one wanted, and its absence is an error.
         threads: of the CPU inside one run; None lets the engine choose.
-        check_hashes: compare the SHA-256 of every file of the bundle.
+        check_hashes: compare the SHA-256 of a file of the bundle when it is loaded. Of an opened
+            bundle none is compared.
         batch_size: most windows or texts given to an engine at once.
         max_seconds: longer recordings are refused.
 
@@ -55,12 +56,11 @@ class Encoder:
         if not max_seconds > 0:
             raise ClapError(f"max_seconds={max_seconds}: pass a positive number of seconds.")
         self.max_seconds = max_seconds
-        if not isinstance(bundle, Bundle):
-            bundle = Bundle(bundle, check_hashes=check_hashes)
-        self._bundle = bundle
+        self._check_hashes = check_hashes and not isinstance(bundle, Bundle)
+        self._bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False)
         self._providers = providers
         self._threads = threads
-        self._lock = threading.Lock()
+        self._audio_lock, self._text_lock = threading.Lock(), threading.Lock()
         self._audio: Backend | None = None
         self._text: tuple[Backend, TextTokenizer] | None = None
 
@@ -202,8 +202,9 @@ class Encoder:
 
         Raises:
             BackendError: the provider is not available, or the graph cannot be loaded.
+            BundleError: its file was altered, or is no audio graph.
         """
-        with self._lock:
+        with self._audio_lock:
             if self._audio is None:
                 backend = self._open(self.manifest.audio_graph)
                 wanted = fusion.INPUTS if self._fused else ("waveform",)
@@ -217,7 +218,7 @@ class Encoder:
 
     def close_text(self) -> None:
         """Release the text encoder; it is loaded again when needed."""
-        with self._lock:
+        with self._text_lock:
             if self._text is not None:
                 self._text[0].close()
                 self._text = None
@@ -225,7 +226,7 @@ class Encoder:
     def close(self) -> None:
         """Release both encoders; they are loaded again when needed."""
         self.close_text()
-        with self._lock:
+        with self._audio_lock:
             if self._audio is not None:
                 self._audio.close()
                 self._audio = None
@@ -242,10 +243,10 @@ class Encoder:
         self.close()
 
     def _open_text(self) -> tuple[Backend, TextTokenizer]:
-        with self._lock:
+        with self._text_lock:
             if self._text is None:
                 spec = self.manifest.text
-                tokenizer = TextTokenizer(self._bundle.path(spec.tokenizer), spec)
+                tokenizer = TextTokenizer(self._path(spec.tokenizer), spec)
                 backend = self._open(self.manifest.text_graph)
                 if set(backend.input_names) != set(spec.inputs):
                     raise BundleError(
@@ -256,9 +257,12 @@ class Encoder:
             return self._text
 
     def _open(self, graph: Graph) -> Backend:
-        backend = open_backend(self._bundle.path(graph.file), self._providers, self._threads)
+        backend = open_backend(self._path(graph.file), self._providers, self._threads)
         log.debug("opened %s on %s", graph.file, backend.provider)
         return backend
+
+    def _path(self, name: str) -> Path:
+        return self._bundle.checked_path(name) if self._check_hashes else self._bundle.path(name)
 
     def _run(self, backend: Backend, inputs: dict[str, NDArray[Any]]) -> Embeddings:
         result = backend.run(inputs)[backend.output_names[0]]

@@ -129,6 +129,16 @@ class Ranking:
         return list(islice(passing, limit))
 
 
+def similarities(bank: NDArray[np.float32], embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cosines ``[n]`` of unit vectors ``[n, dim]`` to one ``[dim]``.
+
+    Not by a matrix product: from some hundred labels on, its library wakes threads, which go on
+    spinning for the time of the next recording and take the cores from its encoder (measured: 127
+    instead of 69 ms, behind 1000 labels).
+    """
+    return cast("NDArray[np.float32]", np.einsum("nd,d->n", bank, embedding))
+
+
 def check_top_k(top_k: int | None) -> int | None:
     """A number of predictions, or None for all.
 

@@ -137,14 +137,20 @@ def test_manifest_and_opened_bundle(tiny_bundle: Path) -> None:
     assert Encoder(Bundle(tiny_bundle)).manifest.space_id == "tiny-space"
 
 
-def test_hashes_are_checked_unless_told(tmp_path: Path) -> None:
+def test_the_hash_of_a_file_is_checked_when_it_is_loaded(tmp_path: Path) -> None:
     folder = tinybundle.build(tmp_path / "b")
     data = bytearray((folder / "text.onnx").read_bytes())
     data[-1] ^= 1
     (folder / "text.onnx").write_bytes(data)
-    with pytest.raises(BundleError, match="SHA-256"):
-        Encoder(folder)
-    assert Encoder(folder, check_hashes=False).embed_audio(clip(0), RATE).shape == (1, DIM)
+    encoder = Encoder(folder)
+    assert encoder.embed_audio(clip(0), RATE).shape == (1, DIM)
+    with pytest.raises(BundleError, match=r"'text\.onnx' does not have the recorded SHA-256"):
+        encoder.embed_text("a")
+    (folder / "audio.onnx").write_bytes(bytes((folder / "audio.onnx").stat().st_size))
+    with pytest.raises(BundleError, match=r"'audio\.onnx' does not have the recorded SHA-256"):
+        Encoder(folder).embed_audio(clip(0), RATE)
+    with pytest.raises(BackendError, match=r"audio\.onnx"):
+        Encoder(folder, check_hashes=False).embed_audio(clip(0), RATE)
 
 
 def test_refusals(encoder: Encoder, tiny_bundle: Path) -> None:

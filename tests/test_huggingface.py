@@ -35,7 +35,7 @@ def save(folder: Path, truncation: str = "rand_trunc", **audio: object) -> Path:
         "depths": [2, 2], "num_attention_heads": [2, 4], "window_size": 4, "num_hidden_layers": 2,
     }  # fmt: skip
     text = ClapTextConfig(
-        vocab_size=90, hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=200, hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
         intermediate_size=64, max_position_embeddings=40, layer_norm_eps=1e-6,
     )  # fmt: skip
     config = ClapConfig(

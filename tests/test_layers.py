@@ -40,6 +40,7 @@ FORBIDDEN: list[tuple[str, set[str]]] = [
         | {f"clap_export.{name}" for name in ("checkpoints", "model", "export", "verify", "cli")},
     ),
     ("clap_export/evaluate", HEAVY | {"clap_export.cli", "clap_export.model", "train"}),
+    ("clap_export/bench/peers.py", {"onnx", "train", "clap_export.cli", "clap_export.export"}),
     ("clap_export/bench", HEAVY | {"clap_export.cli", "clap_export.model", "train"}),
     ("clap_export/verify", {"clap_export.cli", "clap_export.export", "train"}),
     ("clap_export/cli.py", HEAVY | {"train"}),

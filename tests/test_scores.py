@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.scores import Ranking
+from runtime.scores import Ranking, similarities
 
 
 def ranking(**changes: Any) -> Ranking:
@@ -49,3 +49,13 @@ def test_bounds_and_top_k() -> None:
     assert labels(1, top_k=2) == ["a"]
     assert labels(9, top_k=2) == names
     assert labels(9, top_k=2, threshold=0.3) == ["a"]
+
+
+def test_similarities_are_the_dot_products() -> None:
+    rng = np.random.default_rng(0)
+    bank = rng.standard_normal((1000, 33)).astype(np.float32)
+    embedding = rng.standard_normal(33).astype(np.float32)
+    found = similarities(bank, embedding)
+    assert found.dtype == np.float32
+    want = [sum(float(x) * float(y) for x, y in zip(row, embedding, strict=True)) for row in bank]
+    np.testing.assert_allclose(found, want, atol=1e-4)

@@ -1,19 +1,22 @@
-"""A report as a picture: what larger batches cost in latency and give in throughput."""
+"""A report as a picture: latency and throughput against the batch, accuracy against latency."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from clap_export.bench.report import Report
-from clap_export.bench.tables import number
+from clap_export.bench.report import Measured, Report
 from runtime.errors import ClapError
 
-BLUE, ORANGE, GREY = "#1f5fa8", "#c8601a", "#666666"
 DPI = 150
+COLOURS = (
+    "#1f5fa8", "#c8601a", "#3a8f3a", "#8e4bab", "#a83232", "#6b6b6b", "#128a8a", "#b8960b",
+    "#d35d90", "#4a4a9c",
+)  # fmt: skip
 
 
 def plot(report: Report, path: Path) -> None:
-    """Draw latency and throughput of the audio graph against the batch size.
+    """Draw every candidate.
 
     Args:
         report: of a benchmark.
@@ -26,58 +29,97 @@ def plot(report: Report, path: Path) -> None:
         # Without pyplot: no display is looked for, and nobody's settings are changed.
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-        from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
     except ImportError as error:
         raise ClapError(
             f"plots need matplotlib, which cannot be imported ({error}). "
             "Install it: pip install matplotlib"
         ) from error
-    batches = sorted(report.batches, key=lambda batch: batch.windows)
-    sizes = [batch.windows for batch in batches]
-    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    several = len(report.candidates) > 1
+    figure = Figure(figsize=(14 if several else 10, 5), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-
-    left.plot(sizes, [b.latency.median_ms for b in batches], "o-", color=BLUE, label="median")
-    left.plot(sizes, [b.latency.p99_ms for b in batches], "^:", color=ORANGE, label="p99")
-    left.plot(sizes, [b.latency.min_ms for b in batches], "v:", color=GREY, label="fastest")
-    left.set_title("Latency of one batch")
-    left.set_ylabel("milliseconds for the batch")
-    left.set_yscale("log")
-    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    left.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    left.yaxis.set_minor_formatter(NullFormatter())
-    left.legend(frameon=False)
-
-    per_second = [b.windows_per_second for b in batches]
-    right.plot(sizes, per_second, "o-", color=BLUE)
-    for size, value in zip(sizes, per_second, strict=True):
-        right.annotate(
-            number(value), (size, value), (0, 8), textcoords="offset points", ha="center"
-        )
-    right.set_title("Throughput")
-    right.set_ylabel("windows per second")
-    right.set_ylim(0, 1.2 * max(per_second))
-    seconds = report.model.window_seconds
-    other = right.secondary_yaxis("right", functions=(lambda y: y * seconds, lambda y: y / seconds))
-    other.set_ylabel("seconds of audio per second")
-    right.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    other.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-
-    for axes in (left, right):
-        axes.set_xscale("log", base=2)
-        axes.set_xlim(min(sizes) / 1.6, max(sizes) * 1.6)
-        axes.set_xticks(sizes, [str(size) for size in sizes])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel(f"windows of {seconds:g} s in a batch")
-        axes.grid(alpha=0.3)
-    threads = report.settings.threads or report.machine.cores
-    figure.suptitle(
-        f"{report.model.name}, audio graph in {report.model.audio_precision} on "
-        f"{report.machine.cpu}, {threads} thread{'s' if threads > 1 else ''}",
-        fontsize=10,
-    )
+    axes = figure.subplots(1, 3 if several else 2)
+    _latency(report, axes[0])
+    _throughput(report, axes[1])
+    if several:
+        _accuracy(report, axes[2])
+    handles, labels = axes[-1 if several else 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure.suptitle(f"{report.machine.cpu}, {report.machine.cores} cores", fontsize=10)
     try:
         figure.savefig(path, dpi=DPI, format=path.suffix.removeprefix(".") or "png")
     except (OSError, ValueError) as error:
         raise ClapError(f"'{path}' cannot be written ({error}).") from error
+
+
+def _latency(report: Report, axes: Any) -> None:
+    """Median of a batch, with a band up to the 90th percentile."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    for colour, one in _coloured(report):
+        sizes = [batch.windows for batch in one.batches]
+        medians = [batch.latency.median_ms for batch in one.batches]
+        axes.plot(sizes, medians, "o-", color=colour, label=one.name, markersize=4)
+        p90 = [batch.latency.p90_ms for batch in one.batches]
+        axes.fill_between(sizes, medians, p90, color=colour, alpha=0.12, linewidth=0)
+    axes.set_title("Latency of a batch: median, band to p90", fontsize=10)
+    axes.set_ylabel("milliseconds for the batch")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    _batch_axis(report, axes)
+
+
+def _throughput(report: Report, axes: Any) -> None:
+    from matplotlib.ticker import StrMethodFormatter
+
+    for colour, one in _coloured(report):
+        sizes = [batch.windows for batch in one.batches]
+        per_second = [batch.audio_seconds_per_second for batch in one.batches]
+        axes.plot(sizes, per_second, "o-", color=colour, markersize=4)
+    axes.set_title("Throughput", fontsize=10)
+    axes.set_ylabel("seconds of audio per second")
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    _batch_axis(report, axes)
+
+
+def _accuracy(report: Report, axes: Any) -> None:
+    """Top-1 accuracy, or without a listing the cosine to the first candidate."""
+    measured = any(one.accuracy is not None for one in report.candidates)
+    for colour, one in zip(_cycle(), report.candidates, strict=False):
+        value = one.cosine
+        if measured:
+            value = None if one.accuracy is None else 100 * one.accuracy.top1
+        x = one.end_to_end.latency.median_ms
+        shown = float("nan") if value is None else value
+        axes.plot([x], [shown], "o", color=colour, label=one.name, markersize=7)
+    axes.set_title("From file to scores", fontsize=10)
+    axes.set_xlabel("median milliseconds")
+    axes.set_xlim(left=0)
+    what = "top-1 accuracy, %" if measured else "least cosine to the first"
+    axes.set_ylabel(what)
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.grid(alpha=0.3)
+
+
+def _batch_axis(report: Report, axes: Any) -> None:
+    from matplotlib.ticker import NullLocator
+
+    sizes = sorted({batch.windows for one in report.candidates for batch in one.batches})
+    axes.set_xscale("log", base=2)
+    if sizes:
+        axes.set_xlim(sizes[0] / 1.6, sizes[-1] * 1.6)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("windows in a batch")
+    axes.grid(alpha=0.3)
+
+
+def _coloured(report: Report) -> list[tuple[str, Measured]]:
+    pairs = zip(_cycle(), report.candidates, strict=False)
+    return [(colour, one) for colour, one in pairs if one.batches]
+
+
+def _cycle() -> list[str]:
+    return [*COLOURS, *COLOURS]

@@ -14,7 +14,9 @@ from pathlib import Path
 from clap_export.bench.report import Machine
 
 MIB = 1 << 20
-PACKAGES = ("onnxruntime", "numpy", "soundfile", "soxr", "tokenizers")
+PACKAGES = (
+    "onnxruntime", "openvino", "torch", "transformers", "numpy", "soundfile", "soxr", "tokenizers"
+)  # fmt: skip
 
 
 def machine() -> Machine:

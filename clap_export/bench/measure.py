@@ -1,4 +1,4 @@
-"""The benchmark: every stage and every batch size in turn, through the runtime that users run."""
+"""The benchmark: every candidate in turn, through the code that its users run."""
 
 from __future__ import annotations
 
@@ -6,128 +6,224 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
-from itertools import chain
 from pathlib import Path
 
-from clap_export.bench import tasks
-from clap_export.bench.machine import machine, memory_mib
+import numpy as np
+from numpy.typing import NDArray
+
+from clap_export.bench.candidate import LABELS, Candidate, Plan
+from clap_export.bench.machine import machine
 from clap_export.bench.report import (
     FORMAT,
     FORMAT_VERSION,
     Batch,
+    Clip,
     EndToEnd,
-    Memory,
+    Folder,
+    Measured,
     Model,
     Report,
     Settings,
     Stage,
 )
-from clap_export.bench.timing import interleave, latency, pass_seconds
-from runtime.bundle import MANIFEST, Bundle
-from runtime.classifier import Classifier
-from runtime.encoder import Encoder
+from clap_export.bench.subject import FOLDER_FILES
+from clap_export.bench.timing import latency, pass_seconds
+from clap_export.bench.worker import Timed, Times, Worker
+from clap_export.evaluate import Accuracy, Item, measure, read_listing
+from runtime import audio
 from runtime.errors import ClapError
-from runtime.labels import LabelBank
 
 DEFAULT_BATCHES = (1, 8, 32)
 DEFAULT_RUNS = 30
 MIN_RUNS = 3
-WARMUPS = 3
-SETUP_RUNS = 3
+ROUNDS, WARMUPS, SETUP_RUNS = 3, 3, 3
 CLIP_SECONDS, CLIP_RATE = 5.0, 44_100
-
-_Times = list[list[float]]
+ENGINES = {"cpu": "ONNX Runtime", "cuda": "ONNX Runtime, CUDA", "openvino": "OpenVINO"}
 
 
 def bench(
-    bundle: Path,
+    found: Sequence[Candidate],
     clips: Sequence[Path] | None = None,
     batches: Sequence[int] = DEFAULT_BATCHES,
-    threads: int | None = None,
     runs: int = DEFAULT_RUNS,
     progress: Callable[[str], None] = lambda _: None,
     *,
-    provider: str = "cpu",
+    listing: Path | None = None,
 ) -> Report:
-    """Measure a bundle on this machine.
+    """Measure candidates on this machine.
+
+    Every candidate has a process of its own. They work one at a time, in rounds A B C A B C ..., so
+    that all see the same drift of the machine.
 
     Args:
-        bundle: its folder.
+        found: what to measure; the first is what the others are compared with.
         clips: recordings to classify; without any, a siren of 5 s at 44.1 kHz is generated.
-        batches: sizes to run the audio graph with, in windows.
-        threads: inside one run of a graph; None lets the engine choose.
-        runs: counted rounds, in which every task is done once.
+        batches: sizes to run the audio encoder with, in windows.
+        runs: counted ones of every task.
         progress: told what is being done, outside the timed stretches.
-        provider: what shall run the graphs, ``cpu`` or ``cuda``.
+        listing: labelled recordings (see :func:`clap_export.evaluate.read_listing`) to measure
+            accuracy on.
 
     Raises:
-        ClapError: a batch below 1, fewer than 3 runs, a clip or bundle that cannot be used, or the
-            provider is not available.
+        ClapError: a batch below 1, fewer than 3 runs, a clip, listing or candidate that cannot be
+            used, or a provider that is not available.
     """
     sizes = _check(batches, runs, clips or ())
     here = machine()  # its load is read before there is any of ours
-    before_mib, _ = memory_mib()
+    items = read_listing(listing) if listing else []
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="clap-bench-"))
-        progress("opening the bundle")
-        opened = Bundle(bundle)
-        paths = list(clips or [_made_clip(Path(folder))])
-        encoder = stack.enter_context(Encoder(opened, providers=(provider,), threads=threads))
-        names = [f"sound {i}" for i in range(tasks.LABELS)]
-        classifier = Classifier(encoder, LabelBank.build(encoder, names), top_k=tasks.TOP_K)
-        encoder.close_text()  # as in a service that knows its labels
-        classifier.predict(paths[0])
-        ready_mib, _ = memory_mib()
+        paths = tuple(clips or [_made_clip(Path(folder))])
+        records = tuple(_clip(path) for path in paths)
+        plan = Plan(paths, sizes, listing)
+        runners: list[_Runner] = []
+        for candidate in found:
+            progress(f"opening {candidate.path.name} ({candidate.kind})")
+            runner = _Runner(stack.enter_context(Worker(candidate, plan)), candidate)
+            runner.open(items, runners[0] if runners else None, progress)
+            runners.append(runner)
+        names = _names(runners)
+        for i in range(ROUNDS):
+            some = runs // ROUNDS + (i < runs % ROUNDS)
+            for name, runner in zip(names, runners, strict=True):
+                progress(f"round {i + 1} of {ROUNDS}: {name}")
+                if some:
+                    runner.round(some, WARMUPS if i == 0 else 1)
+        return Report(
+            format=FORMAT,
+            format_version=FORMAT_VERSION,
+            measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            settings=Settings(
+                LABELS, ROUNDS, runs, WARMUPS, SETUP_RUNS, listing.name if listing else None
+            ),
+            clips=records,
+            candidates=tuple(
+                runner.measured(name, records, sizes)
+                for name, runner in zip(names, runners, strict=True)
+            ),
+            machine=here,
+        )
 
-        setup = tasks.setup_rows(opened, encoder, names, provider, threads)
-        setup_times = _time(setup, SETUP_RUNS, 0, lambda said: progress(f"loading, {said}"))
-        encoder.close_text()
 
-        loaded = [tasks.load(path, encoder) for path in paths]
-        records = tuple(clip.record for clip in loaded)
-        stages = tasks.stage_rows(encoder, loaded)
-        rows = [
-            tasks.end_to_end_row(classifier, loaded),
-            *stages,
-            *tasks.batch_rows(encoder, loaded, sizes),
+class _Runner:
+    """One candidate: its process, and what has been measured so far."""
+
+    def __init__(self, worker: Worker, candidate: Candidate) -> None:
+        self._worker, self._candidate = worker, candidate
+        self._times: Timed = []
+        self.cosine: float | None = None
+        self.accuracy: Accuracy | None = None
+
+    def open(
+        self, items: Sequence[Item], first: _Runner | None, progress: Callable[[str], None]
+    ) -> None:
+        """Load it, see how near its embeddings are to the first one's, and how accurate."""
+        ask = self._worker.ask
+        opened: tuple[Model, str] = ask("open")
+        self.model, self.engine = opened
+        self.setup: Timed = ask("setup", SETUP_RUNS)
+        self.embeddings: list[NDArray[np.float32]] = ask("embeddings")
+        others = self.embeddings if first is None else first.embeddings
+        alike = first is None or _alike(self.model, first.model)
+        if alike:
+            pairs = zip(self.embeddings, others, strict=True)
+            self.cosine = min(float(x @ y) for x, y in pairs)
+        if items and (alike or self._candidate.kind == "bundle"):
+            progress(f"accuracy of {self.model.name} ({self._candidate.kind})")
+            names = sorted(frozenset().union(*(item.labels for item in items)))
+            # Peers differ in the audio encoder alone: they are given the first one's labels.
+            source = self if self._candidate.kind == "bundle" or first is None else first
+            bank = source._worker.ask("labels", names)
+            similarities = ask("similarities", [item.path for item in items], bank)
+            right = np.array([[name in item.labels for name in names] for item in items])
+            self.accuracy = measure(similarities, right)
+        self._folder_batch: int = ask("prepare")
+
+    def round(self, runs: int, warmups: int) -> None:
+        """One turn."""
+        found: Timed = self._worker.ask("round", runs, warmups)
+        if not self._times:
+            self._times = found
+            return
+        for (_, _, kept), (_, _, new) in zip(self._times, found, strict=True):
+            for times, more in zip(kept, new, strict=True):
+                times += more
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """Model, precision, and what runs it."""
+        model, threads = self.model, self._candidate.threads
+        engine = ENGINES.get(self.engine, self.engine)
+        if threads is not None:
+            engine += f", {threads} thread{'s' if threads > 1 else ''}"
+        return model.name, model.audio_precision.upper(), engine
+
+    def measured(self, name: str, clips: Sequence[Clip], sizes: Sequence[int]) -> Measured:
+        """The report's part of it."""
+        (_, _, whole), *rest = self._times
+        batches = {row: times for row, _, times in rest if row.startswith("batch ")}
+        by_name = {row: times for row, _, times in rest}
+        stages = [
+            row for row in rest if not row[0].startswith("batch ") and row[0] not in _FOLDER_ROWS
         ]
-        times = _time(rows, runs, WARMUPS, progress)
-        ran_on = encoder.open_audio().provider
-        current_mib, peak_mib = memory_mib()
-
-    one_pass = pass_seconds(times[0])
-    split = 1 + len(stages)
-    model = _model(opened)
-    return Report(
-        format=FORMAT,
-        format_version=FORMAT_VERSION,
-        measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        model=model,
-        settings=Settings(ran_on, threads, runs, WARMUPS, SETUP_RUNS),
-        clips=records,
-        end_to_end=EndToEnd(
-            latency(*times[0]),
-            len(records) / one_pass,
-            sum(record.seconds for record in records) / one_pass,
-        ),
-        stages=tuple(
-            Stage(row.name, row.detail, latency(*each))
-            for row, each in zip(stages + setup, times[1:split] + setup_times, strict=True)
-        ),
-        batches=tuple(
-            batch_of(size, each, model.window_seconds)
-            for size, each in zip(sizes, times[split:], strict=True)
-        ),
-        memory=Memory(before_mib, ready_mib, current_mib, peak_mib),
-        machine=here,
-    )
+        one_pass = pass_seconds(whole)
+        folder = None
+        if "folder" in by_name:
+            folder = folder_of(by_name["folder"], by_name["encoder"], self._folder_batch)
+        return Measured(
+            name=name,
+            engine=self.engine,
+            threads=self._candidate.threads,
+            model=self.model,
+            end_to_end=EndToEnd(
+                latency(*whole),
+                len(clips) / one_pass,
+                sum(clip.seconds for clip in clips) / one_pass,
+            ),
+            stages=tuple(
+                Stage(row, detail, latency(*times)) for row, detail, times in stages + self.setup
+            ),
+            batches=tuple(
+                batch_of(size, batches[f"batch {size}"], self.model.window_seconds)
+                for size in sizes
+                if batches
+            ),
+            folder=folder,
+            memory=self._worker.ask("memory"),
+            cosine=self.cosine,
+            accuracy=self.accuracy,
+        )
 
 
-def batch_of(size: int, times: _Times, window_seconds: float) -> Batch:
+_FOLDER_ROWS = ("folder", "encoder")
+
+
+def batch_of(size: int, times: Times, window_seconds: float) -> Batch:
     """Latency and throughput of a batch of windows from its times in seconds."""
     found = latency(*times)
     per_second = 1000 * size / found.median_ms
     return Batch(size, found, found.median_ms / size, per_second, window_seconds * per_second)
+
+
+def folder_of(stream: Times, encoder: Times, batch_size: int) -> Folder:
+    """The stream of files beside its encoder, from times in seconds."""
+    whole, alone = latency(*stream), latency(*encoder)
+    return Folder(FOLDER_FILES, batch_size, whole, alone, alone.median_ms / whole.median_ms)
+
+
+def _alike(one: Model, other: Model) -> bool:
+    """Whether embeddings compare; what does not know its space (transformers) is believed to be
+    made from the same checkpoint."""
+    spaces = {one.space_id, other.space_id} - {""}
+    return len(spaces) < 2 and one.embedding_dim == other.embedding_dim
+
+
+def _names(runners: Sequence[_Runner]) -> list[str]:
+    """A name for each, without what all have in common."""
+    columns = list(zip(*(runner.parts for runner in runners), strict=True))
+    told = [column for column in columns if len(set(column)) > 1] or columns
+    names = [", ".join(parts) for parts in zip(*told, strict=True)]
+    return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
 
 
 def _check(batches: Sequence[int], runs: int, clips: Sequence[Path]) -> tuple[int, ...]:
@@ -142,35 +238,14 @@ def _check(batches: Sequence[int], runs: int, clips: Sequence[Path]) -> tuple[in
     return tuple(dict.fromkeys(batches))
 
 
+def _clip(path: Path) -> Clip:
+    samples, rate = audio.decode(path)
+    return Clip(path.name, len(samples) / rate, rate, path.stat().st_size)
+
+
 def _made_clip(folder: Path) -> Path:
     from clap_export import sounds, synth
 
     path = folder / "generated siren.wav"
     synth.write_wav(path, sounds.siren(CLIP_RATE, CLIP_SECONDS), CLIP_RATE)
     return path
-
-
-def _time(
-    rows: Sequence[tasks.Row], runs: int, warmups: int, progress: Callable[[str], None]
-) -> list[_Times]:
-    """For each row and each of its tasks, the times in seconds."""
-    every = list(chain.from_iterable(row.tasks for row in rows))
-    each = iter(interleave(every, runs, warmups, progress))
-    return [[next(each) for _ in row.tasks] for row in rows]
-
-
-def _model(bundle: Bundle) -> Model:
-    manifest = bundle.manifest
-    files = {MANIFEST: (bundle.folder / MANIFEST).stat().st_size}
-    files |= {name: entry.bytes for name, entry in manifest.files.items()}
-    return Model(
-        name=manifest.name,
-        family=manifest.source.family,
-        space_id=manifest.space_id,
-        audio_precision=manifest.audio_graph.precision,
-        text_precision=manifest.text_graph.precision,
-        sample_rate_hz=manifest.audio.sample_rate,
-        window_seconds=manifest.audio.window_samples / manifest.audio.sample_rate,
-        embedding_dim=manifest.embedding_dim,
-        file_bytes=files,
-    )

@@ -6,8 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from clap_export.evaluate import Accuracy
+
 FORMAT: Literal["clap-export-bench"] = "clap-export-bench"
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,13 @@ class Clip:
     name: str
     seconds: float
     sample_rate_hz: int
-    windows: int
     bytes: int
 
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """``Classifier.predict`` on each clip alone, from the file to ranked labels.
+    """Each clip alone, from the file to scores of all labels, whose embeddings are at hand (but not
+    to transformers' pipeline, which makes them anew).
 
     Attributes:
         latency: over the runs of all clips.
@@ -59,7 +61,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Batch:
-    """The audio graph (frontend and encoder) on a batch of windows.
+    """A batch of windows, from samples in memory to embeddings.
 
     Attributes:
         windows: in the batch.
@@ -77,8 +79,27 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Folder:
+    """Many files classified in a stream, and their windows alone given to the encoder.
+
+    Attributes:
+        files: how many.
+        batch_size: in windows, of both.
+        latency: of all files, from disk to predictions.
+        encoder: of all their windows, from memory to embeddings.
+        share: of the encoder's throughput that is left: the ratio of the medians.
+    """
+
+    files: int
+    batch_size: int
+    latency: Latency
+    encoder: Latency
+    share: float
+
+
+@dataclass(frozen=True)
 class Model:
-    """The bundle that was measured; ``file_bytes`` is the size of each file, manifest included."""
+    """What was measured; ``file_bytes`` is the size of each file."""
 
     name: str
     family: str
@@ -92,23 +113,70 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """Resident set size of the candidate's process.
+
+    Attributes:
+        before_mib: before it was opened: Python and its libraries.
+        ready_mib: with labels embedded, the text encoder closed and one clip classified.
+        current_mib: after all runs; the engine keeps the buffers of the largest batch.
+        peak_mib: at most so far, with the text encoder and every batch's input.
+    """
+
+    before_mib: float
+    ready_mib: float
+    current_mib: float
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One candidate.
+
+    Attributes:
+        name: of the model, its precision, and what runs it; unique in the report.
+        engine: what ran it, such as ``cpu`` (ONNX Runtime), ``openvino`` or ``torch``.
+        threads: of the CPU; None is the engine's choice, one for each core.
+        stages: parts of the way, and what happens once in a process.
+        batches: empty for what takes one recording at a time.
+        folder: None for peers.
+        cosine: least over the clips, to the report's first candidate; None in another space.
+        accuracy: None without a listing, and for a peer of another space.
+    """
+
+    name: str
+    engine: str
+    threads: int | None
+    model: Model
+    end_to_end: EndToEnd
+    stages: tuple[Stage, ...]
+    batches: tuple[Batch, ...]
+    folder: Folder | None
+    memory: Memory
+    cosine: float | None
+    accuracy: Accuracy | None
+
+
+@dataclass(frozen=True)
 class Settings:
     """How it was measured.
 
     Attributes:
-        provider: what ran the graphs, such as ``cpu``.
-        threads: inside one run of a graph; None is the engine's choice, one for each core.
-        runs: counted rounds; each times every task once, in turn.
-        warmups: rounds before them that were not counted.
-        setup_runs: rounds of loading and of embedding labels; nothing warms these up but the
-            operating system's file cache, which reading the hashes has filled.
+        labels: that each recording was scored with.
+        rounds: turns of every candidate, between which the others have theirs.
+        runs: counted ones, over all rounds; each does every task once, in turn.
+        warmups: of the first round, not counted; every other round has one.
+        setup_runs: of loading and of embedding labels; nothing warms these up but the operating
+            system's file cache, which reading the hashes has filled.
+        listing: its file's name, or None.
     """
 
-    provider: str
-    threads: int | None
+    labels: int
+    rounds: int
     runs: int
     warmups: int
     setup_runs: int
+    listing: str | None
 
 
 @dataclass(frozen=True)
@@ -134,34 +202,13 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Resident set size of the process.
-
-    Attributes:
-        before_mib: before the bundle was opened: Python and its libraries.
-        ready_mib: with labels embedded, the text encoder closed and one clip classified.
-        current_mib: after all runs; the engine keeps the buffers of the largest batch.
-        peak_mib: at most so far, with the text encoder and every batch's input.
-    """
-
-    before_mib: float
-    ready_mib: float
-    current_mib: float
-    peak_mib: float
-
-
-@dataclass(frozen=True)
 class Report:
     """Everything that was measured, and on what; ``measured_at`` is UTC in ISO 8601."""
 
     format: Literal["clap-export-bench"]
-    format_version: Literal[1]
+    format_version: Literal[2]
     measured_at: str
-    model: Model
     settings: Settings
     clips: tuple[Clip, ...]
-    end_to_end: EndToEnd
-    stages: tuple[Stage, ...]
-    batches: tuple[Batch, ...]
-    memory: Memory
+    candidates: tuple[Measured, ...]
     machine: Machine

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from clap_export.bench.report import Latency, Report
+from clap_export.bench.report import Latency, Measured, Report
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -28,65 +28,113 @@ class Section:
 
 def sections(report: Report) -> list[Section]:
     """Everything in a report that people read."""
-    settings, model, end = report.settings, report.model, report.end_to_end
+    settings, found = report.settings, report.candidates
     audio = sum(clip.seconds for clip in report.clips)
     clips = "1 clip" if len(report.clips) == 1 else f"{len(report.clips)} clips"
-    return [
+    slowest = found[0].end_to_end.latency.median_ms
+    made = [
         Section(
-            "From file to predictions",
-            ("clips", *TIMES, "clips/s", "audio s/s"),
+            "From file to scores",
+            ("", *TIMES, "times as quick", "clips/s", "audio s/s", "cosine", "top 1"),
             1,
-            (
-                (
-                    f"{clips}, {audio:.1f} s",
-                    *_times(end.latency),
-                    number(end.clips_per_second),
-                    number(end.audio_seconds_per_second),
-                ),
-            ),
-            f"Classifier.predict, one clip at a time; {settings.runs} runs after "
-            f"{settings.warmups} warm-ups, all tasks in turn.",
-        ),
-        Section(
-            "Audio graph (frontend and encoder) by batch",
-            ("windows", *TIMES, "ms/window", "windows/s", "audio s/s"),
-            0,
             tuple(
                 (
+                    one.name,
+                    *_times(one.end_to_end.latency),
+                    number(slowest / one.end_to_end.latency.median_ms),
+                    number(one.end_to_end.clips_per_second),
+                    number(one.end_to_end.audio_seconds_per_second),
+                    "" if one.cosine is None else f"{one.cosine:.6f}",
+                    "" if one.accuracy is None else f"{100 * one.accuracy.top1:.1f} %",
+                )
+                for one in found
+            ),
+            f"{clips}, {audio:.1f} s, one at a time, {settings.labels} labels; {settings.runs} "
+            f"runs after {settings.warmups} warm-ups, in {settings.rounds} rounds of all rows. "
+            "Cosine: least over the clips, to the first row"
+            + (f"; top 1: on {settings.listing}." if settings.listing else "."),
+        ),
+        Section(
+            "Batches of windows in memory to embeddings",
+            ("", "windows", *TIMES, "ms/window", "windows/s", "audio s/s"),
+            1,
+            tuple(
+                (
+                    one.name,
                     str(batch.windows),
                     *_times(batch.latency),
                     number(batch.median_ms_per_window),
                     number(batch.windows_per_second),
                     number(batch.audio_seconds_per_second),
                 )
-                for batch in report.batches
+                for one in found
+                for batch in one.batches
             ),
-            f"A window lasts {model.window_seconds:g} s. Throughput is taken from the median.",
+            "Frontend and encoder. Throughput is taken from the median.",
         ),
         Section(
             "Stages",
-            ("stage", "what", "runs", *TIMES),
-            2,
+            ("", "stage", "what", "runs", *TIMES),
+            3,
             tuple(
-                (stage.name, stage.detail, str(stage.latency.runs), *_times(stage.latency))
-                for stage in report.stages
+                (
+                    one.name,
+                    stage.name,
+                    stage.detail,
+                    str(stage.latency.runs),
+                    *_times(stage.latency),
+                )
+                for one in found
+                for stage in one.stages
             ),
         ),
         Section(
-            "Memory (resident set) and disk",
-            ("what", "MiB"),
+            "Many files in a stream",
+            ("", "files", "batch", *TIMES, "files/s", "encoder alone ms", "share"),
             1,
-            (
-                ("memory before the bundle is opened", number(report.memory.before_mib)),
-                ("memory with the classifier ready", number(report.memory.ready_mib)),
-                ("memory after all runs", number(report.memory.current_mib)),
-                ("memory at its peak", number(report.memory.peak_mib)),
-                *((name, number(size / MIB)) for name, size in model.file_bytes.items()),
-                ("whole bundle on disk", number(sum(model.file_bytes.values()) / MIB)),
+            tuple(
+                (
+                    one.name,
+                    str(one.folder.files),
+                    str(one.folder.batch_size),
+                    *_times(one.folder.latency),
+                    number(1000 * one.folder.files / one.folder.latency.median_ms),
+                    number(one.folder.encoder.median_ms),
+                    f"{100 * one.folder.share:.0f} %",
+                )
+                for one in found
+                if one.folder is not None
             ),
+            "Classifier.predict_many, decoding in threads; share: of the encoder's throughput.",
         ),
-        Section("Clips", ("clip", "seconds", "Hz", "windows", "bytes"), 1, _clip_rows(report)),
+        Section(
+            "Memory (resident set) and disk, MiB",
+            ("", "before", "ready", "after all runs", "peak", "disk"),
+            1,
+            tuple(
+                (
+                    one.name,
+                    number(one.memory.before_mib),
+                    number(one.memory.ready_mib),
+                    number(one.memory.current_mib),
+                    number(one.memory.peak_mib),
+                    number(sum(one.model.file_bytes.values()) / MIB),
+                )
+                for one in found
+            ),
+            "Each candidate has a process of its own.",
+        ),
+        Section(
+            "Models",
+            ("", "model", "engine", "threads", "audio", "text", "input", "dim", "space"),
+            9,
+            tuple(_model_row(one) for one in found),
+        ),
+        Section("Clips", ("clip", "seconds", "Hz", "bytes"), 1, _clip_rows(report)),
         Section("Measured on", ("what", "value"), 2, _machine_rows(report)),
+    ]
+    return [
+        _without_names(x) if len(found) == 1 and not x.columns[0] else x for x in made if x.rows
     ]
 
 
@@ -117,7 +165,8 @@ def table(report: Report) -> Group:
 
 def markdown(report: Report) -> str:
     """A report as a Markdown document."""
-    lines = [f"# Benchmark of {report.model.name}", ""]
+    names = dict.fromkeys(one.model.name for one in report.candidates)
+    lines = [f"# Benchmark of {', '.join(names)}", ""]
     for section in sections(report):
         rule = (":--" if i < section.words else "--:" for i in range(len(section.columns)))
         lines += [f"## {section.title}", "", _line(section.columns), _line(rule)]
@@ -144,33 +193,42 @@ def _times(latency: Latency) -> tuple[str, ...]:
     return tuple(map(number, (latency.median_ms, latency.p90_ms, latency.p99_ms, latency.min_ms)))
 
 
+def _without_names(section: Section) -> Section:
+    """Without the first column, which is the same in all rows."""
+    rows = tuple(row[1:] for row in section.rows)
+    return replace(section, columns=section.columns[1:], words=section.words - 1, rows=rows)
+
+
+def _model_row(one: Measured) -> tuple[str, ...]:
+    model = one.model
+    return (
+        one.name,
+        f"{model.name} ({model.family})",
+        one.engine,
+        "one a core" if one.threads is None else str(one.threads),
+        model.audio_precision,
+        model.text_precision,
+        f"{model.window_seconds:g} s at {model.sample_rate_hz} Hz",
+        str(model.embedding_dim),
+        model.space_id[:12],
+    )
+
+
 def _clip_rows(report: Report) -> tuple[tuple[str, ...], ...]:
     return tuple(
-        (
-            clip.name,
-            f"{clip.seconds:.2f}",
-            str(clip.sample_rate_hz),
-            str(clip.windows),
-            f"{clip.bytes:,}",
-        )
+        (clip.name, f"{clip.seconds:.2f}", str(clip.sample_rate_hz), f"{clip.bytes:,}")
         for clip in report.clips
     )
 
 
 def _machine_rows(report: Report) -> tuple[tuple[str, str], ...]:
-    machine, model, settings = report.machine, report.model, report.settings
+    machine = report.machine
     load = "unknown" if machine.load_average is None else f"{machine.load_average:.2f}"
-    threads = "one for each core" if settings.threads is None else str(settings.threads)
     return (
         ("CPU", f"{machine.cpu}, {machine.cores} cores usable"),
         ("load before (1 min)", load),
         ("system", machine.system),
         ("Python", machine.python),
         ("packages", ", ".join(f"{name} {v}" for name, v in machine.packages.items())),
-        ("model", f"{model.name} ({model.family}), {model.embedding_dim} dimensions"),
-        ("precision", f"audio {model.audio_precision}, text {model.text_precision}"),
-        ("input", f"{model.window_seconds:g} s at {model.sample_rate_hz} Hz"),
-        ("engine", f"{settings.provider}, threads: {threads}"),
-        ("space", model.space_id),
         ("measured", report.measured_at),
     )

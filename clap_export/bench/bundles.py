@@ -1,0 +1,153 @@
+"""A bundle in the runtime, as a subject of the benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, cycle, islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clap_export.bench.candidate import Candidate, Plan
+from clap_export.bench.report import Model
+from clap_export.bench.subject import FOLDER_FILES, Row, batch_rows, loading_rows
+from runtime.backends import open_backend
+from runtime.bundle import MANIFEST, Bundle
+from runtime.classifier import Classifier
+from runtime.encoder import Encoder, mean_embedding
+from runtime.labels import LabelBank
+from runtime.scores import Ranking, similarities
+from runtime.tokenizer import TextTokenizer
+
+MANY_LABELS, TOP_K = 1000, 5
+FOLDER_BATCH = 4
+
+
+class BundleSubject:
+    """See :class:`clap_export.bench.subject.Subject`."""
+
+    def __init__(self, candidate: Candidate, plan: Plan) -> None:
+        self._plan, self._candidate = plan, candidate
+        self._bundle = Bundle(candidate.path, check_hashes=False)
+        self._encoder = Encoder(
+            self._bundle, providers=(candidate.provider,), threads=candidate.threads
+        )
+        bank = LabelBank.build(self._encoder, plan.names)
+        self._classifier = Classifier(self._encoder, bank, top_k=TOP_K)
+        self._encoder.close_text()  # as in a service that knows its labels
+        self.engine = self._encoder.open_audio().provider
+        self.model = _model(self._bundle)
+
+    def setup(self) -> list[Row]:
+        """Loading, and embedding the labels."""
+        bundle, encoder = self._bundle, self._encoder
+        options = ((self._candidate.provider,), self._candidate.threads)
+        manifest = bundle.manifest
+
+        def load_audio() -> None:
+            open_backend(bundle.path(manifest.audio_graph.file), *options).close()
+
+        def load_text() -> None:
+            TextTokenizer(bundle.path(manifest.text.tokenizer), manifest.text)
+            open_backend(bundle.path(manifest.text_graph.file), *options).close()
+
+        def embed_labels() -> None:
+            LabelBank.build(encoder, self._plan.names)
+
+        encoder.embed_text("a sound")  # loads the text encoder
+        return [
+            Row(
+                "check bundle",
+                "manifest, sizes and hashes of all files",
+                (lambda: Bundle(bundle.folder),),
+            ),
+            Row("load audio", "session of the audio graph", (load_audio,)),
+            Row("load text", "session of the text graph, tokenizer", (load_text,)),
+            Row("text", f"embedding {len(self._plan.names)} labels", (embed_labels,)),
+        ]
+
+    def predict(self, path: Path) -> object:
+        """``Classifier.predict``."""
+        return self._classifier.predict(path)
+
+    def stages(self) -> list[Row]:
+        """Decoding, resampling, and scores of few labels and of many."""
+        self._encoder.close_text()
+        rows = loading_rows(self._plan.clips, self._bundle.manifest.audio.sample_rate)
+        return rows + [self._lookup(n) for n in (len(self._plan.names), MANY_LABELS)]
+
+    def batches(self) -> list[Row]:
+        """Frontend and encoder in one graph."""
+
+        def embed(batch: NDArray[np.float32]) -> object:
+            return self._encoder.embed_windows(batch, len(batch))
+
+        return batch_rows(embed, self._windows(), self._plan)
+
+    def folder(self) -> tuple[int, list[Row]]:
+        """``predict_many`` over the clips, again and again; and the encoder alone."""
+        paths = list(islice(cycle(self._plan.clips), FOLDER_FILES))
+        windows = [self._encoder.windows_of(path) for path in self._plan.clips]
+        clips = list(islice(cycle(windows), FOLDER_FILES))
+
+        def stream() -> None:
+            for result in self._classifier.predict_many(paths, batch_size=FOLDER_BATCH):
+                assert result.error is None  # all have been decoded above
+
+        def encode() -> None:
+            for _ in self._encoder.embed_clips(clips, FOLDER_BATCH):
+                pass
+
+        return FOLDER_BATCH, [
+            Row("folder", "predict_many", (stream,)), Row("encoder", "", (encode,))
+        ]  # fmt: skip
+
+    def embed(self, path: Path) -> NDArray[np.float32]:
+        """Mean of the windows' embeddings."""
+        return self._encoder.embed_audio(path)[0]
+
+    def embed_labels(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """In the bundle's template."""
+        return LabelBank.build(self._encoder, names).embeddings
+
+    def close(self) -> None:
+        """Release the engines."""
+        self._encoder.close()
+
+    def _windows(self) -> NDArray[np.float32]:
+        """All clips' windows; of a model with feature fusion, the first window of each."""
+        length = self._bundle.manifest.audio.window_samples
+        found = chain.from_iterable(self._encoder.windows_of(path) for path in self._plan.clips)
+        return np.stack([row[:length] for row in found])
+
+    def _lookup(self, n: int) -> Row:
+        """Scores of an embedding against n random unit vectors: their values do not change the
+        work."""
+        embedding = mean_embedding(self._encoder.embed_windows(self._windows()[:1]))
+        bank = np.random.default_rng(0).standard_normal((n, len(embedding))).astype(np.float32)
+        bank /= np.linalg.norm(bank, axis=1, keepdims=True)
+        names = tuple(f"label {i}" for i in range(n))
+        ranking = Ranking.of(self._bundle.manifest, "softmax", None, None, TOP_K)
+        return Row(
+            "lookup",
+            f"scores and top {TOP_K} of {n} labels",
+            (lambda: ranking.rank(similarities(bank, embedding), names),),
+        )
+
+
+def _model(bundle: Bundle) -> Model:
+    manifest = bundle.manifest
+    files = {MANIFEST: (bundle.folder / MANIFEST).stat().st_size}
+    files |= {name: entry.bytes for name, entry in manifest.files.items()}
+    return Model(
+        name=manifest.name,
+        family=manifest.source.family,
+        space_id=manifest.space_id,
+        audio_precision=manifest.audio_graph.precision,
+        text_precision=manifest.text_graph.precision,
+        sample_rate_hz=manifest.audio.sample_rate,
+        window_seconds=manifest.audio.window_samples / manifest.audio.sample_rate,
+        embedding_dim=manifest.embedding_dim,
+        file_bytes=files,
+    )
