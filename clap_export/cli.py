@@ -5,6 +5,7 @@ Only click is imported here, so that ``--help`` is quick and works without torch
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -298,15 +299,19 @@ def classify(
     from clap_export import show
     from runtime import Classifier
 
+    # Of many files every core takes one at a time.
+    cores = os.cpu_count() or 1
+    many = provider == "cpu" and threads is None and not timeline and len(files) > 2 * cores > 2
     with Classifier(
         bundle, _labels(labels), templates=templates or None, scores=scores, threshold=threshold,
-        min_similarity=min_similarity, top_k=top_k, providers=(provider,), threads=threads,
-        batch_size=batch_size,
+        min_similarity=min_similarity, top_k=top_k, providers=(provider,),
+        threads=1 if many else threads, batch_size=batch_size,
     ) as classifier:  # fmt: skip
         if timeline:
             results = show.timelines(classifier, files, hop)
         else:
-            results = classifier.predict_many(files, batch_size=batch_size)
+            parallel = cores if many else 1
+            results = classifier.predict_many(files, batch_size=batch_size, parallel=parallel)
         failed = show.results_json(results) if as_json else show.results(results)
     sys.exit(2 if failed else 0)
 

@@ -111,11 +111,13 @@ def decode(
                 _check_length(frames, rate, name, max_seconds)
             else:  # as in a FLAC from a pipe, where soundfile's seek after a read fails
                 file.seekable = lambda: False
+            # libsndfile's own way from 16 bits to float32 takes eight times as long.
+            kind = "int16" if file.subtype == "PCM_16" else "float32"
             # One frame more than allowed shows that an unstated length is too long.
-            data = cast(
-                "NDArray[np.float32]",
-                file.read(-1 if stated else limit + 1, dtype="float32", always_2d=True),
-            )
+            data = file.read(-1 if stated else limit + 1, dtype=kind, always_2d=True)
+            if kind == "int16":
+                data = np.multiply(data, np.float32(2**-15), dtype=np.float32)
+            data = cast("NDArray[np.float32]", data)
     except sf.LibsndfileError as error:
         raise AudioError(
             f"{name} cannot be decoded ({error.error_string}): it is corrupt, truncated or of an "

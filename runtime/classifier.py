@@ -172,8 +172,12 @@ class Classifier:
         batch_size: int = 32,
         decode_threads: int = 2,
         top_k: int | None = None,
+        parallel: int = 1,
     ) -> Generator[Result]:
         """Classify many recordings: decoded in threads while the engine runs batches across them.
+
+        The quickest way through many files on a CPU is a classifier with ``threads=1`` and
+        ``parallel`` set to the number of cores.
 
         Args:
             sources: any iterable, read lazily. An item is a source, or a pair
@@ -182,6 +186,8 @@ class Classifier:
             batch_size: windows given to the engine at once.
             decode_threads: that load and resample.
             top_k: most predictions for each; default the classifier's.
+            parallel: above 1, so many threads take a recording each, from decoding to embedding,
+                in place of ``decode_threads`` and of batches across recordings.
 
         Returns:
             an iterator with one Result per item, in order. An item that cannot be used has its
@@ -193,11 +199,15 @@ class Classifier:
         """
         check_top_k(top_k)
         check_batch_size(batch_size)
-        if decode_threads < 1:
-            raise ClapError(f"decode_threads={decode_threads}: pass at least 1.")
+        for name, value in (("decode_threads", decode_threads), ("parallel", parallel)):
+            if value < 1:
+                raise ClapError(f"{name}={value}: pass at least 1.")
         if isinstance(sources, (str, bytes, np.ndarray)):
             raise ClapError("predict_many takes an iterable of recordings: pass one in a list.")
-        return self._results(sources, sample_rate, batch_size, decode_threads, top_k)
+        stream = pipeline.embed_many(
+            self._encoder, sources, sample_rate, batch_size, decode_threads, parallel
+        )
+        return self._results(stream, top_k)
 
     def timeline(
         self,
@@ -263,17 +273,7 @@ class Classifier:
         cosines = similarities(self._bank.embeddings, embedding)
         return self._ranking.rank(cosines, self._bank.names, top_k)
 
-    def _results(
-        self,
-        sources: Iterable[pipeline.Item],
-        sample_rate: int | None,
-        batch_size: int,
-        decode_threads: int,
-        top_k: int | None,
-    ) -> Generator[Result]:
-        stream = pipeline.embed_many(
-            self._encoder, sources, sample_rate, batch_size, decode_threads
-        )
+    def _results(self, stream: pipeline.Embedded, top_k: int | None) -> Generator[Result]:
         with closing(stream):
             for item, found in stream:
                 if isinstance(found, ClapError):

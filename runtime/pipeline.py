@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.encoder import Encoder
-from runtime.errors import ClapError
+from runtime.errors import BackendError, ClapError
 
 if TYPE_CHECKING:
     from runtime import audio
 
     Item: TypeAlias = audio.Source | tuple[NDArray[np.generic], int]
+    Embedded: TypeAlias = Generator[tuple[Item, NDArray[np.float32] | ClapError]]
 
 _Decoded: TypeAlias = "NDArray[np.float32] | ClapError"
 
@@ -28,7 +29,8 @@ def embed_many(
     sample_rate: int | None,
     batch_size: int,
     decode_threads: int,
-) -> Generator[tuple[Item, NDArray[np.float32] | ClapError]]:
+    parallel: int,
+) -> Embedded:
     """Embed the windows of many recordings.
 
     Args:
@@ -37,12 +39,20 @@ def embed_many(
             two batches need. An item is a source, or a pair of an array and its sample rate.
         sample_rate: of items that are arrays without their own.
         batch_size: windows given to the engine at once.
-        decode_threads: that load and resample.
+        decode_threads: that load and resample, ahead of the encoder.
+        parallel: above 1, so many threads load recordings and run the encoder on each by itself.
 
     Yields:
         each item, in order, with its windows' embeddings float32 ``[n_windows, dim]`` or with what
         is wrong with it. Other exceptions, and those of the engine, are raised.
     """
+    if parallel > 1:
+
+        def embed(clip: NDArray[np.float32]) -> NDArray[np.float32]:
+            return encoder.embed_windows(clip, batch_size)
+
+        yield from decode_ahead(encoder, items, sample_rate, 1, parallel, embed)
+        return
     waiting: deque[tuple[Item, ClapError | None]] = deque()
     nothing = np.empty((0, encoder.manifest.audio.window_samples), np.float32)
 
@@ -68,15 +78,22 @@ def decode_ahead(
     sample_rate: int | None,
     batch_size: int,
     decode_threads: int,
+    then: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda clip: clip,
 ) -> Generator[tuple[Item, _Decoded]]:
-    """Load items in threads, ahead of the consumer; in order. See :func:`embed_many`."""
+    """Load items in threads, ahead of the consumer; in order. See :func:`embed_many`.
+
+    Args:
+        then: what the threads do with the windows of each.
+    """
 
     def decode(item: Item) -> _Decoded:
         try:
             if isinstance(item, tuple):
                 array, rate = _pair(item)
-                return encoder.windows_of(array, rate)
-            return encoder.windows_of(item, sample_rate)
+                return then(encoder.windows_of(array, rate))
+            return then(encoder.windows_of(item, sample_rate))
+        except BackendError:
+            raise  # the engine's, not the item's
         except ClapError as error:
             return error
 

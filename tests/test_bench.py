@@ -201,7 +201,8 @@ def test_transformers_and_its_pipeline(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     write_bundle(load(folder), bundle)
     found = bench.candidates([bundle], threads=[1], against=["transformers"], ckpt=folder)
-    report = bench.bench(found, None, (1, 2), runs=3)
+    clip = write_clip(tmp_path / "clip.wav", 20_000)  # a longer one would be cropped at random
+    report = bench.bench(found, [clip], (1, 2), runs=3)
     ours, best, pipeline = report.candidates
     assert [one.engine for one in (ours, best, pipeline)] == [
         "cpu", "transformers", "transformers, its pipeline"

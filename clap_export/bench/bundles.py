@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, cycle, islice
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clap_export.bench.candidate import Candidate, Plan
+from clap_export.bench.machine import usable_cores
 from clap_export.bench.report import Model
 from clap_export.bench.subject import FOLDER_FILES, Row, batch_rows, loading_rows
 from runtime.backends import open_backend
@@ -29,6 +32,7 @@ class BundleSubject:
 
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
         self._plan, self._candidate = plan, candidate
+        self._single: Encoder | None = None
         self._bundle = Bundle(candidate.path, check_hashes=False)
         self._encoder = Encoder(
             self._bundle, providers=(candidate.provider,), threads=candidate.threads
@@ -90,14 +94,25 @@ class BundleSubject:
         paths = list(islice(cycle(self._plan.clips), FOLDER_FILES))
         windows = [self._encoder.windows_of(path) for path in self._plan.clips]
         clips = list(islice(cycle(windows), FOLDER_FILES))
+        # On ONNX Runtime's CPU every thread takes a file at a time.
+        parallel = self._candidate.threads or usable_cores() if self.engine == "cpu" else 1
+        encoder = self._encoder
+        if parallel > 1:
+            encoder = self._single = Encoder(self._bundle, threads=1)
+        classifier = Classifier(encoder, self._classifier.bank, top_k=TOP_K)
 
         def stream() -> None:
-            for result in self._classifier.predict_many(paths, batch_size=FOLDER_BATCH):
+            for result in classifier.predict_many(
+                paths, batch_size=FOLDER_BATCH, parallel=parallel
+            ):
                 assert result.error is None  # all have been decoded above
 
         def encode() -> None:
-            for _ in self._encoder.embed_clips(clips, FOLDER_BATCH):
-                pass
+            if parallel == 1:
+                deque(encoder.embed_clips(clips, FOLDER_BATCH), maxlen=0)
+                return
+            with ThreadPoolExecutor(parallel) as pool:
+                deque(pool.map(encoder.embed_windows, clips), maxlen=0)
 
         return FOLDER_BATCH, [
             Row("folder", "predict_many", (stream,)), Row("encoder", "", (encode,))
@@ -114,6 +129,8 @@ class BundleSubject:
     def close(self) -> None:
         """Release the engines."""
         self._encoder.close()
+        if self._single is not None:
+            self._single.close()
 
     def _windows(self) -> NDArray[np.float32]:
         """All clips' windows; of a model with feature fusion, the first window of each."""

@@ -30,7 +30,7 @@ def machine() -> Machine:
             versions[package] = found
     return Machine(
         cpu=_cpu_model(),
-        cores=_usable_cores(),
+        cores=usable_cores(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         packages=versions,
@@ -76,7 +76,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

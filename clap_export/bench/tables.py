@@ -105,7 +105,8 @@ def sections(report: Report) -> list[Section]:
                 for one in found
                 if one.folder is not None
             ),
-            "Classifier.predict_many, decoding in threads; share: of the encoder's throughput.",
+            "Classifier.predict_many; on ONNX Runtime's CPU with a file to each core (threads=1, "
+            "parallel=cores). Share: of the throughput of the encoder alone, driven likewise.",
         ),
         Section(
             "Memory (resident set) and disk, MiB",
