@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.encoder import Encoder
-from runtime.errors import BackendError, ClapError
+from runtime.errors import BackendError, BundleError, ClapError
 
 if TYPE_CHECKING:
     from runtime import audio
@@ -92,8 +92,8 @@ def decode_ahead(
                 array, rate = _pair(item)
                 return then(encoder.windows_of(array, rate))
             return then(encoder.windows_of(item, sample_rate))
-        except BackendError:
-            raise  # the engine's, not the item's
+        except (BackendError, BundleError):
+            raise  # no fault of the item
         except ClapError as error:
             return error
 

@@ -25,9 +25,9 @@ def decoders() -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t.name.startswith("clap-decode")]
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 32])
+@pytest.mark.parametrize(("batch_size", "parallel"), [(1, 1), (3, 1), (32, 1), (2, 3)])
 def test_predict_many_keeps_order_and_bad_files_disturb_nobody(
-    classifier: Classifier, tmp_path: Path, batch_size: int
+    classifier: Classifier, tmp_path: Path, batch_size: int, parallel: int
 ) -> None:
     lengths = [WINDOW, 100, 3 * WINDOW + 1, WINDOW, 0, 2 * WINDOW, 700]
     paths = []
@@ -36,7 +36,10 @@ def test_predict_many_keeps_order_and_bad_files_disturb_nobody(
         paths[-1].write_bytes(wav(clip(i, n)))
     paths.insert(3, tmp_path / "missing.wav")
     paths[5].write_bytes(b"RIFF and then nothing of the kind")
-    results = list(classifier.predict_many(iter(paths), batch_size=batch_size, decode_threads=3))
+    found = classifier.predict_many(
+        iter(paths), batch_size=batch_size, decode_threads=3, parallel=parallel
+    )
+    results = list(found)
     assert [r.source for r in results] == paths
     for path, result in zip(paths, results, strict=True):
         if result.error is not None:
@@ -131,6 +134,16 @@ def test_long_recordings_are_not_decoded_far_ahead(classifier: Classifier) -> No
     results.close()
 
 
+def test_several_encoders_at_once_read_no_further_than_they_need(classifier: Classifier) -> None:
+    row = Counted((clip(0), RATE))
+    results = classifier.predict_many(row, parallel=3)
+    for i in range(1, 20):
+        next(results)
+        assert row.taken <= i + 3 + 1
+    results.close()
+    assert not decoders()
+
+
 def test_what_is_no_fault_of_a_recording_is_raised(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,8 +163,9 @@ def test_what_is_no_fault_of_a_recording_is_raised(
             raise BackendError("out of memory")
 
         patch.setattr(runtime.backends.ort.OrtBackend, "run", fail)
-        with pytest.raises(BackendError, match="out of memory"):
-            list(classifier.predict_many([wav(clip(0))]))
+        for parallel in (1, 2):
+            with pytest.raises(BackendError, match="out of memory"):
+                list(classifier.predict_many([wav(clip(0))], parallel=parallel))
     assert not decoders()
 
 
@@ -160,6 +174,7 @@ def test_predict_many_checks_its_arguments_at_once(classifier: Classifier) -> No
         ({"batch_size": 0}, "batch_size=0"),
         ({"decode_threads": 0}, "decode_threads=0"),
         ({"top_k": 0}, "top_k=0"),
+        ({"parallel": 0}, "parallel=0"),
     ):
         with pytest.raises(ClapError, match=message):
             classifier.predict_many([], **arguments)

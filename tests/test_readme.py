@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -49,6 +50,18 @@ def test_every_kind_of_command_is_covered() -> None:
 
 def test_the_table_of_families_is_what_the_tests_measured() -> None:
     assert families.BEGIN + families.table() + families.END in TEXT
+
+
+def test_the_tables_of_speed_are_those_of_the_committed_reports() -> None:
+    path = Path(__file__).parents[1] / "benchmarks" / "cpu" / "readme.py"
+    spec = importlib.util.spec_from_file_location("readme", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.written(TEXT) == TEXT
+    torn = TEXT.replace("| median |", "| mean |")
+    assert module.written(torn) == TEXT
 
 
 def test_the_commands_run_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

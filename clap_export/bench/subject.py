@@ -14,7 +14,7 @@ from clap_export.bench.candidate import Candidate, Plan
 from clap_export.bench.report import Model
 from runtime import audio
 
-FOLDER_FILES = 32
+FOLDER_FILES = 16
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,102 @@
+"""Write the README's tables of speed from the committed reports: python benchmarks/cpu/readme.py
+
+Each stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; a test holds the README against them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from clap_export.bench import Report
+from clap_export.bench.report import Latency
+from clap_export.bench.tables import MIB, number
+from runtime import schema
+
+HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
+
+
+def report(name: str) -> Report:
+    """A committed report."""
+    text = (HERE / f"{name}.json").read_text(encoding="utf-8")
+    return schema.read(Report, json.loads(text), name)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def peers() -> str:
+    """HTSAT-tiny beside the peers; transformers at its best is 1."""
+    found = report("htsat-tiny").candidates
+    best = next(one for one in found if one.engine == "transformers")
+    rows = []
+    for one in found:
+        time = one.end_to_end.latency
+        name = f"{one.model.audio_precision.upper()}, {one.name.split(', ', 1)[1]}"
+        rows.append((
+            f"ours, {name}" if one.engine in ("cpu", "openvino") else name,
+            f"{time.median_ms:.1f} ms", f"{time.p90_ms:.1f} ms",
+            f"{best.end_to_end.latency.median_ms / time.median_ms:.2f}",
+            "" if one.cosine is None else f"{one.cosine:.6f}",
+            f"{sum(one.model.file_bytes.values()) / MIB:,.0f} MiB",
+            f"{one.memory.ready_mib:,.0f} MiB",
+        ))  # fmt: skip
+    head = ("file to 50 label scores", "median", "p90", "times as quick", "cosine", "disk", "RSS")
+    return table(head, rows)
+
+
+def mini() -> str:
+    """clap-mini's stages."""
+    (one,) = report("clap-mini").candidates
+    stages: dict[str, Latency] = {}
+    for stage in one.stages:
+        stages.setdefault(stage.name, stage.latency)  # the first lookup is that of 50 labels
+    batches = {batch.windows: batch.latency for batch in one.batches}
+    rows = {
+        "one 5 s, 44.1 kHz WAV on disk to ranked predictions": one.end_to_end.latency,
+        "of which decode": stages["decode"],
+        "of which resample to 24 kHz": stages["resample"],
+        "of which frontend and audio encoder": batches[1],
+        "of which scores and ranking, 50 labels": stages["lookup"],
+        **{f"frontend and encoder, batch {n}": t for n, t in batches.items() if n > 1},
+        "embedding 50 labels, once": stages["text"],
+        "loading: audio graph": stages["load audio"],
+        "loading: text graph and tokenizer": stages["load text"],
+    }
+    shown = [(k, f"{number(t.median_ms)} ms", f"{number(t.p90_ms)} ms") for k, t in rows.items()]
+    return table(("what", "median", "p90"), shown)
+
+
+def install() -> str:
+    """The runtime and transformers."""
+    stacks = json.loads((HERE / "install.json").read_text(encoding="utf-8"))["stacks"]
+    rows = [
+        (name, str(one["distributions"]), f"{one['bytes'] / MIB:,.0f} MiB",
+         f"{one['import_seconds']:.2f} s")
+        for name, one in stacks.items()
+    ]  # fmt: skip
+    return table(("to run a CLAP", "packages", "on disk", "import"), rows)
+
+
+TABLES = {"peers": peers, "mini": mini, "install": install}
+
+
+def written(text: str) -> str:
+    """A README with its tables made anew."""
+    for name, made in TABLES.items():
+        block = f"<!-- {name} -->\n{made()}\n<!-- /{name} -->"
+        place = re.compile(f"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
+        text, count = place.subn(lambda _, block=block: block, text)
+        assert count == 1, f"the README has {count} places for the table {name}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
