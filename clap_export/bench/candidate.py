@@ -48,12 +48,10 @@ class Plan:
     Attributes:
         clips: recordings to classify.
         batches: sizes of batches, in windows.
-        listing: labelled recordings, or None.
     """
 
     clips: tuple[Path, ...]
     batches: tuple[int, ...]
-    listing: Path | None = None
 
     @property
     def names(self) -> list[str]:

@@ -75,7 +75,7 @@ def bench(
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="clap-bench-"))
         paths = tuple(clips or [_made_clip(Path(folder))])
         records = tuple(_clip(path) for path in paths)
-        plan = Plan(paths, sizes, listing)
+        plan = Plan(paths, sizes)
         runners: list[_Runner] = []
         for candidate in found:
             progress(f"opening {candidate.path.name} ({candidate.kind})")
