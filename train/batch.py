@@ -16,6 +16,7 @@ from train.chance import generator, seed_torch
 from train.config import TrainConfig
 from train.data.prefetch import Batch
 from train.distributed import Ranks
+from train.teachers import Teachers
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class Ready:
         present: how many those are.
         target: ``[clips, texts]`` of all processes, rows sum to 1.
         clips: in the joint batch.
+        taught: ``[own clips, texts]`` what the teachers say, rows sum to 1; None without teachers.
     """
 
     log_mel: Tensor
@@ -35,6 +37,7 @@ class Ready:
     present: int
     target: Tensor
     clips: int
+    taught: Tensor | None = None
 
 
 class Preparer:
@@ -45,12 +48,14 @@ class Preparer:
 
     Args:
         label_of: ``[clips in the store]`` indices into the bank's labels.
+        teachers: hear what the student hears, before masks and filters; None for none.
     """
 
     def __init__(
         self, model: ClapModel, bank: CaptionBank, label_of: np.ndarray, config: TrainConfig,
-        device: torch.device, ranks: Ranks,
+        device: torch.device, ranks: Ranks, teachers: Teachers | None = None,
     ) -> None:  # fmt: skip
+        self._teachers = teachers
         self._model, self._bank, self._label_of = model, bank, label_of
         self._config, self._device, self._ranks = config, device, ranks
         self._masks = MelAugment(config.augment)
@@ -72,9 +77,11 @@ class Preparer:
                 ranks.join(waveforms, total), target, config.augment.mix, generator(*place, "mix")
             )
             waveforms = ranks.own(joint)
+        taught = None if self._teachers is None else self._teachers(waveforms, texts)
         log_mel = self._model.mel(waveforms)
         style = generator(*place, "mixstyle")
         if style.random() < config.augment.mixstyle:
             log_mel = ranks.own(mixstyle(ranks.join(log_mel, total), style))
         seed_torch(*place, "masks", ranks.rank)
-        return Ready(self._masks(log_mel), texts, len(np.unique(labels)), target, total)
+        present = len(np.unique(labels))
+        return Ready(self._masks(log_mel), texts, present, target, total, taught)

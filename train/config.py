@@ -217,6 +217,26 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
+class TeachersConfig:
+    """Finished models that say, beside the labels, what a batch's clips sound like.
+
+    Attributes:
+        checkpoints: of the student's sample rate and window; anything that
+            :func:`clap_export.checkpoints.load` reads. Their answers are averaged.
+        weight: share of the loss that is agreement with them; the rest is the labels'.
+    """
+
+    checkpoints: tuple[str, ...]
+    weight: float
+
+    def __post_init__(self) -> None:
+        if not self.checkpoints:
+            raise ValueError("there are no 'checkpoints'")
+        if not 0 < self.weight <= 1:
+            raise ValueError(f"weight is {self.weight}, must be above 0 and at most 1")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A whole run.
 
@@ -231,7 +251,9 @@ class TrainConfig:
         audio_init: weights for [model]'s audio tower: a CNN14 of PANNs or an HTSAT of HTS-AT or
             LAION, as their authors saved it.
         text_init: weights, sizes and tokenizer for [model]'s text tower: a transformers model, as
-            a folder or a hub id.
+            a folder or a hub id; or the file of a model of this package, whose projection of
+            texts comes along.
+        teachers: to learn from beside the labels.
         tensorboard: also write the records for TensorBoard.
     """
 
@@ -249,6 +271,7 @@ class TrainConfig:
     loop: LoopConfig
     audio_init: str | None = None
     text_init: str | None = None
+    teachers: TeachersConfig | None = None
     tensorboard: bool = False
 
     def __post_init__(self) -> None:

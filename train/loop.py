@@ -27,6 +27,7 @@ from train.optimiser import set_learning, set_rates
 from train.progress import track
 from train.state import RunState
 from train.step import Learner, prepare_towers
+from train.teachers import Teachers
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,10 @@ def train(
     prepare_towers(model, config)  # after the average was copied: it needs none of it
     bank = CaptionBank(store.clips, config.templates)
     label_of = np.array([bank.index[clip.label] for clip in store.clips])
-    prepare = Preparer(model, bank, label_of, config, device, ranks)
+    teachers = None
+    if config.teachers is not None:
+        teachers = Teachers(config.teachers, model.config.audio, bank.texts, device)
+    prepare = Preparer(model, bank, label_of, config, device, ranks, teachers)
     learner = Learner(state, tokenizer, bank, config, device, ranks)
     journal = Journal(config.folder, state.records, config.tensorboard) if ranks.first else None
     for epoch in range(state.epoch, loop.epochs):

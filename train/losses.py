@@ -1,4 +1,4 @@
-"""The two contrastive losses, with more than one positive allowed, alone or over processes.
+"""The two contrastive losses, with more than one positive allowed, and that of teachers.
 
 Every process computes the loss of its own clips against all texts, and of its own texts against all
 clips. These shares are scaled such that their mean over the processes is the loss of the whole.
@@ -71,3 +71,24 @@ def sigmoid_loss(
     wanted = own / own.amax(dim=1, keepdim=True)
     total = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
     return ranks.world * total / len(audio)
+
+
+def teacher_loss(
+    own_audio: Tensor, text: Tensor, scale: Tensor, taught: Tensor, clips: int, ranks: Ranks = ALONE
+) -> Tensor:
+    """Cross-entropy with the teachers' choice among the texts (Hinton et al. 2015, arXiv
+    1503.02531, at their own temperature).
+
+    Args:
+        own_audio: ``[own clips, dim]`` unit vectors of this process.
+        text: ``[texts, dim]`` unit vectors, of all processes.
+        scale: factor on cosines.
+        taught: ``[own clips, texts]``, rows sum to 1.
+        clips: of all processes.
+        ranks: whose share to compute.
+
+    Returns:
+        This process' share, whose mean over processes is the loss.
+    """
+    total = F.cross_entropy(scale * own_audio @ text.T, taught, reduction="sum")
+    return ranks.world * total / clips

@@ -115,7 +115,9 @@ def start_model(config: TrainConfig, device: torch.device) -> tuple[ClapModel, T
             )
         return found.model, Tokenizer.from_str(found.tokenizer)
     assert config.model is not None  # TrainConfig holds one of the two
-    if config.text_init is not None:
+    if config.text_init is not None and Path(config.text_init).is_file():
+        model, tokenizer = _with_text_of(Path(config.text_init), config, config.model)
+    elif config.text_init is not None:
         text = towers.read_text(config.text_init, config.model.text_encoder)
         torch.manual_seed(config.seed)
         model, tokenizer = ClapModel(towers.with_text(config.model, text)), text.tokenizer
@@ -142,7 +144,14 @@ def _own_text(
                 "tower from."
             )
         return _text_stage(config, shape, config.text, device, stage)
-    found = load(stage)
+    return _with_text_of(stage, config, shape)
+
+
+def _with_text_of(
+    path: Path, config: TrainConfig, shape: ClapConfig
+) -> tuple[ClapModel, Tokenizer]:
+    """A fresh model with the text tower and the projection of texts of another one."""
+    found = load(path)
     tokenizer = Tokenizer.from_str(found.tokenizer)
     torch.manual_seed(config.seed)  # loading has drawn random numbers too
     model = ClapModel(with_vocabulary(shape, tokenizer.get_vocab_size()))
@@ -151,7 +160,7 @@ def _own_text(
     try:
         model.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise ClapError(f"{stage} does not fit the config's model: {error}") from error
+        raise ClapError(f"{path} does not fit the config's model: {error}") from error
     return model, tokenizer
 
 

@@ -16,7 +16,7 @@ from train.captions import CaptionBank
 from train.chance import Place, seed_torch
 from train.config import TrainConfig
 from train.distributed import Ranks
-from train.losses import sigmoid_loss, softmax_loss
+from train.losses import sigmoid_loss, softmax_loss, teacher_loss
 from train.state import RunState
 from train.texts import encode
 
@@ -56,6 +56,19 @@ class Learner:
         return loss
 
     def _loss(self, own_audio: Tensor, own_text: Tensor, ready: Ready) -> Tensor:
+        """Of the labels and, by their weight, of the teachers."""
+        labels = self._label_loss
+        if ready.taught is None or self._config.teachers is None:
+            return labels(own_audio, own_text, ready)
+        weight = self._config.teachers.weight
+        ranks, scale = self._ranks, self._model.scale()
+        text = ranks.join(own_text, len(ready.texts))
+        taught = teacher_loss(own_audio, text, scale, ready.taught, ready.clips, ranks)
+        if weight == 1:
+            return taught
+        return (1 - weight) * labels(own_audio, own_text, ready) + weight * taught
+
+    def _label_loss(self, own_audio: Tensor, own_text: Tensor, ready: Ready) -> Tensor:
         ranks, model = self._ranks, self._model
         audio = ranks.join(own_audio, ready.clips)
         text = ranks.join(own_text, len(ready.texts))
