@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from tokenizers import Tokenizer
 from clap_export.checkpoints import load
 from runtime.errors import ClapError
 from train import run as module
-from train.config import TextConfig, TextSource, TrainConfig
+from train.config import DataConfig, TextConfig, TextSource, TrainConfig
 from train.run import pick_device, run, start_model
 
 CPU = torch.device("cpu")
@@ -139,6 +140,23 @@ def test_a_text_stage_of_another_architecture_is_refused(
 def test_neither_init_nor_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClapError, match=r"neither 'init' nor a \[text\] table"):
         start_model(tinyrun.config(tmp_path), CPU)
+
+
+@pytest.mark.parametrize(("memory_gb", "held"), [(None, True), (1.0, True), (0.0, False)])
+def test_clips_are_held_as_the_config_allows(
+    memory_gb: float | None, held: bool, tmp_path: Path
+) -> None:
+    start = tiny.save(tmp_path / "start.safetensors")
+    base = tinyrun.config(tmp_path, epochs=1, steps_per_epoch=1)
+    (tmp_path / "tone0.wav").write_bytes(b"not audio")  # one of twelve
+    data = DataConfig(0.1, memory_gb)
+    config = replace(base, init=str(start), model=None, data=data)
+    run(config)
+    report = json.loads((config.folder / "data.json").read_text())
+    assert report["held_in_memory"] is held
+    assert report["bad_share_allowed"] == 0.1
+    with pytest.raises(ClapError, match=r"more than the share of 0\.05 that may be bad"):
+        run(replace(config, data=DataConfig()))
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,6 +217,27 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
+class DataConfig:
+    """How the clips are held.
+
+    Attributes:
+        bad_share: largest share of clips that may be left out because they cannot be read.
+        memory_gb: gigabytes (1e9 bytes) that this machine's processes together may take for decoded
+            clips; above it, clips are decoded as they are drawn. Half of what is free if not given:
+            give it where a container or a scheduler allows less than the machine has.
+    """
+
+    bad_share: float = 0.05
+    memory_gb: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bad_share < 1:
+            raise ValueError(f"bad_share is {self.bad_share}, must be at least 0 and below 1")
+        if self.memory_gb is not None and self.memory_gb < 0:
+            raise ValueError(f"memory_gb is {self.memory_gb}, must be at least 0")
+
+
+@dataclass(frozen=True)
 class TeachersConfig:
     """Finished models that say, beside the labels, what a batch's clips sound like.
 
@@ -254,6 +275,7 @@ class TrainConfig:
             a folder or a hub id; or the file of a model of this package, whose projection of
             texts comes along.
         teachers: to learn from beside the labels.
+        data: how clips are held, and how many may be bad.
         tensorboard: also write the records for TensorBoard.
     """
 
@@ -272,6 +294,7 @@ class TrainConfig:
     audio_init: str | None = None
     text_init: str | None = None
     teachers: TeachersConfig | None = None
+    data: DataConfig = field(default_factory=DataConfig)
     tensorboard: bool = False
 
     def __post_init__(self) -> None:

@@ -83,6 +83,10 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--build", default="--opt-batch 64", help="options of clap-export build")
     parser.add_argument("--bench", default="--against torch", help="options of clap-export bench")
+    parser.add_argument(
+        "--training", default="--device cuda --amp bf16 --batch 64",
+        help="options of benchmarks/training.py",
+    )  # fmt: skip
     parser.add_argument("--count", type=int, default=100_000, help="predictions of soak")
     parser.add_argument("--limit", type=float, default=540, help="seconds for a model's soak")
     given = parser.parse_args(arguments)
@@ -196,6 +200,14 @@ def frontend(given: argparse.Namespace) -> dict[str, Any]:
     return {name: _tried(one, name) for name in given.models}
 
 
+def training(given: argparse.Namespace) -> dict[str, Any]:
+    """A training step beside transformers', and how quickly clips load."""
+    script, out = ROOT / "benchmarks" / "training.py", given.out / "training-step.json"
+    command = [sys.executable, str(script), str(out), *shlex.split(given.training)]
+    done = _ran(command)
+    return done | {"found": json.loads(out.read_text("utf-8")) if out.exists() else None}
+
+
 def soak(given: argparse.Namespace) -> dict[str, Any]:
     """Many predictions: does memory grow?"""
     from benchmarks.gpu.soak import Soak
@@ -232,7 +244,7 @@ def edges(given: argparse.Namespace) -> dict[str, Any]:
 
 STEPS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     step.__name__: step
-    for step in (env, checkpoints, export, build, test, bench, frontend, soak, edges)
+    for step in (env, checkpoints, export, build, test, bench, frontend, training, soak, edges)
 }
 
 
