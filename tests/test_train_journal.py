@@ -63,7 +63,7 @@ def test_tensorboard_that_is_not_installed_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ClapError, match="TensorBoard is not installed: pip install tensorboard"):
+    with pytest.raises(ClapError, match="TensorBoard is not installed: pip install 'clap-export"):
         Journal(tmp_path, [], tensorboard=True)
 
 

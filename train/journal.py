@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from clap_export.figure import new, save
 from runtime.errors import ClapError
 
 log = logging.getLogger(__name__)
@@ -60,9 +61,7 @@ class Journal:
 
 def plot(records: Sequence[dict[str, Any]], tasks: Sequence[str], path: Path) -> None:
     """Draw the loss of every epoch, and the accuracies where they were measured."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3 if not tasks else 5.5), layout="constrained")
+    figure = new(7, 3 if not tasks else 5.5)
     panels = figure.subplots(1 + bool(tasks), 1, sharex=True, squeeze=False)[:, 0]
     panels[0].plot([r["epoch"] for r in records], [r["loss"] for r in records], color="tab:gray")
     panels[0].set_ylabel("training loss")
@@ -75,7 +74,7 @@ def plot(records: Sequence[dict[str, Any]], tasks: Sequence[str], path: Path) ->
     panels[-1].set_xlabel("epoch")
     for panel in panels:
         panel.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def _line(record: dict[str, Any]) -> str:
@@ -87,6 +86,7 @@ def _writer(folder: Path, done: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ClapError(
-            "tensorboard = true, but TensorBoard is not installed: pip install tensorboard."
+            "tensorboard = true, but TensorBoard is not installed: pip install "
+            "'clap-export[tensorboard]'."
         ) from error
     return SummaryWriter(str(folder), purge_step=done + 1)

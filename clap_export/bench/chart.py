@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from clap_export.bench.report import Measured, Report
-from runtime.errors import ClapError
+from clap_export.figure import new, save
 
-DPI = 150
 COLOURS = (
     "#1f5fa8", "#c8601a", "#3a8f3a", "#8e4bab", "#a83232", "#6b6b6b", "#128a8a", "#b8960b",
     "#d35d90", "#4a4a9c",
@@ -26,18 +25,8 @@ def plot(report: Report, path: Path) -> None:
     Raises:
         ClapError: matplotlib is not installed, or the file cannot be written.
     """
-    try:
-        # Without pyplot: no display is looked for, and nobody's settings are changed.
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ClapError(
-            f"plots need matplotlib, which cannot be imported ({error}). "
-            "Install it: pip install matplotlib"
-        ) from error
     several = len(report.candidates) > 1
-    figure = Figure(figsize=(14 if several else 10, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new(14 if several else 10, 5)
     axes = figure.subplots(1, 3 if several else 2)
     _latency(report, axes[0])
     _throughput(report, axes[1])
@@ -48,10 +37,7 @@ def plot(report: Report, path: Path) -> None:
     here = report.machine
     on = f"{here.cpu}, {here.cores} cores" if here.gpu is None else f"{here.gpu.name}, {here.cpu}"
     figure.suptitle(on, fontsize=10)
-    try:
-        figure.savefig(path, dpi=DPI, format=path.suffix.removeprefix(".") or "png")
-    except (OSError, ValueError) as error:
-        raise ClapError(f"'{path}' cannot be written ({error}).") from error
+    save(figure, path)
 
 
 def _latency(report: Report, axes: Any) -> None:

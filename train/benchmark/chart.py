@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.errors import ClapError
+from clap_export.figure import new, save
 from train.benchmark.score import Score
-
-DPI = 150
 
 
 def plot(scores: Sequence[Score], path: Path, title: str) -> None:
@@ -22,17 +20,7 @@ def plot(scores: Sequence[Score], path: Path, title: str) -> None:
     Raises:
         ClapError: matplotlib is not installed, or the file cannot be written.
     """
-    try:
-        # Without pyplot: no display is looked for, and nobody's settings are changed.
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ClapError(
-            f"--plot needs matplotlib, which cannot be imported ({error}). "
-            "Install it: pip install matplotlib"
-        ) from error
-    figure = Figure(figsize=(9, 1.5 + 0.4 * len(scores)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new(9, 1.5 + 0.4 * len(scores))
     axes = figure.subplots()
     places = range(len(scores))
     axes.barh(places, [100 * one.value for one in scores], color="#1f5fa8", label="this model")
@@ -50,7 +38,4 @@ def plot(scores: Sequence[Score], path: Path, title: str) -> None:
     axes.set_xlabel("%")
     axes.set_title(title, fontsize=10)
     axes.legend(loc="lower right", fontsize=8)
-    try:
-        figure.savefig(path, dpi=DPI, format=path.suffix.removeprefix(".") or "png")
-    except (OSError, ValueError) as error:
-        raise ClapError(f"'{path}' cannot be written ({error}).") from error
+    save(figure, path)
