@@ -39,17 +39,18 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/cpu/readme.py
 	rm -r $(WORK)
 
-# What the precisions of a checkpoint cost on labelled recordings:
-# make accuracy CKPT=model.safetensors LISTING=held-out.csv
+# What the precisions of checkpoints cost on labelled recordings:
+# make accuracy CKPT="one.safetensors another.safetensors" LISTING=held-out.csv
 accuracy: .venv/installed
 	rm -rf $(WORK) && mkdir $(WORK)
-	$(BIN)/clap-export demo --ckpt $(CKPT) --out $(WORK)/demo
-	$(BIN)/clap-export --ckpt $(CKPT) --out $(WORK)/fp32
-	for p in fp16 int8; do \
-		$(BIN)/clap-export --ckpt $(CKPT) --out $(WORK)/$$p --precision $$p \
-			--calibrate $(WORK)/demo/sounds --listing $(LISTING) || exit 1; done
-	$(BIN)/clap-export bench $(BUNDLES) --provider cpu,openvino --listing $(LISTING) --batch 1,4,16 \
-		--json benchmarks/cpu/accuracy.json --markdown benchmarks/cpu/accuracy.md \
+	$(BIN)/clap-export demo --ckpt $(firstword $(CKPT)) --out $(WORK)/demo
+	n=0; for c in $(CKPT); do n=$$((n + 1)); \
+		$(BIN)/clap-export --ckpt $$c --out $(WORK)/$$n-fp32 || exit 1; \
+		for p in fp16 int8; do \
+			$(BIN)/clap-export --ckpt $$c --out $(WORK)/$$n-$$p --precision $$p \
+				--calibrate $(WORK)/demo/sounds --listing $(LISTING) || exit 1; done; done
+	$(BIN)/clap-export bench $(WORK)/[0-9]-* --provider cpu,openvino --listing $(LISTING) \
+		--batch 1,4,16 --json benchmarks/cpu/accuracy.json --markdown benchmarks/cpu/accuracy.md \
 		--plot benchmarks/cpu/accuracy.png
 	$(BIN)/python benchmarks/cpu/readme.py
 	rm -r $(WORK)

@@ -164,3 +164,19 @@ def test_the_scale_stays_at_its_limit_and_comes_back() -> None:
             state.update()
         assert (model.scale().item() == pytest.approx(100.0)) == (moves == "up")
         assert model.logit_scale.item() <= 4.60518
+
+
+def test_the_average_keeps_whole_numbers_and_what_does_not_move() -> None:
+    """Position ids are a buffer of the text tower; each step once rounded some of them down."""
+    model = ClapModel(tiny.config())
+    state = RunState(model, LoopConfig(1, 1, 8, 0.5, 0.0, 0, 0, ema=0.998, validate_every=1), CPU)
+    assert state.average is not None
+    for _ in range(50):
+        state.average.update_parameters(model)
+    found = dict(state.best.named_buffers())
+    assert any("position_ids" in name for name in found)
+    for name, want in model.named_buffers():
+        if want.is_floating_point():
+            assert torch.allclose(found[name], want, rtol=1e-6), name
+        else:
+            assert torch.equal(found[name], want), name

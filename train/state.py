@@ -164,6 +164,12 @@ def _warm_ema(decay: float) -> Callable[[Any, Any, Any], None]:
     """An average whose memory grows with the run, so that it is of use in the first epochs too."""
 
     def update(averaged: Any, current: Any, count: Any) -> None:
+        # Tensors of one type at a time. Whole numbers are counts and position ids: rounded down in
+        # every step, an average of equal ones would creep towards 0.
+        if not averaged[0].is_floating_point():
+            for mean, now in zip(averaged, current, strict=True):
+                mean.copy_(now)
+            return
         n = int(count)
         get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, count)
 
