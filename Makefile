@@ -35,6 +35,7 @@ bench: .venv/installed
 		--ckpt $(WORK)/htsat-tiny --batch 1,4 --runs 12 --json benchmarks/cpu/htsat-tiny.json \
 		--markdown benchmarks/cpu/htsat-tiny.md --plot benchmarks/cpu/htsat-tiny.png
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/cpu/frontend.py
+	$(BIN)/python benchmarks/training.py benchmarks/cpu/training.json
 	$(BIN)/python benchmarks/cpu/install.py
 	$(BIN)/python benchmarks/cpu/readme.py
 	rm -r $(WORK)

@@ -100,7 +100,30 @@ def install() -> str:
     return table(("to run a CLAP", "packages", "on disk", "import"), rows)
 
 
-TABLES = {"peers": peers, "mini": mini, "accuracy": accuracy, "install": install}
+def training() -> str:
+    """A training step, and how quickly data loads."""
+    found = json.loads((HERE / "training.json").read_text(encoding="utf-8"))
+    rows: list[tuple[str, ...]] = []
+    for name, one in found["step"]["candidates"].items():
+        share = f"{100 * one['matmul_share']:.0f} %" if "matmul_share" in one else ""
+        times = (f"{one[key] / 1e3:.2f} s" for key in ("median_ms", "p90_ms"))
+        rows.append((name, *times, f"{one['samples_per_second']:.2f}", share))
+    for one in found["loading"]:
+        where = "in memory" if one["held"] else "decoded as they are drawn"
+        threads = f"{one['threads']} thread{'s' if one['threads'] > 1 else ''}"
+        name = f"loading clap-mini's windows, {where}, {threads}"
+        rows.append((name, "", "", f"{one['windows_per_second']:,.0f}", ""))
+    batch = f"a step of {found['step']['batch']} clips"
+    return table((batch, "median", "p90", "clips/s", "of the matmul rate"), rows)
+
+
+TABLES = {
+    "peers": peers,
+    "mini": mini,
+    "accuracy": accuracy,
+    "install": install,
+    "training": training,
+}
 
 
 def written(text: str) -> str:
