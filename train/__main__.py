@@ -87,6 +87,17 @@ def calibrate(checkpoint: Path, config: Path, output: Path) -> None:
 
 
 @main.command()
+@click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+def average(checkpoints: tuple[Path, ...], output: Path) -> None:
+    """Write the mean of the weights of CHECKPOINTS that went on from one another to OUTPUT."""
+    from train.average import average as mean
+
+    mean(checkpoints, output)
+    click.echo(output)
+
+
+@main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 def distil(config: Path) -> None:
     """Teach a small model the space of the teacher that CONFIG.toml names, or resume."""
