@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from clap_export.checkpoints import Checkpoint, load, native
 from runtime.errors import ClapError
 
@@ -41,8 +43,8 @@ def average(paths: Sequence[Path], out: Path) -> None:
     theirs = [other.model.state_dict() for other in others]
     for name, value in state.items():
         if value.is_floating_point():  # counts of batches stay the first one's
-            total = sum((other[name].double() for other in theirs), value.double())
-            state[name] = (total / len(paths)).to(value.dtype)
+            alike = torch.stack([value, *(other[name] for other in theirs)])
+            state[name] = alike.double().mean(dim=0).to(value.dtype)
     first.model.load_state_dict(state)
     native.save(out, first.model, first.tokenizer)
 
