@@ -41,7 +41,8 @@ bench: .venv/installed
 	rm -r $(WORK)
 
 # What the precisions of checkpoints cost on labelled recordings:
-# make accuracy CKPT="one.safetensors another.safetensors" LISTING=held-out.csv
+# make accuracy CKPT="one.safetensors another.safetensors" LISTING=held-out.csv CALIBRATE=recordings
+CALIBRATE ?= $(WORK)/demo/sounds
 accuracy: .venv/installed
 	rm -rf $(WORK) && mkdir $(WORK)
 	$(BIN)/clap-export demo --ckpt $(firstword $(CKPT)) --out $(WORK)/demo
@@ -49,8 +50,8 @@ accuracy: .venv/installed
 		$(BIN)/clap-export --ckpt $$c --out $(WORK)/$$n-fp32 || exit 1; \
 		for p in fp16 int8; do \
 			$(BIN)/clap-export --ckpt $$c --out $(WORK)/$$n-$$p --precision $$p \
-				--calibrate $(WORK)/demo/sounds --listing $(LISTING) || exit 1; done; done
-	$(BIN)/clap-export bench $(WORK)/[0-9]-* --provider cpu,openvino --listing $(LISTING) \
+				--calibrate $(CALIBRATE) --listing $(LISTING) || exit 1; done; done
+	$(BIN)/clap-export bench $(WORK)/*-fp32 $(WORK)/*-fp16 $(WORK)/*-int8 --provider cpu,openvino --listing $(LISTING) \
 		--batch 1,4,16 --json benchmarks/cpu/accuracy.json --markdown benchmarks/cpu/accuracy.md \
 		--plot benchmarks/cpu/accuracy.png
 	$(BIN)/python benchmarks/cpu/readme.py
