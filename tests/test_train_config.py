@@ -145,8 +145,8 @@ def test_tables_that_contradict_are_refused(
 
 
 def test_init_brings_both_towers(tmp_path: Path) -> None:
-    text = (MINI.parent / "clap-mini-all.toml").read_text(encoding="utf-8")
-    (tmp_path / "run.toml").write_text(f"audio_init = 'a.pth'\n{text}", encoding="utf-8")
+    text = f"extends = '{MINI.parent / 'clap-mini-all.toml'}'\naudio_init = 'a.pth'\n"
+    (tmp_path / "run.toml").write_text(text, encoding="utf-8")
     with pytest.raises(SchemaError, match="'init' brings both towers"):
         load(tmp_path / "run.toml")
 
