@@ -236,6 +236,11 @@ class DataConfig:
         if self.memory_gb is not None and self.memory_gb < 0:
             raise ValueError(f"memory_gb is {self.memory_gb}, must be at least 0")
 
+    @property
+    def memory(self) -> int | None:
+        """``memory_gb`` in bytes."""
+        return None if self.memory_gb is None else round(self.memory_gb * 1e9)
+
 
 @dataclass(frozen=True)
 class TeachersConfig:

@@ -58,7 +58,7 @@ def _run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Path:
         model, tokenizer = start_model(config, device)
     model.to(device)
     ranks.broadcast(model.state_dict().values())
-    memory = _memory(config.data.memory_gb, ranks, device)
+    memory = _memory(config.data.memory, ranks, device)
     store = ClipStore(clips, model.config.audio, config.threads, memory, config.data.bad_share)
     tasks: list[Task] = []
     if ranks.first:
@@ -75,16 +75,14 @@ def _run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Path:
     return finished
 
 
-def _memory(limit_gb: float | None, ranks: Ranks, device: torch.device) -> int:
+def _memory(limit: int | None, ranks: Ranks, device: torch.device) -> int:
     """Bytes for the waveforms of one process: its part of the limit, or of half of what is free.
 
     All processes must hold their clips or all decode them when drawn, or bad clips would have
     another effect here than there; so the first one's part counts.
     """
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    everything = psutil.virtual_memory().available // 2
-    if limit_gb is not None:
-        everything = round(limit_gb * 1e9)
+    everything = psutil.virtual_memory().available // 2 if limit is None else limit
     share = torch.tensor(everything // here, device=device)
     ranks.broadcast([share])
     return int(share)

@@ -57,25 +57,21 @@ class Learner:
 
     def _loss(self, own_audio: Tensor, own_text: Tensor, ready: Ready) -> Tensor:
         """Of the labels and, by their weight, of the teachers."""
-        labels = self._label_loss
+        ranks = self._ranks
+        text = ranks.join(own_text, len(ready.texts))
+        labels = self._label_loss(ranks.join(own_audio, ready.clips), text, ready.target)
         if ready.taught is None or self._config.teachers is None:
-            return labels(own_audio, own_text, ready)
-        weight = self._config.teachers.weight
-        ranks, scale = self._ranks, self._model.scale()
-        text = ranks.join(own_text, len(ready.texts))
+            return labels
+        weight, scale = self._config.teachers.weight, self._model.scale()
         taught = teacher_loss(own_audio, text, scale, ready.taught, ready.clips, ranks)
-        if weight == 1:
-            return taught
-        return (1 - weight) * labels(own_audio, own_text, ready) + weight * taught
+        return (1 - weight) * labels + weight * taught
 
-    def _label_loss(self, own_audio: Tensor, own_text: Tensor, ready: Ready) -> Tensor:
+    def _label_loss(self, audio: Tensor, text: Tensor, target: Tensor) -> Tensor:
         ranks, model = self._ranks, self._model
-        audio = ranks.join(own_audio, ready.clips)
-        text = ranks.join(own_text, len(ready.texts))
         if self._config.loop.loss == "softmax":
-            return softmax_loss(audio, text, model.scale(), ready.target, ranks)
+            return softmax_loss(audio, text, model.scale(), target, ranks)
         bias = self._state.bias
-        return sigmoid_loss(audio, text, model.scale(), bias, ready.target, ranks)
+        return sigmoid_loss(audio, text, model.scale(), bias, target, ranks)
 
     def _audio(self, ready: Ready, place: tuple[int, ...]) -> list[Encode]:
         parts = ready.log_mel.tensor_split(self._config.loop.accumulate)

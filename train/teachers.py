@@ -13,10 +13,7 @@ from clap_export.model.clap import ClapModel
 from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
 from train.config import TeachersConfig
-from train.evaluate import embed_texts
-
-# Texts that a text tower reads at once.
-BATCH = 128
+from train.distil_text import embed
 
 
 class Teachers:
@@ -56,10 +53,8 @@ class Teachers:
             model = teacher.model.eval().requires_grad_(False).to(device)
             model.audio_encoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             tokenizer = Tokenizer.from_str(teacher.tokenizer)
-            chunks = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
-            parts = [embed_texts(model, tokenizer, chunk, device) for chunk in chunks]
-            states = torch.cat([torch.from_numpy(part) for part in parts]).to(device)
-            self._members.append((model, states))
+            states = torch.from_numpy(embed(model, tokenizer, texts, device))
+            self._members.append((model, states.to(device)))
 
     @torch.no_grad()
     def __call__(self, waveforms: Tensor, texts: Sequence[int]) -> Tensor:

@@ -46,7 +46,8 @@ def measure(
     """
     clips = [clip for listing in config.listings for clip in read_listing(listing)]
     spec = audio_spec(config)
-    store = ClipStore(clips, spec, most_threads, memory=0 if streamed else None)
+    memory = 0 if streamed else config.data.memory
+    store = ClipStore(clips, spec, most_threads, memory, config.data.bad_share)
     counts = [2**i for i in range(most_threads.bit_length()) if 2**i < most_threads]
     for threads in (*counts, most_threads):
         store.threads = threads
