@@ -132,7 +132,8 @@ def test_a_picture_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> Non
             "leave --template out",
         ),
         (["--task", "tut2017", "--data", "DATA", "--extension", "ogg"], "2 of 2 listed"),
-        (["x.toml", "--task", "esc50"], "give it alone"),
+        (["x.toml", "--task", "esc50"], "take --with and --template alone"),
+        (["--task", "esc50", "--data", "DATA", "--with", "b"], "--with goes with CONFIG.toml"),
     ],
 )
 def test_mistakes_end_with_one_sentence_and_exit_code_2(

@@ -86,7 +86,7 @@ def test_a_task_gives_the_classifiers_similarities(
     assert result.truth.tolist() == [2, 0] * 4
     classifier = Classifier(exported_bundle, labels=labels)
     right = 0
-    for clip, row in zip(clips, result.similarity, strict=True):
+    for clip, row in zip(clips, result.scores, strict=True):
         predictions = classifier.predict(clip.path, top_k=3)
         for prediction in predictions:
             assert abs(row[labels.index(prediction.label)] - prediction.similarity) < 1e-5
@@ -106,7 +106,7 @@ def test_underscores_in_labels_and_candidates_are_spaces(clips: list[Clip], tmp_
         for labels in (["dog bark", "sea_wind"], ["dog_bark", "sea wind"])
     ]
     assert results[0].truth.tolist() == results[1].truth.tolist() == [1, 0]
-    assert np.array_equal(results[0].similarity, results[1].similarity)
+    assert np.array_equal(results[0].scores, results[1].scores)
 
 
 def test_prompts_are_the_models_template_with_plain_words(

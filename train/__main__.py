@@ -40,33 +40,44 @@ def run(config: Path) -> None:
 @click.option("--extension", help="Of audio files that were converted, such as flac.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is trained.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write a picture, such as out.png.")
+@click.option(
+    "--with", "others", multiple=True, type=click.Path(path_type=Path),
+    help="A further checkpoint; probabilities are averaged. Repeatable.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     model: Path, config: Path | None, task: str | None, data: Path | None, supervised: str | None,
-    templates: tuple[str, ...], extension: str | None, seed: int, plot: Path | None, as_json: bool,
+    templates: tuple[str, ...], extension: str | None, seed: int, plot: Path | None,
+    others: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """MODEL on the tasks of CONFIG.toml, or on published benchmarks (--task and --data).
 
-    With CONFIG.toml MODEL is a checkpoint; a benchmark takes a bundle's folder too.
+    With CONFIG.toml MODEL is a checkpoint, and --with may be given; a benchmark takes a bundle's
+    folder too, and --supervised, --extension and --plot. --template goes with both.
     """
     if config is None:
         from train.benchmark import command
 
+        if others:
+            raise ClapError("--with goes with CONFIG.toml: benchmarks are run on one model.")
         command.run(
             model, task, data, supervised=supervised, templates=templates, extension=extension,
             seed=seed, plot=plot, as_json=as_json,
         )  # fmt: skip
         return
-    if task or data or supervised or templates or extension or plot:
+    if task or data or supervised or extension or plot:
         raise ClapError(
-            f"evaluate was given {config}, whose tasks need no other options: give it alone, or "
-            "--task and --data without it."
+            f"evaluate was given {config}, whose tasks take --with and --template alone: leave the "
+            "other options out, or give --task and --data without it."
         )
+    from runtime.labels import check_templates
     from train import config as reader
     from train import report
 
-    results = report.run_tasks(model, reader.load(config))
-    report.show([report.summarise(name, found) for name, found in results.items()], as_json)
+    used = check_templates(templates) if templates else ()
+    recipe = reader.load(config)
+    results = report.run_tasks((model, *others), recipe, used)
+    report.show([report.summarise(t, results[t.name]) for t in recipe.tasks], as_json)
 
 
 @main.command()
@@ -81,7 +92,7 @@ def calibrate(checkpoint: Path, config: Path, output: Path) -> None:
     from train.report import run_tasks
 
     loaded = load(checkpoint)
-    found = platt.apply(loaded.model, list(run_tasks(checkpoint, reader.load(config)).values()))
+    found = platt.apply(loaded.model, list(run_tasks([checkpoint], reader.load(config)).values()))
     native.save(output, loaded.model, loaded.tokenizer)
     click.echo(f"sigmoid({found.scale:.3f} * cosine {found.bias:+.3f}) -> {output}")
 

@@ -20,7 +20,7 @@ def fit(results: Sequence[Result]) -> Calibration:
     sum, since a deployment's share of true labels is not that of these tasks, so 0.5 is where a
     pair is as likely true as false.
     """
-    cosine = np.concatenate([r.similarity.ravel() for r in results])
+    cosine = np.concatenate([r.scores.ravel() for r in results])
     truth = np.concatenate(
         [(np.arange(len(r.labels))[None, :] == r.truth[:, None]).ravel() for r in results]
     )

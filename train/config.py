@@ -67,11 +67,13 @@ class TaskConfig:
 
     Attributes:
         candidates: a text file with one label a line, or the name of one of this package's tasks.
+        groups: labels that ``python -m train evaluate`` also reports together, by a name.
     """
 
     name: str
     listing: ListingConfig
     candidates: str
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -27,24 +27,42 @@ class Result:
 
     Attributes:
         labels: the candidates.
-        similarity: ``[clips, labels]`` cosines.
+        scores: ``[clips, labels]``, cosines; of several models together, probabilities.
         truth: ``[clips]`` index of the right label.
     """
 
     labels: tuple[str, ...]
-    similarity: np.ndarray
+    scores: np.ndarray
     truth: np.ndarray
 
     @property
     def accuracy(self) -> float:
         """Share of clips whose best label is the right one."""
-        return float((self.similarity.argmax(1) == self.truth).mean())
+        return float(self.right().mean())
+
+    def right(self) -> np.ndarray:
+        """``[clips]`` bool: is the best label the right one?"""
+        return self.scores.argmax(1) == self.truth
 
     def by_label(self) -> dict[str, float]:
         """Accuracy of each label that has clips."""
-        right = self.similarity.argmax(1) == self.truth
-        present = np.unique(self.truth)
+        right, present = self.right(), np.unique(self.truth)
         return {self.labels[i]: float(right[self.truth == i].mean()) for i in present}
+
+
+def together(results: Sequence[Result], scales: Sequence[float]) -> Result:
+    """Several models' answers to one task as one: the mean of their probabilities.
+
+    Args:
+        results: each model's, in cosines.
+        scales: each model's factor on cosines before the softmax over labels.
+    """
+    total = np.zeros_like(results[0].scores)
+    for result, scale in zip(results, scales, strict=True):
+        logits = scale * (result.scores - result.scores.max(axis=1, keepdims=True))
+        odds = np.exp(logits)
+        total += odds / odds.sum(axis=1, keepdims=True)
+    return Result(results[0].labels, total / len(results), results[0].truth)
 
 
 class Task:
@@ -67,14 +85,22 @@ class Task:
             )
         self.truth = np.array([index[label] for label in asked])
 
-    def run(self, model: ClapModel, tokenizer: Tokenizer, device: torch.device) -> Result:
-        """Evaluate a model (in evaluation mode) with its default template."""
+    def run(
+        self, model: ClapModel, tokenizer: Tokenizer, device: torch.device,
+        templates: Sequence[str] = (),
+    ) -> Result:  # fmt: skip
+        """Evaluate a model (in evaluation mode).
+
+        Args:
+            templates: prompts that are averaged; the model's default one if there are none.
+        """
         audio = embed_clips(model, self.store, device)
-        prompts = [
-            model.config.default_template.replace("{}", label.replace("_", " "))
-            for label in self.labels
-        ]
-        text = embed_texts(model, tokenizer, prompts, device)
+        used = templates or (model.config.default_template,)
+        words = [label.replace("_", " ") for label in self.labels]
+        prompts = [template.replace("{}", word) for word in words for template in used]
+        each = embed_texts(model, tokenizer, prompts, device)
+        text = each.reshape(len(words), len(used), -1).mean(axis=1)
+        text /= np.linalg.norm(text, axis=1, keepdims=True)
         return Result(self.labels, audio @ text.T, self.truth)
 
 
