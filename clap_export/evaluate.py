@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from runtime import Encoder
 from runtime.encoder import mean_embedding
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
+
+Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ class Accuracy:
     top1: float
     top5: float
     mean_average_precision: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of ``top1``, of recordings that do not depend on one another."""
+        return wilson(self.top1, self.clips)
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,15 @@ def measure(similarities: np.ndarray, right: np.ndarray) -> Accuracy:
         top5=float(hits[:, :5].any(axis=1).mean()),
         mean_average_precision=float(np.mean(precisions)),
     )
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share among ``count`` independent trials (Wilson 1927)."""
+    z2 = Z_95 * Z_95
+    centre = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = Z_95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
+    # At 0 and 1 a bound is the share itself, but for rounding.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def average_precision(scores: np.ndarray, right: np.ndarray) -> float:

@@ -128,11 +128,13 @@ def accuracy(found: Sequence[Accuracy], agree: float | None, as_json: bool) -> N
         click.echo(json.dumps({**plain[0], **rest}))
         return
     table = Table(title=f"{found[0].clips} recordings, {found[0].labels} labels")
-    for heading in ("", "top 1", "top 5", "mean average precision"):
+    for heading in ("", "top 1", "95 % interval", "top 5", "mean average precision"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, one in zip(("bundle", "against"), found, strict=False):
         figures = (one.top1, one.top5, one.mean_average_precision)
-        table.add_row(name, *(f"{100 * figure:.1f} %" for figure in figures))
+        best, *others = (f"{100 * figure:.1f} %" for figure in figures)
+        low, high = one.interval
+        table.add_row(name, best, f"{100 * low:.1f}-{100 * high:.1f}", *others)
     _print(table)
     if agree is not None:
         click.echo(f"both give the same best label to {100 * agree:.1f} % of the recordings")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -15,17 +13,6 @@ def test_accuracy_is_the_share_of_clips_whose_best_label_is_right() -> None:
     scores = np.array([[0.9, 0.1], [0.2, 0.3], [0.4, 0.1], [0.5, 0.5]])
     right = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], bool)
     assert metrics.accuracy(scores, right) == 0.5  # of equal labels the first counts
-
-
-def test_wilson_is_where_the_score_test_turns() -> None:
-    for share, count in ((0.826, 2000), (0.5, 7), (0.0, 30), (1.0, 30)):
-        low, high = metrics.wilson(share, count)
-        assert 0 <= low <= share <= high <= 1
-        for bound in (low, high):
-            if 0 < bound < 1:
-                # The bound is the p whose own normal interval just reaches the share.
-                z = abs(share - bound) / math.sqrt(bound * (1 - bound) / count)
-                assert z == pytest.approx(1.959964, rel=1e-6)
 
 
 def slow_average_precision(scores: np.ndarray, right: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from clap_export.evaluate import (
     evaluate,
     measure,
     read_listing,
+    wilson,
 )
 from runtime import ClapError, Encoder
 
@@ -30,10 +32,22 @@ def test_measures_counted_by_hand() -> None:
     found = measure(similarities, right)
     # Best labels are 0, 1, 0, 1: right for the first and the last clip.
     assert (found.clips, found.labels, found.top1, found.top5) == (4, 3, 0.5, 1.0)
+    assert found.interval == wilson(0.5, 4)
     # Label 0: its clip is first. Label 1: clips rank 1 (wrong), 2 (right), 3 (right).
     # Label 2: clip 1 is first; clip 2 third, behind clip 3.
     want = (1 + (1 / 2 + 2 / 3) / 2 + (1 + 2 / 3) / 2) / 3
     assert found.mean_average_precision == pytest.approx(want)
+
+
+def test_wilson_is_where_the_score_test_turns() -> None:
+    for share, count in ((0.826, 2000), (0.5, 7), (0.0, 30), (1.0, 30)):
+        low, high = wilson(share, count)
+        assert 0 <= low <= share <= high <= 1
+        for bound in (low, high):
+            if 0 < bound < 1:
+                # The bound is the p whose own normal interval just reaches the share.
+                z = abs(share - bound) / math.sqrt(bound * (1 - bound) / count)
+                assert z == pytest.approx(1.959964, rel=1e-6)
 
 
 def test_top5_looks_no_further_than_five() -> None:

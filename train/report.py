@@ -15,9 +15,9 @@ from rich.table import Table
 from tokenizers import Tokenizer
 
 from clap_export.checkpoints import load
+from clap_export.evaluate import wilson
 from runtime import schema
 from runtime.errors import ClapError
-from train.benchmark import metrics
 from train.config import TaskConfig, TrainConfig
 from train.evaluate import ClipStoreFactory, Result, Task, together
 from train.run import pick_device
@@ -36,7 +36,7 @@ class Share:
     def of(cls, right: np.ndarray) -> Share:
         """Of ``[clips]`` bool."""
         accuracy = float(right.mean())
-        return cls(len(right), accuracy, *metrics.wilson(accuracy, len(right)))
+        return cls(len(right), accuracy, *wilson(accuracy, len(right)))
 
 
 @dataclass(frozen=True)

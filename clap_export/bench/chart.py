@@ -74,7 +74,7 @@ def _throughput(report: Report, axes: Any) -> None:
 
 
 def _accuracy(report: Report, axes: Any) -> None:
-    """Top-1 accuracy, or without a listing the cosine to the first candidate."""
+    """Top-1 accuracy with its 95 % interval, or without a listing the cosine to the first one."""
     measured = any(one.accuracy is not None for one in report.candidates)
     for colour, one in zip(cycle(COLOURS), report.candidates, strict=False):
         value = one.cosine
@@ -83,10 +83,13 @@ def _accuracy(report: Report, axes: Any) -> None:
         x = one.end_to_end.latency.median_ms
         shown = float("nan") if value is None else value
         axes.plot([x], [shown], "o", color=colour, label=one.name, markersize=7)
+        if one.accuracy is not None:
+            ends = [100 * end for end in one.accuracy.interval]
+            axes.plot([x, x], ends, color=colour, alpha=0.35, linewidth=1.5)
     axes.set_title("From file to scores", fontsize=10)
     axes.set_xlabel("median milliseconds")
     axes.set_xlim(left=0)
-    what = "top-1 accuracy, %" if measured else "least cosine to the first"
+    what = "top-1 accuracy, %, with its 95 % interval" if measured else "least cosine to the first"
     axes.set_ylabel(what)
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.grid(alpha=0.3)

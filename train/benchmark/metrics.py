@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from runtime.errors import ClapError
-
-Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
 def accuracy(scores: np.ndarray, right: np.ndarray) -> float:
@@ -19,15 +15,6 @@ def accuracy(scores: np.ndarray, right: np.ndarray) -> float:
         right: ``[clips, labels]`` bool.
     """
     return float(right[np.arange(len(right)), scores.argmax(axis=1)].mean())
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share among ``count`` independent trials (Wilson 1927)."""
-    z2 = Z_95 * Z_95
-    centre = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = Z_95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
-    # At 0 and 1 a bound is the share itself, but for rounding.
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def average_precision(scores: np.ndarray, right: np.ndarray) -> float:

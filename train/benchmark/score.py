@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clap_export.evaluate import wilson
 from train.benchmark import metrics
 from train.benchmark.task import PAPER, Metric, Setup, Task
 
@@ -55,7 +56,7 @@ def score(task: Task, setup: Setup, scores: np.ndarray, right: np.ndarray, absen
         absent: recordings that were not there.
     """
     value, more, rule = _measure(task.metric, setup, scores, right)
-    low, high = metrics.wilson(value, len(right)) if task.metric == "accuracy" else (None, None)
+    low, high = wilson(value, len(right)) if task.metric == "accuracy" else (None, None)
     paper = task.paper.of(setup)
     return Score(
         task.name, task.title, task.domain, setup, rule, len(right), task.clips, absent,
