@@ -153,6 +153,26 @@ def test_mistakes_end_with_one_sentence_and_exit_code_2(
     assert message in line
 
 
+def test_results_are_said_as_they_are_found(
+    exported_bundle: Path, data: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """What fails in the second benchmark does not take the first one's result with it."""
+    from train.benchmark.evaluation import Evaluation
+
+    right = Evaluation.run
+
+    def run(self: Evaluation, task: Any, root: Path) -> list[Score]:
+        if task.name == "crema-d":
+            raise ClapError("the disk is gone")
+        return right(self, task, root)
+
+    monkeypatch.setattr(Evaluation, "run", run)
+    with caplog.at_level("INFO", logger="train"), pytest.raises(ClapError, match="disk is gone"):
+        evaluate(exported_bundle, "--task", "beijing-opera,crema-d", "--data", str(data))
+    assert any("accuracy" in message and "Beijing" in message for message in caplog.messages)
+
+
 def test_a_bundle_is_not_fine_tuned(exported_bundle: Path, data: Path) -> None:
     arguments = ["--task", "esc50", "--data", str(data), "--supervised", "finetune"]
     with pytest.raises(ClapError, match="give its checkpoint"):

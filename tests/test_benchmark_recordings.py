@@ -52,4 +52,5 @@ def test_clap_mini_on_fold_3_of_urbansound8k(tmp_path: Path) -> None:
     arguments = ["--task", "urbansound8k", "--data", str(tmp_path), "--extension", "opus"]
     (score,) = evaluate(MINI, *arguments)["scores"]
     assert (score["clips"], score["candidates"]) == (len(found), 10)
-    assert score["value"] > 0.8
+    # It has learned from these clips; on others of their recordings it is no better than this.
+    assert score["value"] > 0.65

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -16,7 +17,10 @@ from train.benchmark.catalogue import RETRIEVAL, TASKS
 from train.benchmark.chart import plot as draw
 from train.benchmark.encoders import open_embedder
 from train.benchmark.evaluation import Evaluation
+from train.benchmark.score import Score
 from train.benchmark.task import Setup, choose
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -57,7 +61,11 @@ def run(
         open_embedder(model, device), setup=setup, templates=templates,
         extension=None if extension is None else extension.removeprefix("."), seed=seed,
     )  # fmt: skip
-    scores = [score for one, root in chosen for score in evaluation.run(one, root)]
+    scores: list[Score] = []
+    for one, root in chosen:
+        scores += (found := evaluation.run(one, root))
+        for score in found:  # said at once: what fails after hours takes no result with it
+            log.info("%s: %s %.2f %%", score.title, score.metric, 100 * score.value)
     if plot is not None:
         draw(scores, plot, f"{model.name}, {setup}")
     if as_json:
