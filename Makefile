@@ -40,20 +40,23 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/cpu/readme.py
 	rm -r $(WORK)
 
-# What the precisions of checkpoints cost on labelled recordings:
+# What checkpoints and their precisions cost in accuracy and time, on labelled recordings:
 # make accuracy CKPT="one.safetensors another.safetensors" LISTING=held-out.csv CALIBRATE=recordings
 CALIBRATE ?= $(WORK)/demo/sounds
+PRECISIONS ?= fp16 int8
+PROVIDER ?= cpu,openvino
+REPORT ?= accuracy
 accuracy: .venv/installed
 	rm -rf $(WORK) && mkdir $(WORK)
 	$(BIN)/clap-export demo --ckpt $(firstword $(CKPT)) --out $(WORK)/demo
 	n=0; for c in $(CKPT); do n=$$((n + 1)); \
 		$(BIN)/clap-export --ckpt $$c --out $(WORK)/$$n-fp32 || exit 1; \
-		for p in fp16 int8; do \
+		for p in $(PRECISIONS); do \
 			$(BIN)/clap-export --ckpt $$c --out $(WORK)/$$n-$$p --precision $$p \
 				--calibrate $(CALIBRATE) --listing $(LISTING) || exit 1; done; done
-	$(BIN)/clap-export bench $(WORK)/*-fp32 $(WORK)/*-fp16 $(WORK)/*-int8 --provider cpu,openvino --listing $(LISTING) \
-		--batch 1,4,16 --json benchmarks/cpu/accuracy.json --markdown benchmarks/cpu/accuracy.md \
-		--plot benchmarks/cpu/accuracy.png
+	$(BIN)/clap-export bench $(foreach p,fp32 $(PRECISIONS),$(WORK)/*-$(p)) --provider $(PROVIDER) \
+		--listing $(LISTING) --batch 1,4,16 --json benchmarks/cpu/$(REPORT).json \
+		--markdown benchmarks/cpu/$(REPORT).md --plot benchmarks/cpu/$(REPORT).png
 	$(BIN)/python benchmarks/cpu/readme.py
 	rm -r $(WORK)
 

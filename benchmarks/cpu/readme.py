@@ -89,6 +89,21 @@ def accuracy() -> str:
     return table(("clap-mini as", "top 1", "mAP", "cosine", "file to scores", "disk"), rows)
 
 
+def models() -> str:
+    """Checkpoints of one course of training on labelled recordings."""
+    rows = []
+    for one in report("models").candidates:
+        assert one.accuracy is not None
+        low, high = one.accuracy.interval
+        rows.append((
+            one.name, f"{100 * one.accuracy.top1:.1f} % ({100 * low:.1f}-{100 * high:.1f})",
+            f"{100 * one.accuracy.mean_average_precision:.1f} %",
+            f"{one.end_to_end.latency.median_ms:.1f} ms",
+            f"{sum(one.model.file_bytes.values()) / MIB:,.0f} MiB",
+        ))  # fmt: skip
+    return table(("model", "top 1", "mAP", "file to scores", "disk"), rows)
+
+
 def install() -> str:
     """The runtime and transformers."""
     stacks = json.loads((HERE / "install.json").read_text(encoding="utf-8"))["stacks"]
@@ -121,6 +136,7 @@ TABLES = {
     "peers": peers,
     "mini": mini,
     "accuracy": accuracy,
+    "models": models,
     "install": install,
     "training": training,
 }
