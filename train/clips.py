@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import psutil
 import soxr
 
 from runtime.bundle import AudioSpec
@@ -21,6 +20,7 @@ from train.config import AugmentConfig
 from train.data.prefetch import Batch, fill
 from train.data.recording import FULL_SCALE, Recording
 from train.data.waveforms import Held, Streamed, Waveforms, size_of
+from train.free_memory import free_memory
 from train.listing import Clip
 from train.progress import track
 
@@ -73,7 +73,7 @@ class ClipStore:
         self._given, self._bad_share = len(clips), bad_share
         everything = list(clips)
         headers, everything = self._each(everything, self._header, "reading headers")
-        limit = psutil.virtual_memory().available // 2 if memory is None else memory
+        limit = free_memory() // 2 if memory is None else memory
         self.held = size_of(headers, spec) <= limit
         self.samples: Waveforms
         if self.held:

@@ -225,8 +225,8 @@ class DataConfig:
     Attributes:
         bad_share: largest share of clips that may be left out because they cannot be read.
         memory_gb: gigabytes (1e9 bytes) that this machine's processes together may take for decoded
-            clips; above it, clips are decoded as they are drawn. Half of what is free if not given:
-            give it where a container or a scheduler allows less than the machine has.
+            clips; above it, clips are decoded as they are drawn. If not given, half of what is free
+            under the limits of the machine and of its containers or jobs.
     """
 
     bad_share: float = 0.05

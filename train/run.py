@@ -7,7 +7,6 @@ import math
 import os
 from pathlib import Path
 
-import psutil
 import torch
 from tokenizers import Tokenizer
 
@@ -22,6 +21,7 @@ from train.config import TextConfig, TrainConfig, with_vocabulary
 from train.distil import distil, teacher_embeddings
 from train.distributed import Ranks, processes
 from train.evaluate import ClipStoreFactory, Task, read_candidates
+from train.free_memory import free_memory
 from train.listing import read_listing
 from train.loop import train
 from train.losses import SIGMOID_SCALE
@@ -82,7 +82,7 @@ def _memory(limit: int | None, ranks: Ranks, device: torch.device) -> int:
     another effect here than there; so the first one's part counts.
     """
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    everything = psutil.virtual_memory().available // 2 if limit is None else limit
+    everything = free_memory() // 2 if limit is None else limit
     share = torch.tensor(everything // here, device=device)
     ranks.broadcast([share])
     return int(share)
