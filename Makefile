@@ -42,6 +42,7 @@ bench: .venv/installed
 
 # What checkpoints and their precisions cost in accuracy and time, on labelled recordings:
 # make accuracy CKPT="one.safetensors another.safetensors" LISTING=held-out.csv CALIBRATE=recordings
+# A precision whose gates fail (exit code 1) is left out.
 CALIBRATE ?= $(WORK)/demo/sounds
 PRECISIONS ?= fp16 int8
 PROVIDER ?= cpu,openvino
@@ -53,7 +54,8 @@ accuracy: .venv/installed
 		$(BIN)/clap-export --ckpt $$c --out $(WORK)/$$n-fp32 || exit 1; \
 		for p in $(PRECISIONS); do \
 			$(BIN)/clap-export --ckpt $$c --out $(WORK)/$$n-$$p --precision $$p \
-				--calibrate $(CALIBRATE) --listing $(LISTING) || exit 1; done; done
+				--calibrate $(CALIBRATE) --listing $(LISTING) || \
+				{ [ $$? = 1 ] && rm -r $(WORK)/$$n-$$p; } || exit 1; done; done
 	$(BIN)/clap-export bench $(foreach p,fp32 $(PRECISIONS),$(WORK)/*-$(p)) --provider $(PROVIDER) \
 		--listing $(LISTING) --batch 1,4,16 --json benchmarks/cpu/$(REPORT).json \
 		--markdown benchmarks/cpu/$(REPORT).md --plot benchmarks/cpu/$(REPORT).png
