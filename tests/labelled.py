@@ -21,6 +21,12 @@ needs_audio = pytest.mark.skipif(
 )
 
 
+def interval(found: dict[str, float]) -> str:
+    """An accuracy and its interval as a card's table has them."""
+    share, low, high = (100 * found[key] for key in ("accuracy", "low", "high"))
+    return f"| {share:.1f} % | {low:.1f}-{high:.1f} % |"
+
+
 def accuracy(
     encoder: runtime.Encoder, clips: Sequence[Path], truth: Sequence[str], labels: Sequence[str]
 ) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import MINI, ROOT, SHARED_AUDIO
-from labelled import accuracy, needs_audio, on_task, rows
+from labelled import accuracy, interval, needs_audio, on_task, rows
 
 import runtime
 from clap_export.checkpoints import load
@@ -96,9 +96,7 @@ def test_the_runtime_hears_what_training_heard(
 def test_the_card_gives_what_it_never_heard() -> None:
     card = (MINI.parent / "README.md").read_text()
     for found in json.loads(MINI.with_name("clap-mini-unseen.eval.json").read_text()):
-        share, low, high = (100 * found[key] for key in ("accuracy", "low", "high"))
-        counts = f"| {found['clips']} | {found['candidates']} |"
-        assert f"{counts} {share:.1f} % | {low:.1f}-{high:.1f} % |" in card
+        assert f"| {found['clips']} | {found['candidates']} {interval(found)}" in card
 
 
 @pytest.mark.parametrize("name", ["esc50", "esc10", "urbansound8k"])
@@ -112,8 +110,7 @@ def test_the_card_gives_the_groups() -> None:
     card = (MINI.parent / "README.md").read_text()
     for task in HELD_OUT.values():
         for name, group in task["groups"].items():
-            share, low, high = (100 * group[key] for key in ("accuracy", "low", "high"))
-            line = f"| {group['clips']} | {share:.1f} % | {low:.1f}-{high:.1f} % |"
+            line = f"| {group['clips']} {interval(group)}"
             assert any(x.startswith(f"| {name} (") and line in x for x in card.splitlines())
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import families
 import pytest
 from click.testing import CliRunner
-from conftest import MINI, ROOT, SHARED_AUDIO
+from conftest import MINI, ROOT
 from fakebuild import machine
+from labelled import needs_audio
 
 from clap_export.cli import main
 from clap_export.sounds import write_demo_sounds
@@ -155,9 +156,7 @@ def test_links_lead_somewhere() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not SHARED_AUDIO.is_dir(), reason="the labelled audio is not beside the project"
-)
+@needs_audio
 def test_the_evaluate_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     from train.__main__ import main as train_main
 

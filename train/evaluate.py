@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from clap_export.model.clap import ClapModel
 from runtime.bundle import AudioSpec
+from runtime.encoder import mean_embedding
 from runtime.errors import ClapError
 from runtime.windows import rows
 from train.clips import ClipStore
@@ -57,12 +58,11 @@ def together(results: Sequence[Result], scales: Sequence[float]) -> Result:
         results: each model's, in cosines.
         scales: each model's factor on cosines before the softmax over labels.
     """
-    total = np.zeros_like(results[0].scores)
-    for result, scale in zip(results, scales, strict=True):
-        logits = scale * (result.scores - result.scores.max(axis=1, keepdims=True))
-        odds = np.exp(logits)
-        total += odds / odds.sum(axis=1, keepdims=True)
-    return Result(results[0].labels, total / len(results), results[0].truth)
+    probabilities = [
+        torch.from_numpy(scale * result.scores).softmax(dim=1).numpy()
+        for result, scale in zip(results, scales, strict=True)
+    ]
+    return Result(results[0].labels, np.mean(probabilities, axis=0), results[0].truth)
 
 
 class Task:
@@ -99,8 +99,7 @@ class Task:
         words = [label.replace("_", " ") for label in self.labels]
         prompts = [template.replace("{}", word) for word in words for template in used]
         each = embed_texts(model, tokenizer, prompts, device)
-        text = each.reshape(len(words), len(used), -1).mean(axis=1)
-        text /= np.linalg.norm(text, axis=1, keepdims=True)
+        text = np.stack([mean_embedding(rows) for rows in np.split(each, len(words))])
         return Result(self.labels, audio @ text.T, self.truth)
 
 

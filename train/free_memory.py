@@ -37,12 +37,10 @@ def free_memory(
             continue
         # In a container the path may be the host's, of which only the top is to be seen.
         place = top / path.lstrip("/")
-        free += [_left(folder, names) for folder in (place, *place.parents) if _within(folder, top)]
+        free += [
+            _left(folder, names) for folder in (place, *place.parents) if folder.is_relative_to(top)
+        ]
     return max(0, min(free))
-
-
-def _within(folder: Path, top: Path) -> bool:
-    return folder == top or top in folder.parents
 
 
 def _left(folder: Path, names: tuple[str, str, str]) -> int:
