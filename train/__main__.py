@@ -109,6 +109,17 @@ def average(checkpoints: tuple[Path, ...], output: Path) -> None:
 
 
 @main.command()
+@click.argument("saved_model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+def yamnet(saved_model: Path, output: Path) -> None:
+    """Write the weights of YAMNet's SAVED_MODEL (a folder) for [tagger]; needs TensorFlow."""
+    from train.tagger.convert import convert
+
+    convert(saved_model, output)
+    click.echo(output)
+
+
+@main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 def distil(config: Path) -> None:
     """Teach a small model the space of the teacher that CONFIG.toml names, or resume."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from train.chance import generator, seed_torch
 from train.config import TrainConfig
 from train.data.prefetch import Batch
 from train.distributed import Ranks
+from train.tagger import Heard, Tagger
 from train.teachers import Teachers
 
 
@@ -30,6 +31,8 @@ class Ready:
         target: ``[clips, texts]`` of all processes, rows sum to 1.
         clips: in the joint batch.
         taught: ``[own clips, texts]`` what the teachers say, rows sum to 1; None without teachers.
+        heard: what the tagger hears in the own clips; None without one.
+        tags: index of the text of every tag in the bank.
     """
 
     log_mel: Tensor
@@ -38,6 +41,8 @@ class Ready:
     target: Tensor
     clips: int
     taught: Tensor | None = None
+    heard: Heard | None = None
+    tags: list[int] = field(default_factory=list)
 
 
 class Preparer:
@@ -49,13 +54,15 @@ class Preparer:
     Args:
         label_of: ``[clips in the store]`` indices into the bank's labels.
         teachers: hear what the student hears, before masks and filters; None for none.
+        tagger: likewise.
     """
 
     def __init__(
         self, model: ClapModel, bank: CaptionBank, label_of: np.ndarray, config: TrainConfig,
         device: torch.device, ranks: Ranks, teachers: Teachers | None = None,
+        tagger: Tagger | None = None,
     ) -> None:  # fmt: skip
-        self._teachers = teachers
+        self._teachers, self._tagger = teachers, tagger
         self._model, self._bank, self._label_of = model, bank, label_of
         self._config, self._device, self._ranks = config, device, ranks
         self._masks = MelAugment(config.augment)
@@ -78,10 +85,13 @@ class Preparer:
             )
             waveforms = ranks.own(joint)
         taught = None if self._teachers is None else self._teachers(waveforms, texts)
+        heard = None if self._tagger is None else self._tagger(waveforms)
+        tags = [] if heard is None else self._bank.draw_tags(generator(*place, "tags"))
         log_mel = self._model.mel(waveforms)
         style = generator(*place, "mixstyle")
         if style.random() < config.augment.mixstyle:
             log_mel = ranks.own(mixstyle(ranks.join(log_mel, total), style))
         seed_torch(*place, "masks", ranks.rank)
         present = len(np.unique(labels))
-        return Ready(self._masks(log_mel), texts, present, target, total, taught)
+        masked = self._masks(log_mel)
+        return Ready(masked, texts, present, target, total, taught, heard, tags)

@@ -23,9 +23,12 @@ class CaptionBank:
     Args:
         clips: the training clips.
         templates: prompts with one ``{}``.
+        tags: further names, bare and in every template, which are no clip's captions.
     """
 
-    def __init__(self, clips: Sequence[Clip], templates: Sequence[str]) -> None:
+    def __init__(
+        self, clips: Sequence[Clip], templates: Sequence[str], tags: Sequence[str] = ()
+    ) -> None:
         texts: dict[str, dict[str, None]] = {}
         for clip in clips:
             group = texts.setdefault(clip.label, {})
@@ -38,7 +41,16 @@ class CaptionBank:
         for group in texts.values():
             self._ranges.append((len(self.texts), len(self.texts) + len(group)))
             self.texts.extend(group)
+        self._tags = range(len(self.texts), len(self.texts) + len(tags))
+        self._prompts = 1 + len(templates)
+        for prompt in ("{}", *templates):
+            self.texts.extend(prompt.replace("{}", tag) for tag in tags)
         self.states: Tensor | None = None
+
+    def draw_tags(self, rng: np.random.Generator) -> list[int]:
+        """Indices of the texts of all tags, in their order, in one prompt."""
+        start = int(rng.integers(self._prompts)) * len(self._tags)
+        return [i + start for i in self._tags]
 
     def draw(self, label: int, rng: np.random.Generator) -> int:
         """Index of one text of a label."""

@@ -265,6 +265,34 @@ class TeachersConfig:
 
 
 @dataclass(frozen=True)
+class TaggerConfig:
+    """A pretrained audio tagger whose ears, answers and names teach the audio tower.
+
+    Attributes:
+        weights: of a YAMNet, from ``python -m train yamnet``.
+        answers: share of the loss that is agreement with the tagger's answers, by a head of its own
+            that learns from the labels beside the student.
+        features: weight of guessing the tagger's vector from the student's.
+        tags: weight of agreement with what the tagger says among its own names, which become texts
+            of the run in every template.
+    """
+
+    weights: str
+    answers: float = 0.0
+    features: float = 0.0
+    tags: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.answers < 1:
+            raise ValueError(f"answers is {self.answers}, must be at least 0 and below 1")
+        for name in ("features", "tags"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 0")
+        if not (self.answers or self.features or self.tags):
+            raise ValueError("nothing is learned: give 'answers', 'features' or 'tags'")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A whole run.
 
@@ -282,6 +310,7 @@ class TrainConfig:
             a folder or a hub id; or the file of a model of this package, whose projection of
             texts comes along.
         teachers: to learn from beside the labels.
+        tagger: likewise; both may be given.
         data: how clips are held, and how many may be bad.
         tensorboard: also write the records for TensorBoard.
     """
@@ -301,6 +330,7 @@ class TrainConfig:
     audio_init: str | None = None
     text_init: str | None = None
     teachers: TeachersConfig | None = None
+    tagger: TaggerConfig | None = None
     data: DataConfig = field(default_factory=DataConfig)
     tensorboard: bool = False
 
@@ -313,8 +343,17 @@ class TrainConfig:
             raise ValueError("'init' brings both towers: leave 'audio_init' and 'text_init' out")
         if self.text is not None and self.text_init is not None:
             raise ValueError("give one of 'text_init' and [text]: a text tower to take, or to make")
+        if self.label_share < 0:
+            raise ValueError("teachers.weight and tagger.answers are more than 1 together")
         if self.loop.schedule == "plateau" and self.loop.plateau_on == "task" and not self.tasks:
             raise ValueError("loop.plateau_on is 'task', but there are no [[tasks]]")
+
+    @property
+    def label_share(self) -> float:
+        """Of the loss; teachers have the rest."""
+        taught = 0.0 if self.teachers is None else self.teachers.weight
+        answered = 0.0 if self.tagger is None else self.tagger.answers
+        return 1 - taught - answered
 
     @property
     def folder(self) -> Path:

@@ -18,6 +18,7 @@ from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 from train.batch import Preparer
 from train.captions import CaptionBank
+from train.chance import seed_torch
 from train.clips import ClipStore
 from train.config import LoopConfig, TrainConfig
 from train.distributed import ALONE, Ranks, synchronise_batch_norm
@@ -26,7 +27,8 @@ from train.journal import PLOT, Journal, plot
 from train.optimiser import set_learning, set_rates
 from train.progress import track
 from train.state import RunState
-from train.step import Learner, prepare_towers
+from train.step import AMP, Learner, prepare_towers
+from train.tagger import Lesson, Tagger
 from train.teachers import Teachers
 
 log = logging.getLogger(__name__)
@@ -62,19 +64,20 @@ def train(
     # Measured 1.45 times quicker for convolutions, on the CPU as well.
     model.audio_encoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     synchronise_batch_norm(model, device, ranks)
-    state = RunState(model, loop, device)
+    tagger, lesson = _tagger(model, config, device)
+    state = RunState(model, loop, device, lesson)
     state.load(config.folder, device)
     prepare_towers(model, config)  # after the average was copied: it needs none of it
-    bank = CaptionBank(store.clips, config.templates)
+    bank = CaptionBank(store.clips, config.templates, () if tagger is None else tagger.labels)
     label_of = np.array([bank.index[clip.label] for clip in store.clips])
     teachers = None
     if config.teachers is not None:
         teachers = Teachers(config.teachers, model.config.audio, bank.texts, device)
-    prepare = Preparer(model, bank, label_of, config, device, ranks, teachers)
+    prepare = Preparer(model, bank, label_of, config, device, ranks, teachers, tagger)
     learner = Learner(state, tokenizer, bank, config, device, ranks)
     journal = Journal(config.folder, state.records, config.tensorboard) if ranks.first else None
     for epoch in range(state.epoch, loop.epochs):
-        if _needs_states(bank, epoch, loop):
+        if _needs_states(bank, epoch, config):
             bank.refresh(model, tokenizer, device)
         set_learning(model, epoch, loop)
         clock, losses = _Clock(), []
@@ -127,11 +130,23 @@ def _check_shares(loop: LoopConfig, ranks: Ranks) -> None:
         )
 
 
-def _needs_states(bank: CaptionBank, epoch: int, loop: LoopConfig) -> bool:
-    """A frozen text tower's states stay as they are; a learning one's serve as negatives only."""
-    if epoch < loop.starts("text"):
+def _tagger(
+    model: ClapModel, config: TrainConfig, device: torch.device
+) -> tuple[Tagger, Lesson] | tuple[None, None]:
+    """The tagger that the config names, and heads that begin alike on every process."""
+    if config.tagger is None:
+        return None, None
+    audio, dtype = model.config.audio, AMP[config.loop.amp]
+    seed_torch(config.seed, "lesson")
+    lesson = Lesson(config.tagger, model.audio_encoder.width, model.config.embedding_dim)
+    return Tagger(config.tagger, audio.sample_rate, device, dtype), lesson.to(device)
+
+
+def _needs_states(bank: CaptionBank, epoch: int, config: TrainConfig) -> bool:
+    """A frozen text tower's states stay; a learning one's serve as negatives and as tags."""
+    if epoch < config.loop.starts("text"):
         return bank.states is None
-    return loop.text_negatives > 0
+    return config.loop.text_negatives > 0 or config.tagger is not None
 
 
 def _watch(

@@ -19,6 +19,7 @@ from train import optimiser
 from train.config import LoopConfig
 from train.losses import SIGMOID_BIAS
 from train.schedule import Plateau, cosine_factor, warmup_factor
+from train.tagger import Lesson
 
 LAST = "last.pt"
 VERSION = 2
@@ -29,16 +30,22 @@ class RunState:
 
     Attributes:
         bias: of the sigmoid loss; unused by the other.
+        lesson: heads that learn beside the model and end with the run; None for none.
         average: moving average of the weights and of BatchNorm's statistics, if there is to be one.
         scaler: of the loss, for float16.
         epoch: epochs that are done.
         records: one for each of them.
     """
 
-    def __init__(self, model: ClapModel, loop: LoopConfig, device: torch.device) -> None:
-        self.model, self.loop = model, loop
+    def __init__(
+        self, model: ClapModel, loop: LoopConfig, device: torch.device,
+        lesson: Lesson | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.loop, self.lesson = model, loop, lesson
         self.bias = nn.Parameter(torch.tensor(SIGMOID_BIAS, device=device))
         others = [self.bias] if loop.loss == "sigmoid" else []
+        if lesson is not None:
+            others.extend(lesson.parameters())
         self.optimiser = optimiser.build(model, others, loop)
         self.average: AveragedModel | None = None
         if loop.ema > 0:
@@ -126,7 +133,8 @@ class RunState:
             "model": self.model, "optimiser": self.optimiser, "plateau": self.plateau,
             "scaler": self.scaler,
         }  # fmt: skip
-        return parts if self.average is None else {**parts, "average": self.average}
+        kept = {"average": self.average, "lesson": self.lesson}
+        return parts | {name: part for name, part in kept.items() if part is not None}
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

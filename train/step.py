@@ -20,7 +20,7 @@ from train.losses import sigmoid_loss, softmax_loss, teacher_loss
 from train.state import RunState
 from train.texts import encode
 
-_AMP = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+AMP = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Learner:
@@ -33,6 +33,7 @@ class Learner:
         self._state, self._model = state, state.model
         self._tokenizer, self._bank = tokenizer, bank
         self._config, self._device, self._ranks = config, device, ranks
+        self._width = 0 if state.lesson is None else self._model.audio_encoder.width
         # Processes that cannot normalise over the joint batch agree on its statistics afterwards.
         self._apart = device.type != "cuda"
 
@@ -57,14 +58,21 @@ class Learner:
 
     def _loss(self, own_audio: Tensor, own_text: Tensor, ready: Ready) -> Tensor:
         """Of the labels and, by their weight, of the teachers."""
-        ranks = self._ranks
+        ranks, config, scale = self._ranks, self._config, self._model.scale()
+        own_audio, vector = own_audio.split((own_text.shape[1], self._width), dim=1)
         text = ranks.join(own_text, len(ready.texts))
         labels = self._label_loss(ranks.join(own_audio, ready.clips), text, ready.target)
-        if ready.taught is None or self._config.teachers is None:
-            return labels
-        weight, scale = self._config.teachers.weight, self._model.scale()
-        taught = teacher_loss(own_audio, text, scale, ready.taught, ready.clips, ranks)
-        return (1 - weight) * labels + weight * taught
+        loss = config.label_share * labels
+        if ready.taught is not None and config.teachers is not None:
+            taught = teacher_loss(own_audio, text, scale, ready.taught, ready.clips, ranks)
+            loss = loss + config.teachers.weight * taught
+        if ready.heard is not None and self._state.lesson is not None:
+            tags = self._cached(ready.tags)
+            loss = loss + self._state.lesson(
+                ready.heard, vector, own_audio, text, tags, ranks.own(ready.target), scale,
+                ready.clips, ranks,
+            )  # fmt: skip
+        return loss
 
     def _label_loss(self, audio: Tensor, text: Tensor, target: Tensor) -> Tensor:
         ranks, model = self._ranks, self._model
@@ -81,9 +89,14 @@ class Learner:
         ]
 
     def _embed_audio(self, log_mel: Tensor, place: tuple[Place, ...]) -> Tensor:
+        """``[rows, embedding_dim]`` and, side by side with it, the tower's vector if it is used."""
         seed_torch(self._config.seed, *place)
+        model = self._model
         with self._autocast():
-            return self._model.embed_log_mel(log_mel)
+            if self._state.lesson is None:
+                return model.embed_log_mel(log_mel)
+            vector = model.audio_encoder(log_mel)
+            return torch.cat([normalise(model.audio_projection(vector)), vector.float()], dim=1)
 
     def _text(self, ready: Ready, place: tuple[int, ...]) -> list[Encode]:
         own = np.array(self._ranks.places(len(ready.texts)))
@@ -110,13 +123,20 @@ class Learner:
                 on_device = {name: t.to(self._device) for name, t in batch.items()}
                 states.append(self._model.text_encoder(**on_device).float())
             if fresh < len(texts):
-                assert self._bank.states is not None  # refreshed before the epoch's first step
-                states.append(self._bank.states[texts[fresh:]].float())
+                states.append(self._states(texts[fresh:]))
             return normalise(self._model.text_projection(torch.cat(states)))
+
+    def _cached(self, texts: list[int]) -> Tensor:
+        with self._autocast():
+            return normalise(self._model.text_projection(self._states(texts)))
+
+    def _states(self, texts: list[int]) -> Tensor:
+        assert self._bank.states is not None  # refreshed before the epoch's first step
+        return self._bank.states[texts].float()
 
     def _autocast(self) -> torch.autocast:
         amp = self._config.loop.amp
-        return torch.autocast(self._device.type, _AMP[amp], enabled=amp != "off")
+        return torch.autocast(self._device.type, AMP[amp], enabled=amp != "off")
 
 
 def prepare_towers(model: ClapModel, config: TrainConfig) -> None:

@@ -84,3 +84,14 @@ def sound(samples: int, sample_rate: int) -> np.ndarray:
 def clips(lengths: Sequence[int], sample_rate: int) -> list[np.ndarray]:
     """The three clips of :func:`sound`, each of its own length."""
     return [sound(n, sample_rate)[i] for i, n in enumerate(lengths)]
+
+
+def yamnet(layer: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A variable of a YAMNet as Keras holds it, float32; layers are those that have weights."""
+    rng = np.random.default_rng((521, layer, sum(name.encode())))
+    if name == "moving_variance":
+        return rng.uniform(0.5, 1.5, shape).astype(np.float32)
+    if name in ("beta", "moving_mean", "bias"):
+        return _normal(rng, shape, 0.0, 0.1)
+    inputs = np.prod(shape[:2]) if name == "depthwise_kernel" else np.prod(shape[:-1])
+    return _normal(rng, shape, 0.0, float(np.sqrt(2.0 / inputs)))

@@ -1,0 +1,202 @@
+"""Learning from a tagger beside the labels: its ears, its answers, its names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import tinyrun
+import torch
+from safetensors.torch import save_file
+
+from runtime import schema
+from runtime.errors import SchemaError
+from train.captions import CaptionBank
+from train.config import TaggerConfig, TeachersConfig, TrainConfig
+from train.distributed import Ranks
+from train.run import run
+from train.tagger import Heard, Lesson, Tagger, yamnet
+
+CPU = torch.device("cpu")
+LABELS = ("noise", "a clock ticking", "silence", "a pure tone")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A YAMNet of random weights that tells a few kinds of sound apart."""
+    torch.manual_seed(1)
+    network = yamnet.Yamnet(LABELS)
+    for layer in network.convolutions:
+        torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    path = tmp_path_factory.mktemp("yamnet") / "yamnet.safetensors"
+    save_file(network.state_dict(), path, {"kind": "yamnet", "labels": json.dumps(LABELS)})
+    return str(path)
+
+
+def test_tagger_hears_other_rates_by_resampling(weights: str) -> None:
+    """A tone at 24 kHz is heard as the same tone at 16 kHz."""
+    config = TaggerConfig(weights, features=1.0)
+    heard = [
+        Tagger(config, rate, CPU, torch.float32)(
+            0.3 * torch.sin(2 * torch.pi * 440 * torch.arange(2 * rate) / rate)[None]
+        )
+        for rate in (16_000, 24_000)
+    ]
+    assert torch.cosine_similarity(heard[0].vector, heard[1].vector).item() > 0.999
+    for found in heard:
+        assert found.vector.square().mean().item() == pytest.approx(1.0, abs=1e-5)
+        assert found.tags.sum().item() == pytest.approx(1.0, abs=1e-5)
+
+
+def case(clips: int = 6) -> dict[str, Any]:
+    """Random inputs of a lesson: 5 texts, 4 tags, 7 numbers from the tower, 3 dimensions."""
+    rng = np.random.default_rng(5)
+
+    def unit(*shape: int) -> torch.Tensor:
+        x = rng.standard_normal(shape)
+        return torch.from_numpy(x / np.linalg.norm(x, axis=1, keepdims=True)).float()
+
+    draws = [torch.from_numpy(rng.dirichlet(np.ones(n), clips)).float() for n in (4, 5)]
+    vector = torch.from_numpy(rng.standard_normal((clips, yamnet.WIDTH))).float()
+    return {
+        "heard": Heard(vector, draws[0]), "target": draws[1], "audio": unit(clips, 3),
+        "vector": torch.from_numpy(rng.standard_normal((clips, 7))).float(),
+        "texts": unit(5, 3), "tags": unit(4, 3), "scale": torch.tensor(3.0), "clips": clips,
+    }  # fmt: skip
+
+
+def made(**weights: float) -> Lesson:
+    torch.manual_seed(2)
+    return Lesson(TaggerConfig("none", **weights), 7, 3).eval()
+
+
+def cross_entropy(logits: np.ndarray, target: np.ndarray) -> float:
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    return float(-(target * log_p).sum(1).mean())
+
+
+def test_the_loss_is_the_sum_of_its_parts() -> None:
+    """Against numpy: the head's own lesson, and each part by its weight."""
+    given = case()
+    lesson = made(answers=0.25, features=0.5, tags=2.0)
+    plain = {k: v.numpy() for k, v in given.items() if isinstance(v, torch.Tensor)}
+    heard = given["heard"]
+    linear = lesson.answer[1]
+    answer = heard.vector.numpy() @ linear.weight.detach().numpy().T + linear.bias.detach().numpy()
+    answer /= np.linalg.norm(answer, axis=1, keepdims=True)
+    logits = 3.0 * answer @ plain["texts"].T
+    said = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    guess = plain["vector"] @ lesson.guess.weight.detach().numpy().T
+    error = guess + lesson.guess.bias.detach().numpy() - heard.vector.numpy()
+    want = (
+        cross_entropy(logits, plain["target"])
+        + 0.25 * cross_entropy(3.0 * plain["audio"] @ plain["texts"].T, said)
+        + 0.5 * float((error**2).mean())
+        + 2.0 * cross_entropy(3.0 * plain["audio"] @ plain["tags"].T, heard.tags.numpy())
+    )
+    assert lesson(**given).item() == pytest.approx(want, rel=1e-5)
+
+
+def test_shares_of_processes_add_up() -> None:
+    given, lesson = case(), made(answers=0.25, features=0.5, tags=2.0)
+    whole = lesson(**given).item()
+    shares = []
+    for rank in range(2):
+        own = slice(rank, None, 2)
+        part = {k: given[k][own] for k in ("vector", "audio", "target")}
+        heard = Heard(given["heard"].vector[own], given["heard"].tags[own])
+        shares.append(lesson(**{**given, **part, "heard": heard}, ranks=Ranks(rank, 2)).item())
+    assert np.mean(shares) == pytest.approx(whole, rel=1e-6)
+
+
+def test_the_heads_lesson_moves_neither_the_student_nor_the_texts() -> None:
+    """With nothing but tags of weight 0.5 to learn, the texts get no gradient at all."""
+    given = case()
+    for name in ("audio", "texts", "tags", "vector"):
+        given[name].requires_grad_()
+    lesson = made(tags=0.5)
+    lesson(**given).backward()
+    assert given["texts"].grad is None
+    assert given["vector"].grad is None
+    assert lesson.answer[1].weight.grad is not None
+    assert given["tags"].grad.abs().sum() > 0
+    assert given["audio"].grad.abs().sum() > 0
+
+
+def test_tags_are_texts_in_one_prompt_at_a_time() -> None:
+    bank = CaptionBank([], ("the sound of {}", "{}!"), LABELS)
+    rng = np.random.default_rng(0)
+    found = {tuple(bank.texts[i] for i in bank.draw_tags(rng)) for _ in range(50)}
+    assert found == {
+        LABELS, tuple(f"the sound of {x}" for x in LABELS), tuple(f"{x}!" for x in LABELS)
+    }  # fmt: skip
+    assert bank.labels == []
+
+
+def lesson_run(folder: Path, weights: str, **changes: Any) -> TrainConfig:
+    folder.mkdir()
+    tagger = TaggerConfig(weights, answers=0.3, features=0.5, tags=0.1)
+    config = tinyrun.config(folder, epochs=6, steps_per_epoch=4, validate_every=6)
+    model = config.model
+    assert model is not None
+    audio = replace(model.audio, window_samples=16000, hop_samples=16000)
+    return replace(config, model=replace(model, audio=audio), tagger=tagger, **changes)
+
+
+def test_a_run_stopped_half_way_ends_in_the_same_bits(tmp_path: Path, weights: str) -> None:
+    """The heads are part of what a run goes on from."""
+    text = str(tiny.save(tmp_path / "text.safetensors"))
+    whole = lesson_run(tmp_path / "whole", weights, text_init=text)
+    run(whole)
+    parts = lesson_run(tmp_path / "parts", weights, text_init=text)
+    keep = {"schedule": "plateau"}  # a cosine would end with the shorter run
+    short = replace(parts, loop=replace(parts.loop, epochs=3, **keep))
+    run(short)
+    run(replace(parts, loop=replace(parts.loop, **keep)))
+    straight = lesson_run(tmp_path / "straight", weights, text_init=text)
+    run(replace(straight, loop=replace(straight.loop, **keep)))
+    ends = [torch.load(c.folder / "last.pt", weights_only=True) for c in (parts, straight)]
+    assert ends[0]["lesson"].keys() == {
+        "guess.weight", "guess.bias", "answer.1.weight", "answer.1.bias"
+    }  # fmt: skip
+    for part in ("model", "lesson", "average"):
+        for name, value in ends[0][part].items():
+            assert torch.equal(value, ends[1][part][name]), name
+    records = [json.loads(x) for x in (whole.folder / "metrics.jsonl").read_text().splitlines()]
+    assert records[-1]["loss"] < records[0]["loss"]
+
+
+def test_the_saved_model_has_no_heads(tmp_path: Path, weights: str) -> None:
+    from safetensors import safe_open
+
+    text = str(tiny.save(tmp_path / "text.safetensors"))
+    config = lesson_run(tmp_path / "run", weights, text_init=text)
+    with safe_open(run(config), "pt") as file:
+        names = set(file.keys())
+    assert not {n for n in names if "guess" in n or "answer" in n or "classifier" in n}
+
+
+@pytest.mark.parametrize(
+    ("tagger", "problem"),
+    [
+        ({"weights": "a"}, "nothing is learned"),
+        ({"weights": "a", "answers": 1.0}, "must be at least 0 and below 1"),
+        ({"weights": "a", "features": -1.0}, "features is -1.0"),
+    ],
+)
+def test_taggers_that_make_no_sense_are_refused(tagger: dict[str, Any], problem: str) -> None:
+    with pytest.raises(SchemaError, match=problem):
+        schema.read(TaggerConfig, tagger, "run.toml")
+
+
+def test_teachers_and_tagger_leave_the_labels_a_share(tmp_path: Path) -> None:
+    config = tinyrun.config(tmp_path)
+    both = {"teachers": TeachersConfig(("a",), 0.7), "tagger": TaggerConfig("b", answers=0.2)}
+    assert replace(config, **both).label_share == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="more than 1 together"):
+        replace(config, **{**both, "tagger": TaggerConfig("b", answers=0.4)})

@@ -1,0 +1,126 @@
+"""What a tagger hears, and what of it a CLAP learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clap_export.model.clap import normalise
+from train.config import TaggerConfig
+from train.distributed import ALONE, Ranks
+from train.tagger import yamnet
+
+# The tagger's own vectors fit the labels of few recordings by heart if they are all shown.
+_DROPOUT = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """A tagger's view of some clips.
+
+    Attributes:
+        vector: ``[clips, width]``, the root of its mean square is 1.
+        tags: ``[clips, labels]``, rows sum to 1.
+    """
+
+    vector: Tensor
+    tags: Tensor
+
+
+class Tagger:
+    """A frozen network that hears the very windows that the student hears, mixed ones too.
+
+    Attributes:
+        labels: what it can say.
+
+    Args:
+        config: which.
+        sample_rate: of the windows.
+        device: to listen on.
+        dtype: of its convolutions.
+
+    Raises:
+        ClapError: its file cannot be used.
+    """
+
+    def __init__(
+        self, config: TaggerConfig, sample_rate: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self._network = yamnet.load(Path(config.weights)).to(device)
+        self._network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.labels = self._network.labels
+        self._rate, self._dtype = sample_rate, dtype
+
+    @torch.no_grad()
+    def __call__(self, waveforms: Tensor) -> Heard:
+        """Hear ``[clips, window_samples]``."""
+        rate = yamnet.SAMPLE_RATE
+        if self._rate != rate:
+            waveforms = torchaudio.functional.resample(waveforms, self._rate, rate)
+        half = self._dtype != torch.float32
+        with torch.autocast(waveforms.device.type, self._dtype, enabled=half):
+            vector, scores = self._network(waveforms)
+        size = vector.square().mean(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
+        return Heard(vector / size, scores / scores.sum(dim=1, keepdim=True))
+
+
+class Lesson(nn.Module):
+    """Two heads that learn along with the student and are thrown away after the run.
+
+    ``guess`` guesses the tagger's vector from the student's, which therefore has to hold what the
+    tagger hears ("hints", Romero et al. 2015, arXiv 1412.6550). ``answer`` puts the tagger's vector
+    into the joint space. It learns from the labels, as the student does, but with ears that have
+    heard far more; the student learns from its answers (Hinton et al. 2015, arXiv 1503.02531).
+
+    Args:
+        config: how much each part counts.
+        student_width: of the audio tower's vector.
+        embedding_dim: of the joint space.
+    """
+
+    def __init__(self, config: TaggerConfig, student_width: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.guess = nn.Linear(student_width, yamnet.WIDTH)
+        self.answer = nn.Sequential(nn.Dropout(_DROPOUT), nn.Linear(yamnet.WIDTH, embedding_dim))
+
+    def forward(
+        self, heard: Heard, vector: Tensor, audio: Tensor, texts: Tensor, tags: Tensor,
+        target: Tensor, scale: Tensor, clips: int, ranks: Ranks = ALONE,
+    ) -> Tensor:  # fmt: skip
+        """The loss beside that of the labels.
+
+        Args:
+            heard: by the tagger, this process' clips.
+            vector: ``[own clips, student_width]``.
+            audio: ``[own clips, embedding_dim]`` unit vectors of the student.
+            texts: ``[texts, embedding_dim]`` unit vectors: the batch's candidates.
+            tags: ``[labels, embedding_dim]`` unit vectors: what the tagger can say.
+            target: ``[own clips, texts]`` by the labels, rows sum to 1.
+            scale: factor on cosines.
+            clips: of all processes.
+            ranks: whose share to compute.
+
+        Returns:
+            This process' share, whose mean over processes is the loss.
+        """
+        config = self.config
+        answer = normalise(self.answer(heard.vector))
+        logits = scale.detach() * answer @ texts.detach().T
+        total = F.cross_entropy(logits, target, reduction="sum")  # moves the head alone
+        if config.answers > 0:
+            said = logits.detach().softmax(dim=1)
+            taught = F.cross_entropy(scale * audio @ texts.T, said, reduction="sum")
+            total = total + config.answers * taught
+        if config.features > 0:
+            error = (self.guess(vector) - heard.vector).square().mean(dim=1).sum()
+            total = total + config.features * error
+        if config.tags > 0:
+            named = F.cross_entropy(scale * audio @ tags.T, heard.tags, reduction="sum")
+            total = total + config.tags * named
+        return ranks.world * total / clips
