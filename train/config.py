@@ -219,6 +219,32 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters: towers whose own weights stay, with few beside them that learn.
+
+    Attributes:
+        towers: that have them. Their norms stay too (``freeze_statistics`` keeps BatchNorm's
+            statistics); the projections learn as always.
+        rank: of the change to each matrix.
+        alpha: the change is multiplied by ``alpha / rank``.
+        dropout: before the adapters, in training.
+    """
+
+    towers: tuple[Literal["audio", "text"], ...]
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.towers:
+            raise ValueError("towers is empty: name 'audio', 'text' or both")
+        if self.rank < 1:
+            raise ValueError(f"rank is {self.rank}, must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}, must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """How the clips are held.
 
@@ -311,6 +337,8 @@ class TrainConfig:
             texts comes along.
         teachers: to learn from beside the labels.
         tagger: likewise; both may be given.
+        lora: adapters in place of the towers' own weights. The models that the run saves hold them
+            merged, and are like any other.
         data: how clips are held, and how many may be bad.
         tensorboard: also write the records for TensorBoard.
     """
@@ -331,6 +359,7 @@ class TrainConfig:
     text_init: str | None = None
     teachers: TeachersConfig | None = None
     tagger: TaggerConfig | None = None
+    lora: LoraConfig | None = None
     data: DataConfig = field(default_factory=DataConfig)
     tensorboard: bool = False
 
@@ -343,6 +372,8 @@ class TrainConfig:
             raise ValueError("'init' brings both towers: leave 'audio_init' and 'text_init' out")
         if self.text is not None and self.text_init is not None:
             raise ValueError("give one of 'text_init' and [text]: a text tower to take, or to make")
+        if self.lora is not None and set(self.lora.towers) & set(self.loop.freeze):
+            raise ValueError("loop.freeze and lora.towers name the same tower; choose one")
         if self.label_share < 0:
             raise ValueError("teachers.weight and tagger.answers are more than 1 together")
         if self.loop.schedule == "plateau" and self.loop.plateau_on == "task" and not self.tasks:

@@ -24,6 +24,7 @@ from train.config import LoopConfig, TrainConfig
 from train.distributed import ALONE, Ranks, synchronise_batch_norm
 from train.evaluate import Task
 from train.journal import PLOT, Journal, plot
+from train.lora import inject, merged
 from train.optimiser import set_learning, set_rates
 from train.progress import track
 from train.state import RunState
@@ -63,6 +64,8 @@ def train(
     model.to(device)
     # Measured 1.45 times quicker for convolutions, on the CPU as well.
     model.audio_encoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if config.lora is not None:
+        inject(model, config.lora, config.seed)
     synchronise_batch_norm(model, device, ranks)
     tagger, lesson = _tagger(model, config, device)
     state = RunState(model, loop, device, lesson)
@@ -112,12 +115,12 @@ def train(
         state.records.append(record)
         if journal is not None:
             state.save(config.folder)
-            native.save(config.folder / "model.safetensors", state.best, tokenizer.to_str())
+            native.save(config.folder / "model.safetensors", merged(state.best), tokenizer.to_str())
             journal.add(record)
     if journal is not None:
         journal.close()
         plot(state.records, [task.name for task in tasks], config.folder / PLOT)
-    return state.best
+    return merged(state.best)
 
 
 def _check_shares(loop: LoopConfig, ranks: Ranks) -> None:

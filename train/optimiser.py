@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from clap_export.model.clap import ClapModel
 from train.config import LoopConfig
+from train.lora import freeze_beside_adapters
 
 Tower = Literal["audio", "text"]
 TOWERS: tuple[Tower, ...] = ("audio", "text")
@@ -59,6 +60,7 @@ def set_learning(model: ClapModel, epoch: int, loop: LoopConfig) -> None:
     for tower, encoder in zip(TOWERS, (model.audio_encoder, model.text_encoder), strict=True):
         learns = epoch >= loop.starts(tower)
         encoder.requires_grad_(learns).train(learns)
+        freeze_beside_adapters(encoder)
     if loop.freeze_statistics:
         for norm in _norms(model):
             norm.eval()

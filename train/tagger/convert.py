@@ -81,7 +81,7 @@ def fold(variables: Mapping[tuple[int, str], np.ndarray]) -> dict[str, torch.Ten
 
 def _variables(source: Path) -> dict[tuple[int, str], np.ndarray]:
     try:
-        import tensorflow  # pyright: ignore[reportMissingImports]
+        import tensorflow  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
     except ImportError as error:
         raise ClapError(
             "reading TensorFlow's files needs TensorFlow: pip install tensorflow-cpu, best in an "
