@@ -8,7 +8,6 @@ on AudioSet. Weights are Apache-2.0; ``python -m train yamnet`` makes a file of 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,10 +51,11 @@ class Yamnet(nn.Module):
         convolutions: list[nn.Conv2d] = []
         before = 1
         for number, (stride, after) in enumerate(LAYERS):
+            padding = 1 if stride == 1 else 0  # see _behind
             if number == 0:
-                convolutions.append(nn.Conv2d(before, after, 3, stride))
+                convolutions.append(nn.Conv2d(before, after, 3, stride, padding))
             else:
-                convolutions.append(nn.Conv2d(before, before, 3, stride, groups=before))
+                convolutions.append(nn.Conv2d(before, before, 3, stride, padding, groups=before))
                 convolutions.append(nn.Conv2d(before, after, 1))
             before = after
         self.convolutions = nn.ModuleList(convolutions)
@@ -64,16 +64,19 @@ class Yamnet(nn.Module):
     def log_mel(self, waveform: Tensor) -> Tensor:
         """``[batch, samples]`` at 16 kHz to natural logarithms ``[batch, frames, 64]``, float32."""
         frames = waveform.float().unfold(1, WINDOW, HOP) * self.window
-        return torch.log(torch.fft.rfft(frames, N_FFT).abs() @ self.filterbank + FLOOR)
+        spectrum = torch.fft.rfft(frames, N_FFT)
+        # On a CPU several times quicker than abs() of complex numbers.
+        magnitude = (spectrum.real.square() + spectrum.imag.square()).sqrt()
+        return torch.log(magnitude @ self.filterbank + FLOOR)
 
     def embed(self, patches: Tensor) -> Tensor:
         """``[n, 96, 64]`` to ``[n, 1024]``."""
         x = patches.unsqueeze(1).contiguous(memory_format=torch.channels_last)
         for layer in self.convolutions:
             assert isinstance(layer, nn.Conv2d)
-            if layer.kernel_size[0] > 1:
-                x = F.pad(x, _same(x.shape[3], layer) + _same(x.shape[2], layer))
-            x = F.relu(layer(x))
+            if layer.stride[0] > 1:
+                x = F.pad(x, _behind(x.shape[3]) + _behind(x.shape[2]))
+            x = F.relu(layer(x), inplace=True)
         return x.float().mean(dim=(2, 3))
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,11 +125,9 @@ def load(path: Path) -> Yamnet:
     return network.eval().requires_grad_(False)
 
 
-def _same(size: int, layer: nn.Conv2d) -> tuple[int, int]:
-    """TensorFlow's padding: as much as ``ceil(size / stride)`` outputs need, the odd one behind."""
-    kernel, stride = layer.kernel_size[0], layer.stride[0]
-    missing = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
-    return missing // 2, missing - missing // 2
+def _behind(size: int) -> tuple[int, int]:
+    """TensorFlow's padding of 3 taps and a stride of 2: of an even axis, one zero at its end."""
+    return (1, 1) if size % 2 else (0, 1)
 
 
 def _filterbank() -> Tensor:
