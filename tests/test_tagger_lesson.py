@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,31 @@ import tinyrun
 import torch
 from safetensors.torch import save_file
 
+from clap_export.model.clap import ClapModel
 from runtime import schema
-from runtime.errors import SchemaError
+from runtime.errors import ClapError, SchemaError
+from train.batch import Preparer
 from train.captions import CaptionBank
+from train.clips import ClipStore
 from train.config import TaggerConfig, TeachersConfig, TrainConfig
-from train.distributed import Ranks
+from train.distributed import ALONE, Ranks
+from train.listing import read_listing
+from train.optimiser import set_learning
 from train.run import run
+from train.state import RunState
+from train.step import Learner
 from train.tagger import Heard, Lesson, Tagger, yamnet
 
 CPU = torch.device("cpu")
 LABELS = ("noise", "a clock ticking", "silence", "a pure tone")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +67,13 @@ def test_tagger_hears_other_rates_by_resampling(weights: str) -> None:
     for found in heard:
         assert found.vector.square().mean().item() == pytest.approx(1.0, abs=1e-5)
         assert found.tags.sum().item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_windows_shorter_than_a_patch_are_refused(weights: str) -> None:
+    """Their mean over no patches would be not a number."""
+    tagger = Tagger(TaggerConfig(weights, features=1.0), 8000, CPU, torch.float32)
+    with pytest.raises(ClapError, match=r"hears 0\.975 s at least, the windows have 0\.5"):
+        tagger(torch.zeros(1, 4000))
 
 
 def case(clips: int = 6) -> dict[str, Any]:
@@ -138,28 +161,65 @@ def test_tags_are_texts_in_one_prompt_at_a_time() -> None:
     assert bank.labels == []
 
 
+def test_parts_give_the_gradient_of_the_whole_batch(tmp_path: Path, weights: str) -> None:
+    """Of the model and of the heads, to 1e-4 of each tensor's largest; dropout is off."""
+    given = {"text_from_epoch": 0, "text_negatives": 0, "clip_norm": 0.0, "ema": 0.0}
+    config = tinyrun.config(tmp_path, freeze_statistics=True, **given)
+    tagging = TaggerConfig(weights, answers=0.3, features=0.5, tags=0.1)
+    shape = tinyrun.without_dropout(heard_for_long_enough(config).model)
+    found = []
+    for parts in (1, 3):
+        made = replace(config, tagger=tagging, loop=replace(config.loop, accumulate=parts))
+        torch.manual_seed(0)
+        model = ClapModel(shape)
+        lesson = Lesson(tagging, model.audio_encoder.width, shape.embedding_dim).eval()
+        state = RunState(model, made.loop, CPU, lesson)
+        store = ClipStore(read_listing(made.listings[0]), shape.audio)
+        bank = CaptionBank(store.clips, made.templates, LABELS)
+        bank.refresh(model, tiny.tokenizer(), CPU)
+        label_of = np.array([bank.index[clip.label] for clip in store.clips])
+        set_learning(model, 0, made.loop)
+        (batch,) = store.batches(1, 0, range(1), made.loop.batch_size, made.augment)
+        tagger = Tagger(tagging, shape.audio.sample_rate, CPU, torch.float32)
+        prepare = Preparer(model, bank, label_of, made, CPU, ALONE, tagger=tagger)
+        learner = Learner(state, tiny.tokenizer(), bank, made, CPU, ALONE)
+        loss = learner.step(prepare(batch, 0, 0), 0, 0)
+        gradients = {n: p.grad for part in (model, lesson) for n, p in part.named_parameters()}
+        found.append((loss.item(), gradients))
+    (loss, whole), (loss_of_parts, parts) = found
+    assert loss_of_parts == pytest.approx(loss, rel=1e-5)
+    assert whole["guess.weight"].abs().max() > 0
+    for name, gradient in whole.items():
+        if gradient is not None and gradient.any():
+            error = (parts[name] - gradient).abs().max()
+            assert error <= 1e-4 * gradient.abs().max() + 1e-9, name
+
+
+def heard_for_long_enough(config: TrainConfig) -> TrainConfig:
+    """Windows of 2 s: a tagger needs one patch at least."""
+    assert config.model is not None
+    audio = replace(config.model.audio, window_samples=16000, hop_samples=16000)
+    return replace(config, model=replace(config.model, audio=audio))
+
+
 def lesson_run(folder: Path, weights: str, **changes: Any) -> TrainConfig:
     folder.mkdir()
     tagger = TaggerConfig(weights, answers=0.3, features=0.5, tags=0.1)
-    config = tinyrun.config(folder, epochs=6, steps_per_epoch=4, validate_every=6)
-    model = config.model
-    assert model is not None
-    audio = replace(model.audio, window_samples=16000, hop_samples=16000)
-    return replace(config, model=replace(model, audio=audio), tagger=tagger, **changes)
+    config = tinyrun.config(  # a cosine would end with a run that is stopped
+        folder, epochs=4, steps_per_epoch=4, validate_every=4, schedule="plateau"
+    )
+    return replace(heard_for_long_enough(config), tagger=tagger, **changes)
 
 
 def test_a_run_stopped_half_way_ends_in_the_same_bits(tmp_path: Path, weights: str) -> None:
     """The heads are part of what a run goes on from."""
     text = str(tiny.save(tmp_path / "text.safetensors"))
-    whole = lesson_run(tmp_path / "whole", weights, text_init=text)
-    run(whole)
-    parts = lesson_run(tmp_path / "parts", weights, text_init=text)
-    keep = {"schedule": "plateau"}  # a cosine would end with the shorter run
-    short = replace(parts, loop=replace(parts.loop, epochs=3, **keep))
-    run(short)
-    run(replace(parts, loop=replace(parts.loop, **keep)))
-    straight = lesson_run(tmp_path / "straight", weights, text_init=text)
-    run(replace(straight, loop=replace(straight.loop, **keep)))
+    parts, straight = (
+        lesson_run(tmp_path / name, weights, text_init=text) for name in ("parts", "straight")
+    )
+    run(replace(parts, loop=replace(parts.loop, epochs=2)))
+    run(parts)
+    run(straight)
     ends = [torch.load(c.folder / "last.pt", weights_only=True) for c in (parts, straight)]
     assert ends[0]["lesson"].keys() == {
         "guess.weight", "guess.bias", "answer.1.weight", "answer.1.bias"
@@ -167,7 +227,7 @@ def test_a_run_stopped_half_way_ends_in_the_same_bits(tmp_path: Path, weights: s
     for part in ("model", "lesson", "average"):
         for name, value in ends[0][part].items():
             assert torch.equal(value, ends[1][part][name]), name
-    records = [json.loads(x) for x in (whole.folder / "metrics.jsonl").read_text().splitlines()]
+    records = [json.loads(x) for x in (straight.folder / "metrics.jsonl").read_text().splitlines()]
     assert records[-1]["loss"] < records[0]["loss"]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clap_export.model.clap import normalise
+from runtime.errors import ClapError
 from train.config import TaggerConfig
 from train.distributed import ALONE, Ranks
 from train.tagger import yamnet
@@ -58,7 +59,17 @@ class Tagger:
 
     @torch.no_grad()
     def __call__(self, waveforms: Tensor) -> Heard:
-        """Hear ``[clips, window_samples]``."""
+        """Hear ``[clips, window_samples]``.
+
+        Raises:
+            ClapError: windows that are too short for it.
+        """
+        seconds = waveforms.shape[1] / self._rate
+        if seconds < yamnet.SHORTEST:
+            raise ClapError(
+                f"the tagger hears {yamnet.SHORTEST:.3f} s at least, the windows have "
+                f"{seconds:.3g} s: make audio.window_samples larger, or leave [tagger] out."
+            )
         rate = yamnet.SAMPLE_RATE
         if self._rate != rate:
             waveforms = torchaudio.functional.resample(waveforms, self._rate, rate)

@@ -23,6 +23,7 @@ WINDOW, HOP, N_FFT = 400, 160, 512  # 25 ms, 10 ms
 N_MELS, F_MIN, F_MAX = 64, 125.0, 7500.0
 FLOOR = 0.001  # added to the magnitudes before the logarithm
 PATCH = 96  # frames that are told apart at once, 0.96 s
+SHORTEST = ((PATCH - 1) * HOP + WINDOW) / SAMPLE_RATE  # 0.975 s
 
 # (stride, channels) of the first convolution and of the 13 separable ones behind it.
 LAYERS = (
@@ -83,7 +84,7 @@ class Yamnet(nn.Module):
         """Embeddings and probabilities, each the mean over whole patches that do not overlap.
 
         Args:
-            waveform: ``[batch, samples]`` at 16 kHz, at least 0.975 s of it.
+            waveform: ``[batch, samples]`` at 16 kHz, at least ``SHORTEST`` seconds of it.
 
         Returns:
             ``[batch, 1024]`` never negative, and ``[batch, labels]`` of 0 to 1 each.
