@@ -56,7 +56,8 @@ accuracy: .venv/installed
 			$(BIN)/clap-export --ckpt $$c --out $(WORK)/$$n-$$p --precision $$p \
 				--calibrate $(CALIBRATE) --listing $(LISTING) || \
 				{ [ $$? = 1 ] && rm -r $(WORK)/$$n-$$p; } || exit 1; done; done
-	$(BIN)/clap-export bench $(foreach p,fp32 $(PRECISIONS),$(WORK)/*-$(p)) --provider $(PROVIDER) \
+	$(BIN)/clap-export bench --provider $(PROVIDER) \
+		$$(for p in fp32 $(PRECISIONS); do ls -d $(WORK)/*-$$p 2>/dev/null; done) \
 		--listing $(LISTING) --batch 1,4,16 --json benchmarks/cpu/$(REPORT).json \
 		--markdown benchmarks/cpu/$(REPORT).md --plot benchmarks/cpu/$(REPORT).png
 	$(BIN)/python benchmarks/cpu/readme.py
