@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,17 @@ SHARED_AUDIO = ROOT.parent / "shared" / "audio"
 MINI = ROOT / "models" / "clap-mini.safetensors"
 
 _runs: Counter[str] = Counter()
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Operations as small as these are slowed by threads, a hundredfold where cores are shared."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

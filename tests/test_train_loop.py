@@ -35,13 +35,7 @@ ROOT = Path(__file__).parents[1]
 TIMES = {"seconds", "step_seconds", "samples_per_second", "waiting"}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Operations as small as these are slowed by threads, a hundredfold where cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 EVERYTHING = AugmentConfig(
