@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from runtime.errors import ClapError
 from train.tagger import convert, yamnet
 
-GOLDEN = Path(__file__).parent / "goldens" / "yamnet.npz"
+GOLDEN = Path(__file__).parent / "goldens" / "taggers" / "yamnet.npz"
 LABELS = [f"sound {i}" for i in range(521)]
 
 

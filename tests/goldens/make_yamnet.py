@@ -41,5 +41,5 @@ for i, clip in enumerate(recipe.sound(48_000, 16_000)):
     golden[f"scores{i}"] = scores.numpy()
     golden[f"embeddings{i}"] = embeddings.numpy()
     golden[f"log_mel{i}"] = log_mel.numpy()[::23]
-np.savez_compressed(Path(__file__).with_name("yamnet.npz"), **golden)
+np.savez_compressed(Path(__file__).parent / "taggers" / "yamnet.npz", **golden)
 print({name: value.shape for name, value in golden.items()})
