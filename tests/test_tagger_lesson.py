@@ -20,7 +20,7 @@ from runtime.errors import ClapError, SchemaError
 from train.batch import Preparer
 from train.captions import CaptionBank
 from train.clips import ClipStore
-from train.config import TaggerConfig, TeachersConfig, TrainConfig
+from train.config import TrainConfig
 from train.distributed import ALONE, Ranks
 from train.listing import read_listing
 from train.optimiser import set_learning
@@ -28,10 +28,10 @@ from train.run import run
 from train.state import RunState
 from train.step import Learner
 from train.tagger import Heard, Lesson, Tagger, yamnet
+from train.taught_config import TaggerConfig, TeachersConfig
 
 CPU = torch.device("cpu")
 LABELS = ("noise", "a clock ticking", "silence", "a pure tone")
-
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

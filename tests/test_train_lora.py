@@ -27,7 +27,6 @@ TOWERS = [
     {"audio": "compact", "text": "gpt2-last"},
 ]
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

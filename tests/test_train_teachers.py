@@ -17,10 +17,11 @@ import torch
 from clap_export.checkpoints import load
 from runtime import schema
 from runtime.errors import ClapError, SchemaError
-from train.config import TeachersConfig, TrainConfig
+from train.config import TrainConfig
 from train.distributed import Ranks
 from train.losses import teacher_loss
 from train.run import run
+from train.taught_config import TeachersConfig
 from train.teachers import Teachers
 
 CPU = torch.device("cpu")

@@ -8,6 +8,7 @@ from typing import Literal
 
 from clap_export.model.config import ClapConfig
 from runtime import schema
+from train.taught_config import TaggerConfig, TeachersConfig
 from train.toml_file import read_toml
 
 
@@ -268,54 +269,6 @@ class DataConfig:
     def memory(self) -> int | None:
         """``memory_gb`` in bytes."""
         return None if self.memory_gb is None else round(self.memory_gb * 1e9)
-
-
-@dataclass(frozen=True)
-class TeachersConfig:
-    """Finished models that say, beside the labels, what a batch's clips sound like.
-
-    Attributes:
-        checkpoints: of the student's sample rate and window; anything that
-            :func:`clap_export.checkpoints.load` reads. Their answers are averaged.
-        weight: share of the loss that is agreement with them; the rest is the labels'.
-    """
-
-    checkpoints: tuple[str, ...]
-    weight: float
-
-    def __post_init__(self) -> None:
-        if not self.checkpoints:
-            raise ValueError("there are no 'checkpoints'")
-        if not 0 < self.weight <= 1:
-            raise ValueError(f"weight is {self.weight}, must be above 0 and at most 1")
-
-
-@dataclass(frozen=True)
-class TaggerConfig:
-    """A pretrained audio tagger whose ears, answers and names teach the audio tower.
-
-    Attributes:
-        weights: of a YAMNet, from ``python -m train yamnet``.
-        answers: share of the loss that is agreement with the tagger's answers, by a head of its own
-            that learns from the labels beside the student.
-        features: weight of guessing the tagger's vector from the student's.
-        tags: weight of agreement with what the tagger says among its own names, which become texts
-            of the run in every template.
-    """
-
-    weights: str
-    answers: float = 0.0
-    features: float = 0.0
-    tags: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.answers < 1:
-            raise ValueError(f"answers is {self.answers}, must be at least 0 and below 1")
-        for name in ("features", "tags"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 0")
-        if not (self.answers or self.features or self.tags):
-            raise ValueError("nothing is learned: give 'answers', 'features' or 'tags'")
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from clap_export.checkpoints import load
 from clap_export.model.clap import ClapModel
 from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
-from train.config import TeachersConfig
 from train.distil_text import embed
+from train.taught_config import TeachersConfig
 
 
 class Teachers:

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 import torchaudio
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from clap_export.model.clap import normalise
 from runtime.errors import ClapError
-from train.config import TaggerConfig
 from train.distributed import ALONE, Ranks
+from train.losses import teacher_loss
 from train.tagger import yamnet
+from train.taught_config import TaggerConfig
 
 # The tagger's own vectors fit the labels of few recordings by heart if they are all shown.
 _DROPOUT = 0.3
@@ -121,17 +121,14 @@ class Lesson(nn.Module):
             This process' share, whose mean over processes is the loss.
         """
         config = self.config
-        answer = normalise(self.answer(heard.vector))
-        logits = scale.detach() * answer @ texts.detach().T
-        total = F.cross_entropy(logits, target, reduction="sum")  # moves the head alone
+        answer, known, still = normalise(self.answer(heard.vector)), texts.detach(), scale.detach()
+        loss = teacher_loss(answer, known, still, target, clips, ranks)  # moves the head alone
         if config.answers > 0:
-            said = logits.detach().softmax(dim=1)
-            taught = F.cross_entropy(scale * audio @ texts.T, said, reduction="sum")
-            total = total + config.answers * taught
+            said = (still * answer.detach() @ known.T).softmax(dim=1)
+            loss = loss + config.answers * teacher_loss(audio, texts, scale, said, clips, ranks)
         if config.features > 0:
             error = (self.guess(vector) - heard.vector).square().mean(dim=1).sum()
-            total = total + config.features * error
+            loss = loss + config.features * ranks.world * error / clips
         if config.tags > 0:
-            named = F.cross_entropy(scale * audio @ tags.T, heard.tags, reduction="sum")
-            total = total + config.tags * named
-        return ranks.world * total / clips
+            loss = loss + config.tags * teacher_loss(audio, tags, scale, heard.tags, clips, ranks)
+        return loss
