@@ -13,37 +13,15 @@ import torch
 from torch import Tensor
 
 from clap_export.model.clap import ClapModel
-from clap_export.model.config import ClapConfig
 from train import optimiser
-from train.batch import Preparer, Ready
-from train.captions import CaptionBank
-from train.clips import ClipStore
 from train.config import LoopConfig, TrainConfig
-from train.distributed import ALONE
-from train.listing import read_listing
 from train.recompute import recompute
 from train.state import RunState
-from train.step import Learner
 
 CPU = torch.device("cpu")
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def learn(config: TrainConfig, shape: ClapConfig) -> tuple[ClapModel, Tensor]:
-    """The model after one step, its gradients still there, and the loss."""
-    torch.manual_seed(0)
-    model = ClapModel(shape)
-    state = RunState(model, config.loop, CPU)
-    store = ClipStore(read_listing(config.listings[0]), shape.audio)
-    bank = CaptionBank(store.clips, config.templates)
-    label_of = torch.tensor([bank.index[clip.label] for clip in store.clips]).numpy()
-    optimiser.set_learning(model, 0, config.loop)
-    (batch,) = store.batches(1, 0, range(1), config.loop.batch_size, config.augment)
-    ready: Ready = Preparer(model, bank, label_of, config, CPU, ALONE)(batch, 0, 0)
-    learner = Learner(state, tiny.tokenizer(), bank, config, CPU, ALONE)
-    return model, learner.step(ready, 0, 0)
 
 
 def options(tmp_path: Path, **loop: Any) -> TrainConfig:
@@ -57,11 +35,13 @@ def test_parts_give_the_gradient_of_the_whole_batch(parts: int, loss: str, tmp_p
     """To 1e-5 of each tensor's largest gradient; no layer depends on the batch."""
     config = options(tmp_path, loss=loss, freeze_statistics=True)
     shape = tinyrun.without_dropout(config.model)
-    whole, loss_of_whole = learn(config, shape)
+    whole, loss_of_whole = tinyrun.learn(config, shape)
     loop = replace(config.loop, accumulate=parts)
-    apart, loss_of_parts = learn(replace(config, loop=loop), shape)
+    apart, loss_of_parts = tinyrun.learn(replace(config, loop=loop), shape)
     assert loss_of_parts.item() == pytest.approx(loss_of_whole.item(), rel=1e-5)
-    for (name, one), other in zip(whole.named_parameters(), apart.parameters(), strict=True):
+    for (name, one), other in zip(
+        whole.model.named_parameters(), apart.model.parameters(), strict=True
+    ):
         assert one.grad is not None, name
         scale = max(one.grad.abs().max().item(), 1e-3)
         assert (one.grad - other.grad).abs().max() <= 1e-5 * scale, name
@@ -81,12 +61,12 @@ def test_parts_draw_the_same_dropout_twice_and_count_once(
     config = tinyrun.config(
         tmp_path, dropout=0.5, text_from_epoch=0, text_negatives=0, accumulate=2
     )
-    model, _ = learn(config, config.model)
+    state, _ = tinyrun.learn(config, config.model)
     first, second, *again = heard
     assert torch.equal(torch.stack(again), torch.stack([first, second]))
     assert not first.requires_grad
     assert again[0].requires_grad
-    assert model.audio_encoder.bn0.num_batches_tracked == 2  # one for each part
+    assert state.model.audio_encoder.bn0.num_batches_tracked == 2  # one for each part
 
 
 @pytest.mark.parametrize("audio", ["cnn14", "htsat", "compact"])

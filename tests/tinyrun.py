@@ -9,11 +9,23 @@ from typing import Any
 
 import numpy as np
 import tiny
+import torch
+from torch import Tensor
 
+from clap_export.model.clap import ClapModel
 from clap_export.model.cnn14 import Cnn14Config
 from clap_export.model.config import AudioEncoderConfig, ClapConfig
 from runtime import schema
+from train.batch import Preparer
+from train.captions import CaptionBank
+from train.clips import ClipStore
 from train.config import AugmentConfig, ListingConfig, LoopConfig, TaskConfig, TrainConfig
+from train.distributed import ALONE
+from train.listing import read_listing
+from train.optimiser import set_learning
+from train.state import RunState
+from train.step import Learner
+from train.tagger import Lesson, Tagger
 
 LABELS = ("tone", "noise", "clicks")
 CAPTIONS = {"tone": "a steady tone", "noise": "loud noise", "clicks": "clicks, again and again"}
@@ -54,6 +66,30 @@ def without_dropout(made: ClapConfig) -> ClapConfig:
         **made.text_encoder.options, "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0})  # fmt: skip
     return replace(made, audio_encoder=AudioEncoderConfig(cnn14=encoder), text_encoder=text)
+
+
+def learn(made: TrainConfig, shape: ClapConfig) -> tuple[RunState, Tensor]:
+    """The state after one step from generator seed 0, gradients still there, and the loss.
+
+    A tagger's heads drop nothing out.
+    """
+    torch.manual_seed(0)
+    model, cpu = ClapModel(shape), torch.device("cpu")
+    tagger, lesson, names = None, None, ()
+    if made.tagger is not None:
+        lesson = Lesson(made.tagger, model.audio_encoder.width, shape.embedding_dim).eval()
+        tagger = Tagger(made.tagger, shape.audio, cpu, torch.float32)
+        names = tagger.names
+    state = RunState(model, made.loop, cpu, lesson)
+    store = ClipStore(read_listing(made.listings[0]), shape.audio)
+    bank = CaptionBank(store.clips, made.templates, names)
+    bank.refresh(model, tiny.tokenizer(), cpu)
+    label_of = np.array([bank.index[clip.label] for clip in store.clips])
+    set_learning(model, 0, made.loop)
+    (batch,) = store.batches(1, 0, range(1), made.loop.batch_size, made.augment)
+    prepare = Preparer(model, bank, label_of, made, cpu, ALONE, tagger=tagger)
+    learner = Learner(state, tiny.tokenizer(), bank, made, cpu, ALONE)
+    return state, learner.step(prepare(batch, 0, 0), 0, 0)
 
 
 def toml(value: Any) -> str:

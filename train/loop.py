@@ -71,7 +71,7 @@ def train(
     state = RunState(model, loop, device, lesson)
     state.load(config.folder, device)
     prepare_towers(model, config)  # after the average was copied: it needs none of it
-    bank = CaptionBank(store.clips, config.templates, () if tagger is None else tagger.labels)
+    bank = CaptionBank(store.clips, config.templates, () if tagger is None else tagger.names)
     label_of = np.array([bank.index[clip.label] for clip in store.clips])
     teachers = None
     if config.teachers is not None:
@@ -142,7 +142,7 @@ def _tagger(
     audio, dtype = model.config.audio, AMP[config.loop.amp]
     seed_torch(config.seed, "lesson")
     lesson = Lesson(config.tagger, model.audio_encoder.width, model.config.embedding_dim)
-    return Tagger(config.tagger, audio.sample_rate, device, dtype), lesson.to(device)
+    return Tagger(config.tagger, audio, device, dtype), lesson.to(device)
 
 
 def _needs_states(bank: CaptionBank, epoch: int, config: TrainConfig) -> bool:

@@ -10,6 +10,7 @@ import torchaudio
 from torch import Tensor, nn
 
 from clap_export.model.clap import normalise
+from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
 from train.distributed import ALONE, Ranks
 from train.losses import teacher_loss
@@ -37,39 +38,35 @@ class Tagger:
     """A frozen network that hears the very windows that the student hears, mixed ones too.
 
     Attributes:
-        labels: what it can say.
+        names: of what it hears, as far as they are to be learned: none where ``tags`` is 0.
 
     Args:
         config: which.
-        sample_rate: of the windows.
+        audio: the student's audio input.
         device: to listen on.
         dtype: of its convolutions.
 
     Raises:
-        ClapError: its file cannot be used.
+        ClapError: windows that are too short for it, or its file cannot be used.
     """
 
     def __init__(
-        self, config: TaggerConfig, sample_rate: int, device: torch.device, dtype: torch.dtype
+        self, config: TaggerConfig, audio: AudioSpec, device: torch.device, dtype: torch.dtype
     ) -> None:
-        self._network = yamnet.load(Path(config.weights)).to(device)
-        self._network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.labels = self._network.labels
-        self._rate, self._dtype = sample_rate, dtype
-
-    @torch.no_grad()
-    def __call__(self, waveforms: Tensor) -> Heard:
-        """Hear ``[clips, window_samples]``.
-
-        Raises:
-            ClapError: windows that are too short for it.
-        """
-        seconds = waveforms.shape[1] / self._rate
+        seconds = audio.window_samples / audio.sample_rate
         if seconds < yamnet.SHORTEST:
             raise ClapError(
                 f"the tagger hears {yamnet.SHORTEST:.3f} s at least, the windows have "
                 f"{seconds:.3g} s: make audio.window_samples larger, or leave [tagger] out."
             )
+        self._network = yamnet.load(Path(config.weights)).to(device)
+        self._network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.names = self._network.labels if config.tags > 0 else ()
+        self._rate, self._dtype = audio.sample_rate, dtype
+
+    @torch.no_grad()
+    def __call__(self, waveforms: Tensor) -> Heard:
+        """Hear ``[clips, window_samples]``."""
         rate = yamnet.SAMPLE_RATE
         if self._rate != rate:
             waveforms = torchaudio.functional.resample(waveforms, self._rate, rate)
@@ -120,10 +117,11 @@ class Lesson(nn.Module):
         Returns:
             This process' share, whose mean over processes is the loss.
         """
-        config = self.config
-        answer, known, still = normalise(self.answer(heard.vector)), texts.detach(), scale.detach()
-        loss = teacher_loss(answer, known, still, target, clips, ranks)  # moves the head alone
+        config, loss = self.config, audio.new_zeros(())
         if config.answers > 0:
+            known, still = texts.detach(), scale.detach()
+            answer = normalise(self.answer(heard.vector))
+            loss = teacher_loss(answer, known, still, target, clips, ranks)  # moves the head alone
             said = (still * answer.detach() @ known.T).softmax(dim=1)
             loss = loss + config.answers * teacher_loss(audio, texts, scale, said, clips, ranks)
         if config.features > 0:
