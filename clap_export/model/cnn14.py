@@ -117,7 +117,8 @@ class Cnn14(nn.Module):
         for block in self.blocks:
             x = F.dropout(block(x), config.block_dropout, self.training)
         x = x.mean(dim=3)
-        # The maximum keeps short events, the mean keeps what lasts.
-        x = x.amax(dim=2) + x.mean(dim=2)
+        # The maximum keeps short events, the mean keeps what lasts. Not amax: its gradient looks
+        # for the maximum again, which compiled bfloat16 has rounded since and does not find (NaN).
+        x = x.max(dim=2).values + x.mean(dim=2)
         x = F.dropout(x, config.head_dropout, self.training)
         return F.dropout(F.relu(self.fc1(x)), config.head_dropout, self.training)
