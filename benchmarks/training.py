@@ -1,11 +1,11 @@
 """A training step beside transformers' ClapModel, and how quickly the data loads.
 
-    python benchmarks/training.py OUT.json [--device cuda --amp bf16 --batch 64]
+    python benchmarks/training.py OUT.json [--device cuda --amp off,bf16 --batch 64]
 
 One architecture (HTSAT-tiny and RoBERTa-base, the shape of laion/clap-htsat-unfused) with the same
-generated weights in both, whose losses must agree before anything is timed. A step is forward,
-symmetric cross-entropy, backward, clipping and AdamW. open_clip's releases (3.3.0) hold no CLAP, so
-it cannot be a candidate. Steps take turns; loading is measured with nothing beside it.
+generated weights in both, whose losses must agree in float32 before anything is timed. A step is
+forward, symmetric cross-entropy, backward, clipping and AdamW. open_clip's releases (3.3.0) hold no
+CLAP, so it cannot be a candidate. Steps take turns; loading is measured with nothing beside it.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ CLIPS = 256  # of 5 s at 44.1 kHz, for the loading
 class Ours:
     """This package's model, loss and steps, as its loop puts them together; waveforms in."""
 
-    def __init__(self, folder: Path, device: torch.device, amp: str) -> None:
+    def __init__(self, folder: Path, device: torch.device) -> None:
         self.model = load(folder).model.to(device)
         self.model.audio_encoder.to(memory_format=torch.channels_last)  # pyright: ignore
-        self._amp, self._device = amp, device
+        self._device = device
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, batch: dict[str, Tensor], amp: str) -> Tensor:
         """Symmetric cross-entropy of clips and their texts."""
         with torch.no_grad():
             log_mel = self.model.mel(batch["waveforms"])
-        with torch.autocast(self._device.type, AMP[self._amp], enabled=self._amp != "off"):
+        with torch.autocast(self._device.type, AMP[amp], enabled=amp != "off"):
             audio = self.model.embed_log_mel(log_mel)
             text = self.model.embed_text(batch["input_ids"], batch["attention_mask"])
         target = torch.eye(len(audio), device=self._device)
@@ -70,22 +70,22 @@ class Ours:
 class Theirs:
     """transformers' ClapModel; spectrograms in, as its feature extractor makes them."""
 
-    def __init__(self, folder: Path, device: torch.device, amp: str) -> None:
+    def __init__(self, folder: Path, device: torch.device) -> None:
         from transformers import ClapFeatureExtractor, ClapModel
 
         self.model = ClapModel.from_pretrained(folder).to(device)
         self._extract = ClapFeatureExtractor.from_pretrained(folder)
-        self._amp, self._device = amp, device
+        self._device = device
 
     def features(self, waveforms: np.ndarray) -> Tensor:
         """What a data loader would have to make of them."""
         made = self._extract(list(waveforms), sampling_rate=RATE, return_tensors="pt")
         return made["input_features"]
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, batch: dict[str, Tensor], amp: str) -> Tensor:
         """Both directions, of its logits: its own loss (5.23) takes that of the texts twice."""
         names = ("input_features", "input_ids", "attention_mask")
-        with torch.autocast(self._device.type, AMP[self._amp], enabled=self._amp != "off"):
+        with torch.autocast(self._device.type, AMP[amp], enabled=amp != "off"):
             found = self.model(**{name: batch[name] for name in names})
         both = (found.logits_per_audio, found.logits_per_text)
         right = torch.arange(len(both[0]), device=self._device)
@@ -105,13 +105,13 @@ def stepper(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
     return step
 
 
-def steps(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Times of a step, and what it computes."""
+def steps(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Times of a step in each type, and what it computes."""
     import originals
 
     device = torch.device(given.device)
     originals.clap_model(folder, fused=False)
-    ours, theirs = Ours(folder, device, given.amp), Theirs(folder, device, given.amp)
+    ours, theirs = Ours(folder, device), Theirs(folder, device)
     rng = np.random.default_rng(0)
     waveforms = (0.1 * rng.standard_normal((given.batch, 10 * RATE))).astype(np.float32)
     ids = rng.integers(4, 1000, (given.batch, TOKENS))
@@ -123,26 +123,40 @@ def steps(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
     batch = {name: value.to(device) for name, value in batch.items()}
     with torch.no_grad():
-        losses = [float(one.loss(batch)) for one in (_evaluating(ours), _evaluating(theirs))]
+        losses = [float(one.loss(batch, "off")) for one in (_evaluating(ours), _evaluating(theirs))]
     if abs(losses[0] - losses[1]) > SAME_LOSS:
         raise SystemExit(f"the two losses differ, so the steps do not compare: {losses}")
     ours.model.train()
     theirs.model.train()
     with FlopCounterMode(display=False) as counter:
-        ours.loss(batch).backward()
+        ours.loss(batch, "off").backward()
+    flop = counter.get_total_flops()
+    shape = {
+        "architecture": "HTSAT-tiny, RoBERTa-base", "batch": given.batch, "window_seconds": 10,
+        "tokens": TOKENS, "losses": losses, "gflop": flop / 1e9,
+    }  # fmt: skip
+    return [
+        {**shape, "amp": amp, **timed(given, amp, (ours, theirs), batch, flop)} for amp in given.amp
+    ]
+
+
+def timed(
+    given: argparse.Namespace, amp: str, both: tuple[Ours, Theirs], batch: dict[str, Tensor],
+    flop: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Times of a step in one type."""
+    device, (ours, theirs) = torch.device(given.device), both
+    waveforms = batch["waveforms"].cpu().numpy()
     candidates: dict[str, Callable[[], object]] = {
-        "ours, waveforms in": stepper(ours.model, lambda: ours.loss(batch)),
-        "transformers, spectrograms in": stepper(theirs.model, lambda: theirs.loss(batch)),
+        "ours, waveforms in": stepper(ours.model, lambda: ours.loss(batch, amp)),
+        "transformers, spectrograms in": stepper(theirs.model, lambda: theirs.loss(batch, amp)),
     }
     if device.type == "cuda":
         candidates = {k: _on_gpu(task) for k, task in candidates.items()}
     candidates["transformers' feature extractor, one core"] = lambda: theirs.features(waveforms)
     found = dict(zip(candidates, interleave(list(candidates.values()), given.runs, 3), strict=True))
-    tflops = _matmul_tflops(device, AMP[given.amp])
-    flop = counter.get_total_flops()
+    tflops = _matmul_tflops(device, AMP[amp])
     return {
-        "architecture": "HTSAT-tiny, RoBERTa-base", "batch": given.batch, "window_seconds": 10,
-        "tokens": TOKENS, "amp": given.amp, "losses": losses, "gflop": flop / 1e9,
         "matmul_tflops": tflops,
         "candidates": {
             name: {
@@ -179,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--amp", default="off", choices=list(AMP))
+    parser.add_argument("--amp", default="off,bf16", type=_types, help="of off and bf16")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--runs", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each loading")
@@ -188,11 +202,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = {
             "machine": _machine(given.device),
             "loading": loading(Path(work) / "clips", given.seconds),
-            "step": steps(given, Path(work) / "checkpoint"),
+            "steps": steps(given, Path(work) / "checkpoint"),
         }
     part = given.out.with_name(f"{given.out.name}.part")
     part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     part.replace(given.out)
+
+
+def _types(text: str) -> list[str]:
+    """Names of types; argparse makes a sentence of what is not one."""
+    names = text.split(",")
+    if not set(names) <= AMP.keys():
+        raise argparse.ArgumentTypeError(f"{text}: choose from {', '.join(AMP)}")
+    return names
 
 
 def _evaluating(one: Any) -> Any:

@@ -95,18 +95,20 @@ def test_soak_and_edges_run_on_the_cpu(folder: Path) -> None:
 def test_a_training_step_is_timed_beside_transformers(tmp_path: Path) -> None:
     done = run(tmp_path, "training", "--training", "--batch 2 --runs 2 --seconds 0.2")
     assert done.returncode == 0, done.stdout + done.stderr
-    step = found(tmp_path, "training")["found"]["found"]["step"]
-    one, other = step["losses"]
-    assert one == pytest.approx(other, abs=1e-4)
-    for name, times in step["candidates"].items():
-        assert times["runs"] == 2
-        rate = 2 / times["median_ms"] * 1e3
-        assert times["samples_per_second"] == pytest.approx(rate)
-        if "extractor" not in name:
-            assert times["matmul_share"] == pytest.approx(
-                step["gflop"] / times["median_ms"] / step["matmul_tflops"]
-            )
-    assert 30 < step["gflop"] < 200  # HTSAT-tiny, two clips of 10 s, there and back
+    steps = found(tmp_path, "training")["found"]["found"]["steps"]
+    assert [step["amp"] for step in steps] == ["off", "bf16"]
+    for step in steps:
+        one, other = step["losses"]
+        assert one == pytest.approx(other, abs=1e-4)
+        for name, times in step["candidates"].items():
+            assert times["runs"] == 2
+            rate = 2 / times["median_ms"] * 1e3
+            assert times["samples_per_second"] == pytest.approx(rate)
+            if "extractor" not in name:
+                assert times["matmul_share"] == pytest.approx(
+                    step["gflop"] / times["median_ms"] / step["matmul_tflops"]
+                )
+        assert 30 < step["gflop"] < 200  # HTSAT-tiny, two clips of 10 s, there and back
 
 
 def test_a_step_without_what_it_needs_names_the_step_that_makes_it(tmp_path: Path) -> None:

@@ -119,16 +119,21 @@ def training() -> str:
     """A training step, and how quickly data loads."""
     found = json.loads((HERE / "training.json").read_text(encoding="utf-8"))
     rows: list[tuple[str, ...]] = []
-    for name, one in found["step"]["candidates"].items():
-        share = f"{100 * one['matmul_share']:.0f} %" if "matmul_share" in one else ""
-        times = (f"{one[key] / 1e3:.2f} s" for key in ("median_ms", "p90_ms"))
-        rows.append((name, *times, f"{one['samples_per_second']:.2f}", share))
+    for step in found["steps"]:
+        for name, one in step["candidates"].items():
+            computes = "matmul_share" in one
+            if not computes and step["amp"] != "off":
+                continue  # the extractor again
+            share = f"{100 * one['matmul_share']:.0f} %" if computes else ""
+            times = (f"{one[key] / 1e3:.2f} s" for key in ("median_ms", "p90_ms"))
+            type_ = {"off": "FP32: ", "bf16": "bfloat16: "}[step["amp"]] if computes else ""
+            rows.append((type_ + name, *times, f"{one['samples_per_second']:.2f}", share))
     for one in found["loading"]:
         where = "in memory" if one["held"] else "decoded as they are drawn"
         threads = f"{one['threads']} thread{'s' if one['threads'] > 1 else ''}"
         name = f"loading clap-mini's windows, {where}, {threads}"
         rows.append((name, "", "", f"{one['windows_per_second']:,.0f}", ""))
-    batch = f"a step of {found['step']['batch']} clips"
+    batch = f"a step of {found['steps'][0]['batch']} clips"
     return table((batch, "median", "p90", "clips/s", "of the matmul rate"), rows)
 
 

@@ -84,7 +84,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--build", default="--opt-batch 64", help="options of clap-export build")
     parser.add_argument("--bench", default="--against torch", help="options of clap-export bench")
     parser.add_argument(
-        "--training", default="--device cuda --amp bf16 --batch 64",
+        "--training", default="--device cuda --batch 64",
         help="options of benchmarks/training.py",
     )  # fmt: skip
     parser.add_argument("--count", type=int, default=100_000, help="predictions of soak")
