@@ -209,8 +209,7 @@ def test_parts_give_the_gradient_of_the_whole_batch(tmp_path: Path, weights: str
 def heard_for_long_enough(config: TrainConfig) -> TrainConfig:
     """Windows of 2 s: a tagger needs one patch at least."""
     assert config.model is not None
-    audio = replace(config.model.audio, window_samples=16000, hop_samples=16000)
-    return replace(config, model=replace(config.model, audio=audio))
+    return replace(config, model=replace(config.model, audio=audio(tiny.RATE, 2 * tiny.RATE)))
 
 
 def lesson_run(folder: Path, weights: str, **changes: Any) -> TrainConfig:
