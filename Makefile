@@ -41,6 +41,7 @@ bench: .venv/installed
 	rm -r $(WORK)
 
 # What checkpoints and their precisions cost in accuracy and time, on labelled recordings:
+# .venv/bin/python -m train listing train/recipes/clap-mini.toml urbansound8k -o held-out.csv
 # make accuracy CKPT="one.safetensors another.safetensors" LISTING=held-out.csv CALIBRATE=recordings
 # A precision whose gates fail (exit code 1) is left out.
 CALIBRATE ?= $(WORK)/demo/sounds

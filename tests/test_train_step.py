@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,42 @@ def test_every_tower_has_its_rate_and_only_matrices_decay() -> None:
             assert group["lr"] == pytest.approx(peak / 2), name
             assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0), name
             assert (group["betas"], group["eps"]) == ((0.8, 0.95), 1e-6)
+
+
+def test_weights_move_as_adamw_is_written_whatever_their_layout(tmp_path: Path) -> None:
+    """PyTorch's fused kernel reads weights, gradients and moments as they lie in memory."""
+    rate, decay, (b1, b2), eps = 0.01, 0.1, (0.8, 0.9), 1e-8
+    loop = LoopConfig(1, 1, 8, rate, decay, 0, 0, 0.0, 1, clip_norm=0.0, betas=(b1, b2), eps=eps)
+
+    def begin() -> RunState:
+        model = ClapModel(tiny.config())
+        model.audio_encoder.to(memory_format=torch.channels_last)  # pyright: ignore
+        return RunState(model, loop, CPU)
+
+    state = begin()
+    want = {name: p.detach().double() for name, p in state.model.named_parameters()}
+    moments = {name: (torch.zeros_like(w), torch.zeros_like(w)) for name, w in want.items()}
+    for step in (1, 2, 3):
+        if step == 3:  # what comes back from the disk lies as it should, too
+            state.save(tmp_path)
+            state = begin()
+            state.load(tmp_path, CPU)
+        slopes = {name: torch.randn(w.shape) for name, w in want.items()}
+        parameters = dict(state.model.named_parameters())
+        assert not all(p.is_contiguous() for p in parameters.values())
+        sums = [(parameters[name] * slope).sum() for name, slope in slopes.items()]
+        torch.stack(sums).sum().backward()
+        state.update()
+        for name, slope in slopes.items():
+            w, (m, v), g = want[name], moments[name], slope.double()
+            w -= rate * decay * w if w.ndim > 1 else 0.0
+            m.mul_(b1).add_((1 - b1) * g)
+            v.mul_(b2).add_((1 - b2) * g * g)
+            w -= rate * (m / (1 - b1**step)) / ((v / (1 - b2**step)).sqrt() + eps)
+            if name == "logit_scale":
+                w.clamp_(max=math.log(100))
+            assert torch.allclose(parameters[name].double(), w, rtol=1e-4, atol=1e-6), (step, name)
+            parameters[name].grad = None
 
 
 def test_the_scale_stays_at_its_limit_and_comes_back() -> None:

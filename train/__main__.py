@@ -146,6 +146,19 @@ def overlap(listing_config: Path, eval_listing: Path, output: Path) -> None:
 
 
 @main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("task")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+def listing(config: Path, task: str, output: Path) -> None:
+    """Write the clips of CONFIG.toml's TASK as a CSV for the --listing of clap-export."""
+    from train import config as reader
+    from train import handover
+
+    clips = handover.write(reader.load(config).tasks, task, output)
+    click.echo(f"{clips} clips -> {output}")
+
+
+@main.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--threads", type=click.IntRange(min=1), help="Most of them; default one a core.")
 @click.option("--seconds", type=float, default=5.0, show_default=True, help="For each number.")

@@ -67,7 +67,9 @@ class Course:
         self.lesson, self.epochs, self.seed = lesson, epochs, seed
         self._peak = learning_rate
         self._parameters = [p for module in lesson.modules() for p in module.parameters()]
-        self.optimiser = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=0.01)
+        self.optimiser = torch.optim.AdamW(
+            self._parameters, lr=learning_rate, weight_decay=0.01, fused=True
+        )
 
     def run(self, epoch: int) -> Record:
         """Learn for one epoch (counted from 0)."""

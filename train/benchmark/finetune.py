@@ -61,7 +61,7 @@ def finetune_predict(
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
         classifier = Classifier(model, truth.shape[1]).to(device).train()
-        optimiser = torch.optim.Adam(classifier.learning(), lr=LEARNING_RATE)
+        optimiser = torch.optim.Adam(classifier.learning(), lr=LEARNING_RATE, fused=True)
         for epoch in range(epochs):
             order = rng.permutation(len(train))
             starts = range(0, len(order), BATCH)
