@@ -111,6 +111,35 @@ def test_a_training_step_is_timed_beside_transformers(tmp_path: Path) -> None:
         assert 30 < step["gflop"] < 200  # HTSAT-tiny, two clips of 10 s, there and back
 
 
+def test_the_options_of_the_loop_agree(tmp_path: Path) -> None:
+    assert run(tmp_path, "loop").returncode == 1
+    assert "CUDA was asked for, but torch finds no GPU" in found(tmp_path, "loop")["why"]
+    done = run(tmp_path, "loop", "--loop", "cpu")
+    assert done.returncode == 0, done.stdout + done.stderr
+    cases = found(tmp_path, "loop")["found"]
+    for name in ("on the CPU", "recompute", "accumulate", "compile", "torchrun"):
+        assert cases[name]["difference"] < 1e-5, name
+    assert 0 < cases["bf16"]["difference"] < 0.03
+    assert "difference" not in cases["BatchNorm learns, torchrun"]
+    assert all(case["losses"][1] < case["losses"][0] for case in cases.values())
+
+
+@pytest.mark.parametrize(
+    ("losses", "passed"),
+    [([2.0, 1.0], True), ([2.02, 1.0], True), ([2.0, 1.05], False), ([2.0, float("nan")], False)],
+)
+def test_a_run_whose_losses_are_others_or_not_finite_fails(
+    losses: list[float], passed: bool, scripts: None
+) -> None:
+    loop = import_module("benchmarks.gpu.loop")
+    one = {"losses": losses}
+    loop.judge(loop.Case({}, 0.03), one, {"losses": [2.0, 1.0]})
+    assert one["passed"] is passed
+    rising = {"losses": [1.0, 1.1]}
+    loop.judge(loop.Case({}, None), rising, {"losses": [2.0, 1.0]})
+    assert rising["passed"] is False
+
+
 def test_a_step_without_what_it_needs_names_the_step_that_makes_it(tmp_path: Path) -> None:
     done = run(tmp_path, "export", "bench")
     assert done.returncode == 1

@@ -14,6 +14,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -87,6 +88,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         "--training", default="--device cuda --batch 64",
         help="options of benchmarks/training.py",
     )  # fmt: skip
+    parser.add_argument("--loop", default="cuda", choices=["cuda", "cpu"], help="device of loop")
     parser.add_argument("--count", type=int, default=100_000, help="predictions of soak")
     parser.add_argument("--limit", type=float, default=540, help="seconds for a model's soak")
     given = parser.parse_args(arguments)
@@ -208,6 +210,18 @@ def training(given: argparse.Namespace) -> dict[str, Any]:
     return done | {"found": json.loads(out.read_text("utf-8")) if out.exists() else None}
 
 
+def loop(given: argparse.Namespace) -> dict[str, Any]:
+    """Whole training runs with the loop's options, beside plain ones."""
+    import torch
+
+    from benchmarks.gpu.loop import measure
+
+    if given.loop == "cuda" and not torch.cuda.is_available():
+        raise Skipped("CUDA was asked for, but torch finds no GPU; --loop cpu is for trying.")
+    with tempfile.TemporaryDirectory() as work:
+        return measure(Path(work), given.loop, *((16, 2) if given.tiny else (64, 20)))
+
+
 def soak(given: argparse.Namespace) -> dict[str, Any]:
     """Many predictions: does memory grow?"""
     from benchmarks.gpu.soak import Soak
@@ -244,7 +258,19 @@ def edges(given: argparse.Namespace) -> dict[str, Any]:
 
 STEPS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     step.__name__: step
-    for step in (env, checkpoints, export, build, test, bench, frontend, training, soak, edges)
+    for step in (
+        env,
+        checkpoints,
+        export,
+        build,
+        test,
+        bench,
+        frontend,
+        training,
+        loop,
+        soak,
+        edges,
+    )
 }
 
 
