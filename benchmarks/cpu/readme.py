@@ -122,8 +122,6 @@ def training() -> str:
     for step in found["steps"]:
         for name, one in step["candidates"].items():
             computes = "matmul_share" in one
-            if not computes and step["amp"] != "off":
-                continue  # the extractor again
             share = f"{100 * one['matmul_share']:.0f} %" if computes else ""
             times = (f"{one[key] / 1e3:.2f} s" for key in ("median_ms", "p90_ms"))
             type_ = {"off": "FP32: ", "bf16": "bfloat16: "}[step["amp"]] if computes else ""
