@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import tinyrun
@@ -15,7 +17,13 @@ from torch import Tensor
 
 from clap_export.model.clap import ClapModel
 from train import optimiser
-from train.config import LoopConfig, TrainConfig
+from train.batch import Preparer
+from train.captions import CaptionBank
+from train.clips import ClipStore
+from train.config import AugmentConfig, LoopConfig, TrainConfig
+from train.distributed import ALONE
+from train.listing import read_listing
+from train.losses import sigmoid_loss, softmax_loss
 from train.recompute import recompute
 from train.state import RunState
 
@@ -160,6 +168,47 @@ def test_weights_move_as_adamw_is_written_whatever_their_layout(tmp_path: Path) 
                 w.clamp_(max=math.log(100))
             assert torch.allclose(parameters[name].double(), w, rtol=1e-4, atol=1e-6), (step, name)
             parameters[name].grad = None
+
+
+@pytest.mark.parametrize("loss", [softmax_loss, sigmoid_loss])
+def test_a_step_asks_the_device_for_no_numbers(
+    loss: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU that is asked for one is waited for. On the meta device there are none to be had."""
+    # PyTorch cannot even switch it off there.
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    augment = AugmentConfig(mix=0.5, mixstyle=1.0, time_mask=4, frequency_mask=4, filter_db=3.0)
+    made = tinyrun.config(tmp_path, augment=augment)
+    store = ClipStore(read_listing(made.listings[0]), tiny.config().audio)
+    bank = CaptionBank(store.clips, made.templates, ())
+    label_of = np.array([bank.index[clip.label] for clip in store.clips])
+    (batch,) = store.batches(1, 0, range(1), made.loop.batch_size, augment)
+    meta = torch.device("meta")
+    model = ClapModel(tiny.config()).to(meta)
+    ready = Preparer(model, bank, label_of, made, meta, ALONE)(batch, 0, 0)
+    audio = model.embed_log_mel(ready.log_mel)
+    text = torch.empty(len(ready.texts), audio.shape[1], device=meta)
+    more = [torch.empty((), device=meta)] if loss is sigmoid_loss else []
+    loss(audio, text, model.scale(), *more, ready.target).backward()
+    weights = dict(model.audio_encoder.named_parameters())
+    assert all(p.grad is not None and p.grad.is_meta for p in weights.values())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+def test_a_step_never_waits_for_the_gpu(amp: str, tmp_path: Path) -> None:
+    """In one epoch, after the first step has set up what is set up once."""
+    augment = AugmentConfig(mix=0.5, mixstyle=1.0, time_mask=4, frequency_mask=4, filter_db=3.0)
+    made = tinyrun.config(tmp_path, augment=augment, amp=amp)
+    _, step = tinyrun.begin(made, tiny.config(), torch.device("cuda"))
+    losses = [step(0)]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        losses += [step(1), step(2)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.stack(losses).isfinite().all()
 
 
 def test_the_scale_stays_at_its_limit_and_comes_back() -> None:

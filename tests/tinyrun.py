@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,23 +74,33 @@ def learn(made: TrainConfig, shape: ClapConfig) -> tuple[RunState, Tensor]:
 
     A tagger's heads drop nothing out.
     """
+    state, step = begin(made, shape, torch.device("cpu"))
+    return state, step(0)
+
+
+def begin(
+    made: TrainConfig, shape: ClapConfig, device: torch.device
+) -> tuple[RunState, Callable[[int], Tensor]]:
+    """A state from generator seed 0, and what makes the steps of its first epoch, each once."""
     torch.manual_seed(0)
-    model, cpu = ClapModel(shape), torch.device("cpu")
+    model = ClapModel(shape).to(device)
     tagger, lesson, names = None, None, ()
     if made.tagger is not None:
         lesson = Lesson(made.tagger, model.audio_encoder.width, shape.embedding_dim).eval()
-        tagger = Tagger(made.tagger, shape.audio, cpu, torch.float32)
+        lesson.to(device)
+        tagger = Tagger(made.tagger, shape.audio, device, torch.float32)
         names = tagger.names
-    state = RunState(model, made.loop, cpu, lesson)
+    state = RunState(model, made.loop, device, lesson)
     store = ClipStore(read_listing(made.listings[0]), shape.audio)
     bank = CaptionBank(store.clips, made.templates, names)
-    bank.refresh(model, tiny.tokenizer(), cpu)
+    bank.refresh(model, tiny.tokenizer(), device)
     label_of = np.array([bank.index[clip.label] for clip in store.clips])
     set_learning(model, 0, made.loop)
-    (batch,) = store.batches(1, 0, range(1), made.loop.batch_size, made.augment)
-    prepare = Preparer(model, bank, label_of, made, cpu, ALONE, tagger=tagger)
-    learner = Learner(state, tiny.tokenizer(), bank, made, cpu, ALONE)
-    return state, learner.step(prepare(batch, 0, 0), 0, 0)
+    steps = range(made.loop.steps_per_epoch)
+    batches = list(store.batches(1, 0, steps, made.loop.batch_size, made.augment))
+    prepare = Preparer(model, bank, label_of, made, device, ALONE, tagger=tagger)
+    learner = Learner(state, tiny.tokenizer(), bank, made, device, ALONE)
+    return state, lambda number: learner.step(prepare(batches[number], 0, number), 0, number)
 
 
 def toml(value: Any) -> str:

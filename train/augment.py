@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.config import AugmentConfig
+from train.send import send
 
 
 def mix(
@@ -27,10 +28,10 @@ def mix(
         rng: source of randomness.
     """
     batch = len(waveforms)
-    partner = torch.from_numpy(partners(batch, rng)).to(waveforms.device)
+    partner = send(partners(batch, rng), waveforms.device)
     share = rng.beta(1.0, 1.0, size=batch) * 0.5 + 0.5  # the first clip stays the louder one
     share = np.where(rng.random(batch) < probability, share, 1.0)
-    p = torch.from_numpy(share.astype(np.float32)).to(waveforms.device)[:, None]
+    p = send(share.astype(np.float32), waveforms.device)[:, None]
     level, norm = _rms(waveforms), (p.square() + (1 - p).square()).sqrt()
     beside = (1 - p) / norm * level / level[partner]  # both at the first clip's level
     mixed = p / norm * waveforms + beside * waveforms[partner]
@@ -57,8 +58,8 @@ def mixstyle(log_mel: Tensor, rng: np.random.Generator) -> Tensor:
         log_mel: ``[batch, frames, n_mels]`` decibels; the same shape comes back.
     """
     batch = len(log_mel)
-    partner = torch.from_numpy(partners(batch, rng)).to(log_mel.device)
-    share = torch.from_numpy(rng.beta(0.4, 0.4, batch).astype(np.float32)).to(log_mel.device)
+    partner = send(partners(batch, rng), log_mel.device)
+    share = send(rng.beta(0.4, 0.4, batch).astype(np.float32), log_mel.device)
     share = share[:, None, None]
     mean = log_mel.mean(dim=1, keepdim=True)
     deviation = log_mel.std(dim=1, keepdim=True) + 1e-3  # silence has none
@@ -95,7 +96,7 @@ class MelAugment(nn.Module):
             # Six control points, interpolated over the mel axis: smooth like a room or a device.
             points = torch.empty(len(log_mel), 1, 6).uniform_(-self.filter_db, self.filter_db)
             curve = F.interpolate(points, log_mel.shape[2], mode="linear", align_corners=True)
-            log_mel = log_mel + curve.to(log_mel.device)
+            log_mel = log_mel + send(curve, log_mel.device)
         if not self.masks:
             return log_mel
         level = log_mel.mean(dim=(1, 2), keepdim=True)

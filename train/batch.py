@@ -16,6 +16,7 @@ from train.chance import generator, seed_torch
 from train.config import TrainConfig
 from train.data.prefetch import Batch
 from train.distributed import Ranks
+from train.send import send
 from train.tagger import Heard, Tagger
 from train.teachers import Teachers
 
@@ -72,13 +73,13 @@ class Preparer:
         """Prepare this process' rows of a step's batch."""
         config, ranks = self._config, self._ranks
         total, place = config.loop.batch_size, (config.seed, epoch, step)
-        indices = ranks.join(torch.from_numpy(batch.indices).to(self._device), total)
-        labels = self._label_of[indices.cpu().numpy()]
+        indices = ranks.join(torch.from_numpy(batch.indices), total)
+        labels = self._label_of[indices.numpy()]
         texts, target = candidates(
             labels, self._bank, config.loop.text_negatives, generator(*place, "texts")
         )
-        target = target.to(self._device)
-        waveforms = torch.from_numpy(batch.windows).to(self._device)
+        target = send(target, self._device)
+        waveforms = send(batch.windows, self._device)
         if config.augment.mix > 0:  # a clip's partner may be on another process
             joint, target = mix(
                 ranks.join(waveforms, total), target, config.augment.mix, generator(*place, "mix")

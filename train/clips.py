@@ -197,6 +197,7 @@ class ClipStore:
         augment: AugmentConfig,
         rank: int = 0,
         world: int = 1,
+        pinned: bool = False,
     ) -> Generator[Batch, None, None]:
         """Batches of some steps of an epoch, prepared ahead in threads.
 
@@ -212,6 +213,7 @@ class ClipStore:
             augment: how windows are varied.
             rank: gets the rows ``rank::world`` of every batch.
             world: number of ranks.
+            pinned: in memory that a GPU copies from while the CPU goes on.
 
         Returns:
             An iterator to close when it is not used up: it holds threads. It raises ClapError when
@@ -230,7 +232,7 @@ class ClipStore:
         def cut(step: int, row: int, index: int) -> tuple[int, np.ndarray]:
             return self._good_window(index, (seed, epoch, step, rows[row]), augment)
 
-        return fill(draw, cut, steps, self.spec.window_samples, self.threads)
+        return fill(draw, cut, steps, self.spec.window_samples, self.threads, pinned)
 
     def _good_window(
         self, index: int, place: tuple[int, ...], augment: AugmentConfig

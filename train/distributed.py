@@ -154,7 +154,7 @@ class _Join(torch.autograd.Function):
 def processes(device: torch.device) -> Iterator[Ranks]:
     """This process among those that torchrun started; alone without torchrun.
 
-    Processes on CUDA speak NCCL, others gloo.
+    What is on GPUs goes over NCCL, the rest over gloo.
 
     Raises:
         ClapError: more processes on this machine than it has GPUs.
@@ -170,7 +170,8 @@ def processes(device: torch.device) -> Iterator[Ranks]:
                 f"{torch.cuda.device_count()}; start torchrun with as many --nproc-per-node."
             )
         torch.cuda.set_device(local)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=PATIENCE)
     try:
         yield Ranks(dist.get_rank(), world)
     finally:

@@ -86,7 +86,7 @@ def train(
         clock, losses = _Clock(), []
         batches = store.batches(
             config.seed, epoch, range(loop.steps_per_epoch), loop.batch_size, config.augment,
-            ranks.rank, ranks.world,
+            ranks.rank, ranks.world, device.type == "cuda",
         )  # fmt: skip
         with closing(batches):  # pyright: ignore[reportArgumentType]
             waited = enumerate(clock.waiting(batches))

@@ -39,9 +39,10 @@ def softmax_loss(
     logits = scale * ranks.own(audio) @ text.T
     from_audio = F.cross_entropy(logits, ranks.own(target), reduction="sum") / len(audio)
     share = target.sum(dim=0)
-    used = ranks.own(share > 0)
-    per_text = ranks.own((target / share.clamp(min=1e-6)).T)[used]
-    logits = scale * ranks.own(text)[used] @ audio.T
+    # A text of no clip has a row of zeros, which adds nothing. Leaving it out would be a wait for
+    # the device, to learn how many are left.
+    per_text = ranks.own((target / share.clamp(min=1e-6)).T)
+    logits = scale * ranks.own(text) @ audio.T
     from_text = F.cross_entropy(logits, per_text, reduction="sum") / (share > 0).sum()
     return ranks.world * (from_audio + from_text) / 2
 

@@ -17,6 +17,7 @@ from train.chance import Place, seed_torch
 from train.config import TrainConfig
 from train.distributed import Ranks
 from train.losses import sigmoid_loss, softmax_loss, teacher_loss
+from train.send import send
 from train.state import RunState
 from train.texts import encode
 
@@ -120,7 +121,7 @@ class Learner:
             if fresh:
                 chosen = [self._bank.texts[i] for i in texts[:fresh]]
                 batch = encode(self._tokenizer, chosen, self._model.config.text_encoder)
-                on_device = {name: t.to(self._device) for name, t in batch.items()}
+                on_device = {name: send(t, self._device) for name, t in batch.items()}
                 states.append(self._model.text_encoder(**on_device).float())
             if fresh < len(texts):
                 states.append(self._states(texts[fresh:]))
@@ -132,7 +133,7 @@ class Learner:
 
     def _states(self, texts: list[int]) -> Tensor:
         assert self._bank.states is not None  # refreshed before the epoch's first step
-        return self._bank.states[texts].float()
+        return self._bank.states[send(np.array(texts, np.int64), self._device)].float()
 
     def _autocast(self) -> torch.autocast:
         amp = self._config.loop.amp

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -13,6 +14,7 @@ from clap_export.model.clap import ClapModel
 from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
 from train.distil_text import embed
+from train.send import send
 from train.taught_config import TeachersConfig
 
 
@@ -64,8 +66,9 @@ class Teachers:
             waveforms: ``[clips, window_samples]``.
             texts: indices of the candidates among the texts that were given at first.
         """
+        chosen = send(np.array(texts, np.int64), waveforms.device)
         said = [
-            (model.scale() * model.embed_audio(waveforms) @ states[list(texts)].T).softmax(dim=1)
+            (model.scale() * model.embed_audio(waveforms) @ states[chosen].T).softmax(dim=1)
             for model, states in self._members
         ]
         return torch.stack(said).mean(dim=0)

@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 # One batch is being consumed while these are filled. More would only take memory: a batch of 1,024
 # windows of 10 s at 48 kHz is 2 GB.
@@ -20,11 +22,11 @@ class Batch:
 
     Attributes:
         indices: int64 ``[n]``, the clips that the windows are from.
-        windows: float32 ``[n, window_samples]``.
+        windows: float32 ``[n, window_samples]``, on the CPU.
     """
 
     indices: np.ndarray
-    windows: np.ndarray
+    windows: Tensor
 
 
 def fill(
@@ -33,6 +35,7 @@ def fill(
     steps: Iterable[int],
     samples: int,
     threads: int,
+    pinned: bool = False,
 ) -> Generator[Batch, None, None]:
     """One batch a step; a step's rows are spread over the threads.
 
@@ -45,6 +48,7 @@ def fill(
         steps: what to prepare, in order.
         samples: length of a window.
         threads: how many rows are cut at a time.
+        pinned: in memory that a GPU copies from while the CPU goes on.
 
     Yields:
         Batches in the order of ``steps``. Closing the iterator early cancels what is not begun and
@@ -54,13 +58,15 @@ def fill(
     waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
 
     def place(batch: Batch, step: int, row: int) -> None:
-        index, batch.windows[row] = cut(step, row, int(batch.indices[row]))
+        index, window = cut(step, row, int(batch.indices[row]))
+        batch.windows[row].numpy()[:] = window
         batch.indices[row] = index
 
     try:
         for step in steps:
             indices = draw(step).astype(np.int64)
-            batch = Batch(indices, np.empty((len(indices), samples), np.float32))
+            windows = torch.empty(len(indices), samples, pin_memory=pinned)
+            batch = Batch(indices, windows)
             rows = [pool.submit(place, batch, step, row) for row in range(len(indices))]
             waiting.append((batch, rows))
             if len(waiting) > AHEAD:
