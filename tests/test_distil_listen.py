@@ -35,8 +35,8 @@ class Scene:
         found = [replace(f, weight=weights.get(f.file.path.stem, 1.0)) for f in found]
         specs = [tinydistil.SPEC, self.teacher.model.config.audio]
         self.stretches = Stretches(Recordings(found, specs), tinydistil.SPEC, self.teacher.model)
-        every = np.arange(len(self.stretches))
-        embedded = self.stretches.embed(every, self.stretches.start.tolist(), CPU)
+        every = self.stretches.on_grid(np.arange(len(self.stretches)))
+        embedded = self.stretches.embed(every, CPU)
         self.targets = embedded.numpy().astype(np.float16)
 
     def student(self) -> ClapModel:

@@ -78,7 +78,7 @@ class Course:
         torch.manual_seed(int(rng.integers(2**62)))
         for module in lesson.modules():
             module.train()
-        total, step, losses = self.epochs * lesson.steps, epoch * lesson.steps, list[float]()
+        total, step, losses = self.epochs * lesson.steps, epoch * lesson.steps, list[Tensor]()
         title = f"{lesson.name} epoch {epoch + 1}/{self.epochs}"
         for loss in track(lesson.losses(epoch), title, total=lesson.steps):
             for group in self.optimiser.param_groups:
@@ -87,11 +87,11 @@ class Course:
             loss.backward()
             nn.utils.clip_grad_norm_(self._parameters, 1.0)
             self.optimiser.step()
-            losses.append(loss.item())
+            losses.append(loss.detach())
             step += 1
         for module in lesson.modules():
             module.eval()
         return Record(
-            lesson.name, epoch + 1, float(np.mean(losses)), lesson.held_out(),
+            lesson.name, epoch + 1, torch.stack(losses).double().mean().item(), lesson.held_out(),
             time.monotonic() - began,
         )  # fmt: skip

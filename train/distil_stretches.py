@@ -78,19 +78,16 @@ class Stretches:
         """A stretch as float32 samples ``[<= window_samples]`` at the student's rate."""
         return self.recordings.cut(self.owner[row], start, self.seconds, self.spec)
 
-    def embed(self, rows: np.ndarray, at: Sequence[float], device: torch.device) -> torch.Tensor:
-        """What the teacher makes of a stretch of each row: ``[rows, dim]`` unit vectors.
+    def for_teacher(self, row: int, start: float) -> np.ndarray:
+        """The same stretch at the teacher's rate."""
+        return self.recordings.cut(self.owner[row], start, self.seconds, self._teacher.config.audio)
 
-        Args:
-            rows: stretches, of which only the recording counts.
-            at: starts in seconds.
-            device: where the teacher is.
-        """
-        spec, cut = self._teacher.config.audio, self.recordings.cut
-        heard = [
-            cut(int(owner), start, self.seconds, spec)
-            for owner, start in zip(self.owner[rows], at, strict=True)
-        ]
+    def on_grid(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Stretches for the teacher from their own starts."""
+        return [self.for_teacher(row, float(self.start[row])) for row in rows.tolist()]
+
+    def embed(self, heard: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
+        """What the teacher makes of stretches that were cut for it: ``[n, dim]`` unit vectors."""
         return embed(self._teacher, heard, device)
 
     def targets(self, cache: Path, key: CacheKey, device: torch.device) -> np.ndarray:
@@ -103,7 +100,7 @@ class Stretches:
             return stored
         chunks = np.array_split(np.arange(len(self)), -(-len(self) // BATCH))
         parts = [
-            self.embed(chunk, self.start[chunk].tolist(), device).cpu().numpy()
+            self.embed(self.on_grid(chunk), device).cpu().numpy()
             for chunk in track(chunks, "the teacher listens")
         ]
         return distil_cache.write(cache, key, np.concatenate(parts))

@@ -13,6 +13,7 @@ from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 from train.distil_loss import regression_loss
 from train.progress import track
+from train.send import send
 from train.texts import encode
 
 BATCH = 128  # without gradients
@@ -72,8 +73,8 @@ class TextLesson:
                 pick(self._texts, rows),
                 self._model.config.text_encoder,
             )
-            out = self._model.embed_text(**{k: t.to(self._device) for k, t in ids.items()})
-            want = torch.from_numpy(self._target[rows].astype(np.float32)).to(self._device)
+            out = self._model.embed_text(**{k: send(t, self._device) for k, t in ids.items()})
+            want = send(self._target[rows].astype(np.float32), self._device)
             yield regression_loss(out, want)
 
     def held_out(self) -> float:
