@@ -19,6 +19,7 @@ from train.config import AugmentConfig
 from train.data import prefetch
 from train.distil_loss import regression_loss
 from train.distil_stretches import Stretches, embed
+from train.layout import channels_last
 from train.send import send
 
 
@@ -66,8 +67,7 @@ class AudioLesson:
             self._held_target = stretches.embed(stretches.on_grid(self._held), device).cpu()
         else:
             self._held_target = torch.from_numpy(targets[self._held].astype(np.float32))
-        # Measured 1.45 times quicker for convolutions, on the CPU as well.
-        model.audio_encoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        channels_last(model.audio_encoder)
 
     def modules(self) -> list[nn.Module]:
         """The audio tower."""

@@ -24,6 +24,7 @@ from train.config import LoopConfig, TrainConfig
 from train.distributed import ALONE, Ranks, synchronise_batch_norm
 from train.evaluate import Task
 from train.journal import PLOT, Journal, plot
+from train.layout import channels_last
 from train.lora import inject, merged
 from train.optimiser import set_learning, set_rates
 from train.progress import track
@@ -62,8 +63,7 @@ def train(
     loop = config.loop
     _check_shares(loop, ranks)
     model.to(device)
-    # Measured 1.45 times quicker for convolutions, on the CPU as well.
-    model.audio_encoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    channels_last(model.audio_encoder)
     if config.lora is not None:
         inject(model, config.lora, config.seed)
     synchronise_batch_norm(model, device, ranks)

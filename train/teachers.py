@@ -14,6 +14,7 @@ from clap_export.model.clap import ClapModel
 from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
 from train.distil_text import embed
+from train.layout import channels_last
 from train.send import send
 from train.taught_config import TeachersConfig
 
@@ -53,7 +54,7 @@ class Teachers:
         self._members: list[tuple[ClapModel, Tensor]] = []
         for teacher in found:
             model = teacher.model.eval().requires_grad_(False).to(device)
-            model.audio_encoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+            channels_last(model.audio_encoder)
             tokenizer = Tokenizer.from_str(teacher.tokenizer)
             states = torch.from_numpy(embed(model, tokenizer, texts, device))
             self._members.append((model, states.to(device)))

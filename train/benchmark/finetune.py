@@ -16,6 +16,7 @@ from runtime.errors import ClapError
 from train.benchmark.dataset import Item
 from train.benchmark.encoders import decoded
 from train.benchmark.probe import loss, make_head
+from train.layout import channels_last
 from train.progress import track
 
 # Appendix C of the paper gives Adam, this rate and these epochs, and no batch size: 32 is ours.
@@ -89,6 +90,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.mel = copy.deepcopy(model.mel)
         self.encoder = copy.deepcopy(model.audio_encoder)
+        channels_last(self.encoder)
         self.head = make_head(self.encoder.width, labels, deep=False)
 
     def forward(self, waveform: Tensor) -> Tensor:

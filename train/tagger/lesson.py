@@ -13,6 +13,7 @@ from clap_export.model.clap import normalise
 from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
 from train.distributed import ALONE, Ranks
+from train.layout import channels_last
 from train.losses import teacher_loss
 from train.tagger import yamnet
 from train.taught_config import TaggerConfig
@@ -60,7 +61,7 @@ class Tagger:
                 f"{seconds:.3g} s: make audio.window_samples larger, or leave [tagger] out."
             )
         self._network = yamnet.load(Path(config.weights)).to(device)
-        self._network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        channels_last(self._network)
         self.names = self._network.labels if config.tags > 0 else ()
         self._rate, self._dtype = audio.sample_rate, dtype
 
