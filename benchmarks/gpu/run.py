@@ -256,21 +256,11 @@ def edges(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+_IN_ORDER = (
+    env, checkpoints, export, build, test, bench, frontend, training, loop, soak, edges,
+)  # fmt: skip
 STEPS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
-    step.__name__: step
-    for step in (
-        env,
-        checkpoints,
-        export,
-        build,
-        test,
-        bench,
-        frontend,
-        training,
-        loop,
-        soak,
-        edges,
-    )
+    step.__name__: step for step in _IN_ORDER
 }
 
 
