@@ -39,6 +39,7 @@ from runtime import schema  # noqa: E402
 from train.config import ListingConfig  # noqa: E402
 from train.config import load as read_recipe  # noqa: E402
 from train.data.throughput import measure  # noqa: E402
+from train.layout import channels_last  # noqa: E402
 from train.losses import softmax_loss  # noqa: E402
 
 AMP = {"off": torch.float32, "bf16": torch.bfloat16}
@@ -53,7 +54,7 @@ class Ours:
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.model = load(folder).model.to(device)
-        self.model.audio_encoder.to(memory_format=torch.channels_last)  # pyright: ignore
+        channels_last(self.model.audio_encoder)
         self._device = device
 
     def loss(self, batch: dict[str, Tensor], amp: str) -> Tensor:

@@ -66,7 +66,10 @@ def without_dropout(made: ClapConfig) -> ClapConfig:
     text = replace(made.text_encoder, options={
         **made.text_encoder.options, "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0})  # fmt: skip
-    return replace(made, audio_encoder=AudioEncoderConfig(cnn14=encoder), text_encoder=text)
+    return replace(
+        made, audio_encoder=AudioEncoderConfig(cnn14=encoder), text_encoder=text,
+        audio_projection=replace(made.audio_projection, dropout=0.0),
+    )  # fmt: skip
 
 
 def learn(made: TrainConfig, shape: ClapConfig) -> tuple[RunState, Tensor]:

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.gpu.command import ROOT, ran
 from clap_export import sounds
 from clap_export.checkpoints import load, native
 from clap_export.model.clap import ClapModel
-from clap_export.model.config import AudioEncoderConfig, ClapConfig
 from clap_export.synth import write_wav
 
-ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "tests"))
+
+import tinyrun
+
 RATE = 24_000
 SPEEDS = (0.8, 0.93, 1.08, 1.25)  # a clip each
-TAIL = 2000  # characters of what a failed run said
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def measure(work: Path, device: str, batch: int, steps: int) -> dict[str, Any]:
     write_clips(work / "clips")
     start = work / "start.safetensors"
     found = load(ROOT / "models" / "clap-mini.safetensors")
-    model = ClapModel(without_dropout(found.model.config))
+    model = ClapModel(tinyrun.without_dropout(found.model.config))
     model.load_state_dict(found.model.state_dict())
     native.save(start, model.eval(), found.tokenizer)
     results: dict[str, Any] = {}
@@ -102,21 +102,6 @@ def write_clips(folder: Path) -> None:
             write_wav(folder / name / f"{i}.wav", make(round(RATE * speed), 5.0 / speed), RATE)
 
 
-def without_dropout(config: ClapConfig) -> ClapConfig:
-    """clap-mini's shape with nothing random in training."""
-    cnn14 = config.audio_encoder.cnn14
-    assert cnn14 is not None
-    options = config.text_encoder.options | {
-        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
-    }  # fmt: skip
-    return replace(
-        config,
-        audio_encoder=AudioEncoderConfig(cnn14=replace(cnn14, block_dropout=0.0, head_dropout=0.0)),
-        audio_projection=replace(config.audio_projection, dropout=0.0),
-        text_encoder=replace(config.text_encoder, options=options),
-    )
-
-
 def config(
     out: Path, start: Path, clips: Path, case: Case, device: str, batch: int, steps: int
 ) -> str:
@@ -126,15 +111,12 @@ def config(
         "weight_decay": 0.0, "warmup_epochs": 0.5, "text_negatives": 4, "ema": 0.9, "eps": 1e-3,
         "validate_every": 2, "freeze_statistics": True, **case.loop,
     }  # fmt: skip
-    head = {
+    whole = {
         "out": str(out), "seed": 1, "device": device, "init": str(start), "templates": ["{}"],
-        "tasks": [],
+        "listings": [{"path": str(clips), "kind": "folders"}], "tasks": [], "augment": {},
+        "loop": loop,
     }  # fmt: skip
-    tables = {"[listings]": {"path": str(clips), "kind": "folders"}, "augment": {}, "loop": loop}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in head.items()]
-    for table, values in tables.items():
-        lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{key} = {tinyrun.toml(value)}\n" for key, value in whole.items())
 
 
 def run(case: Case, folder: Path, text: str, device: str) -> dict[str, Any]:
@@ -146,13 +128,9 @@ def run(case: Case, folder: Path, text: str, device: str) -> dict[str, Any]:
     if case.processes:
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus)]
         command[1:2] = [*launcher, "-m"]
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        cwd=folder.parent, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )  # fmt: skip
-    if done.returncode:
-        return {"passed": False, "exit_code": done.returncode, "said": done.stdout[-TAIL:]}
+    done = ran(command)
+    if not done["passed"]:
+        return done
     lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     return {

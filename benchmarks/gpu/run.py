@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import shlex
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.gpu import models  # noqa: E402 - the project need not be installed
+from benchmarks.gpu.command import TAIL, ran  # noqa: E402
 from clap_export.bench.gpu import Meter  # noqa: E402
 from clap_export.bench.process import Process  # noqa: E402
 from runtime import schema  # noqa: E402
@@ -36,7 +36,6 @@ PACKAGES = (
     "numpy", "transformers", "timm", "soundfile", "soxr", "tokenizers", "click", "rich",
 )  # fmt: skip
 FRONTEND_BATCHES = (1, 16, 64)
-TAIL = 4000  # characters of a command's output that are kept
 ENTRY = (
     f"import sys; sys.path.append({str(ROOT)!r}); from clap_export.__main__ import entry; entry()"
 )
@@ -171,7 +170,7 @@ def test(given: argparse.Namespace) -> dict[str, Any]:
     """The tests that need a GPU."""
     report = given.out / "pytest-gpu.xml"
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", f"--junitxml={report}"]
-    return _ran([*command, "-p", "no:cacheprovider", str(ROOT / "tests")])
+    return ran([*command, "-p", "no:cacheprovider", str(ROOT / "tests")])
 
 
 def bench(given: argparse.Namespace) -> dict[str, Any]:
@@ -206,7 +205,7 @@ def training(given: argparse.Namespace) -> dict[str, Any]:
     """A training step beside transformers', and how quickly clips load."""
     script, out = ROOT / "benchmarks" / "training.py", given.out / "training-step.json"
     command = [sys.executable, str(script), str(out), *shlex.split(given.training)]
-    done = _ran(command)
+    done = ran(command)
     return done | {"found": json.loads(out.read_text("utf-8")) if out.exists() else None}
 
 
@@ -303,25 +302,12 @@ def _python(given: argparse.Namespace) -> Path | None:
 
 def _clap(arguments: Iterable[object], python: Path | None = None) -> dict[str, Any]:
     """Run ``clap-export``."""
-    return _ran([str(python or sys.executable), "-c", ENTRY, *map(str, arguments)])
-
-
-def _ran(command: list[str]) -> dict[str, Any]:
-    began = time.perf_counter()
-    done = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    return {
-        "passed": done.returncode == 0,
-        "exit_code": done.returncode,
-        "seconds": time.perf_counter() - began,
-        "said": done.stdout[-TAIL:],
-    }
+    return ran([str(python or sys.executable), "-c", ENTRY, *map(str, arguments)])
 
 
 def _said(command: list[str]) -> str:
     try:
-        return _ran(command)["said"].strip()
+        return ran(command)["said"].strip()
     except OSError as error:
         return str(error)
 

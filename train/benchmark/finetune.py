@@ -18,6 +18,7 @@ from train.benchmark.encoders import decoded
 from train.benchmark.probe import loss, make_head
 from train.layout import channels_last
 from train.progress import track
+from train.send import send
 
 # Appendix C of the paper gives Adam, this rate and these epochs, and no batch size: 32 is ours.
 LEARNING_RATE = 1e-4
@@ -72,8 +73,8 @@ def finetune_predict(
                     continue  # normalisation has no statistics of one clip
                 rows = np.stack([_window(held[i], spec, rng) for i in chosen])
                 optimiser.zero_grad()
-                logits = classifier(torch.from_numpy(rows).to(device))
-                loss(logits, truth[torch.from_numpy(chosen).to(device)], several).backward()
+                logits = classifier(send(rows, device))
+                loss(logits, truth[send(chosen, device)], several).backward()
                 optimiser.step()
     return _predict(classifier.eval(), test, model, device)
 
