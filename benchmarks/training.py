@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 
 from clap_export.bench.ceilings import gpu_seconds  # noqa: E402 - the project need not be installed
 from clap_export.bench.gpu import Meter  # noqa: E402
@@ -36,11 +36,11 @@ from clap_export.bench.machine import machine  # noqa: E402
 from clap_export.bench.timing import GpuSeconds, interleave, latency  # noqa: E402
 from clap_export.checkpoints import load  # noqa: E402
 from runtime import schema  # noqa: E402
-from train.config import ListingConfig  # noqa: E402
-from train.config import load as read_recipe  # noqa: E402
+from train.config.contrastive import ListingConfig  # noqa: E402
+from train.config.contrastive import load as read_recipe  # noqa: E402
 from train.data.throughput import measure  # noqa: E402
-from train.layout import channels_last  # noqa: E402
 from train.losses import softmax_loss  # noqa: E402
+from train.machine.memory_format import channels_last  # noqa: E402
 
 AMP = {"off": torch.float32, "bf16": torch.bfloat16}
 TOKENS = 16
@@ -108,7 +108,7 @@ def stepper(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
 
 def steps(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Times of a step in each type, and what it computes."""
-    import originals
+    from tests import originals
 
     device = torch.device(given.device)
     originals.clap_model(folder, fused=False)

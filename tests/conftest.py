@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tinybundle
 
-ROOT = Path(__file__).parents[1]
-SHARED_AUDIO = ROOT.parent / "shared" / "audio"
-MINI = ROOT / "models" / "clap-mini.safetensors"
+from tests.places import MINI
+from tests.tiny import bundle as tinybundle
 
 _runs: Counter[str] = Counter()
 
@@ -38,9 +36,8 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the bundle exported from ``tiny.checkpoint()``; read only."""
-    import tiny
-
     from clap_export.export.pack import write_bundle
+    from tests import tiny
 
     folder = tmp_path_factory.mktemp("exported") / "bundle"
     write_bundle(tiny.checkpoint(), folder)
@@ -111,7 +108,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the session when a backend that was expected to run did not."""
     if session.config.getoption("--write-families") and not session.testsfailed:
-        import families
+        from tests.originals import families
 
         families.write()
     expected = os.environ.get("CLAP_EXPECT_BACKENDS", "").split()

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import SHARED_AUDIO
 
 import runtime
-from train.config import TaskConfig
-from train.evaluate import read_candidates
-from train.listing import read_listing
+from tests.places import SHARED_AUDIO
+from train.config.contrastive import TaskConfig
+from train.data.listing import read_listing
+from train.zero_shot.task import read_candidates
 
 SETS = ("esc50", "urbansound8k", "events")
 

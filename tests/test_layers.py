@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.places import ROOT
 
 HEAVY = {"torch", "torchaudio", "torchvision", "transformers", "timm", "onnx", "onnxscript"}
 OURS = {"clap_export", "train"}
@@ -19,50 +19,40 @@ FORBIDDEN: list[tuple[str, set[str]]] = [
     ("runtime", HEAVY | OURS | {"click", "rich", "safetensors"}),
     (
         "clap_export/model",
-        {"onnx", "onnxruntime", "runtime.backends", "runtime.encoder", "runtime.classifier"}
-        | {f"clap_export.{name}" for name in ("checkpoints", "export", "verify", "bench", "cli")}
-        | {"train"},
+        {"onnx", "onnxruntime", "runtime.backends", "runtime.encoder", "runtime.classifier"},
     ),
-    (
-        "clap_export/checkpoints",
-        {"onnx", "onnxruntime", "clap_export.export", "clap_export.verify", "clap_export.bench"}
-        | {"clap_export.cli", "train"},
-    ),
-    (
-        "clap_export/export",
-        {"clap_export.verify", "clap_export.bench", "clap_export.cli", "train", "onnxruntime"}
-        | {"clap_export.checkpoints"},
-    ),
+    ("clap_export/checkpoints", {"onnx", "onnxruntime"}),
+    ("clap_export/export", {"onnxruntime", "clap_export.checkpoints"}),
     (
         "clap_export/precision",
-        (HEAVY - {"onnx"})
-        | {"onnxruntime", "train"}
-        | {f"clap_export.{name}" for name in ("checkpoints", "model", "export", "verify", "cli")},
+        (HEAVY - {"onnx"}) | {"onnxruntime", "clap_export.checkpoints", "clap_export.model"},
     ),
-    (
-        "clap_export/engine/constraints.py",  # the types for TensorRT 8.6
-        (HEAVY - {"onnx"}) | {"clap_export.export", "clap_export.model", "clap_export.cli"},
-    ),
+    ("clap_export/engine/constraints.py", HEAVY - {"onnx"}),  # the types for TensorRT 8.6
     (
         "clap_export/engine",  # an edge device builds engines without them
-        HEAVY
-        | {"onnxruntime", "train"}
-        | {f"clap_export.{name}" for name in ("checkpoints", "model", "export", "verify", "cli")},
+        HEAVY | {"onnxruntime", "clap_export.checkpoints", "clap_export.model"},
     ),
-    ("clap_export/evaluate", HEAVY | {"clap_export.cli", "clap_export.model", "train"}),
-    ("clap_export/bench/peers.py", {"onnx", "train", "clap_export.cli", "clap_export.export"}),
-    ("clap_export/bench/cuda_peers.py", {"onnx", "train", "clap_export.cli", "clap_export.export"}),
-    ("clap_export/bench/ceilings.py", (HEAVY - {"torch"}) | {"train", "clap_export.cli"}),
-    ("clap_export/bench", HEAVY | {"clap_export.cli", "clap_export.model", "train"}),
-    ("clap_export/verify", {"clap_export.cli", "clap_export.export", "train"}),
-    ("clap_export/cli.py", HEAVY | {"train"}),
-    ("clap_export", {"train"}),
+    ("clap_export/parity/checkpoint.py", {"onnx", "clap_export.export"}),
+    ("clap_export/parity", HEAVY | {"clap_export.model"}),
+    ("clap_export/bench/peers", {"onnx"}),
+    ("clap_export/bench/ceilings.py", HEAVY - {"torch"}),
+    ("clap_export/bench", HEAVY | {"clap_export.model"}),
+    ("clap_export/cli", HEAVY),
+    ("clap_export", set()),
     (
         "train",
         {"onnx", "onnxruntime", "tensorrt", "runtime.backends", "runtime.classifier"}
-        | {f"clap_export.{name}" for name in ("export", "verify", "bench", "cli")},
+        | {f"clap_export.{name}" for name in ("export", "precision", "engine", "bench", "cli")},
     ),
 ]
+
+# The rooms of each package from the ground up: one imports only those named before it.
+ROOMS = {
+    "clap_export": "metrics figure sounds model checkpoints export parity engine bench precision "
+    "cli __main__".split(),
+    "train": "machine losses schedule config tagger data zero_shot contrastive distil benchmark "
+    "average __main__".split(),
+}
 
 SOURCES = sorted(
     path
@@ -94,6 +84,35 @@ def test_imports_follow_the_layers(path: Path) -> None:
         if any(name == bad or name.startswith(f"{bad}.") for bad in banned)
     }
     assert not found
+
+
+def room(module: str) -> str:
+    """The part of a package that a module lies in: the name behind the first dot."""
+    return module.split(".")[1] if "." in module else ""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_no_import_climbs(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    floors = ROOMS.get(package, [])
+    here = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    above = set(floors[floors.index(here) + 1 :]) if here in floors else set()
+    mine = {name for name in imported(path) if name.startswith(f"{package}.")}
+    assert not {name for name in mine if room(name) in above}
+    if package == "train":
+        assert not {name for name in imported(path) if name.startswith("clap_export.cli")}
+    if package == "clap_export":
+        assert not {name for name in imported(path) if name.split(".")[0] == "train"}
+
+
+def test_every_room_has_its_floor() -> None:
+    for package, floors in ROOMS.items():
+        found = {
+            room(".".join(p.relative_to(ROOT).with_suffix("").parts))
+            for p in SOURCES
+            if p.is_relative_to(ROOT / package)
+        }
+        assert found - {"__init__"} == set(floors)
 
 
 def test_the_table_catches_a_lazy_import(tmp_path: Path) -> None:
@@ -140,7 +159,7 @@ def test_missing_packages_are_one_sentence(tmp_path: Path) -> None:
 
 
 def test_classify_and_bench_work_without_torch(tiny_bundle: Path, tmp_path: Path) -> None:
-    import tinybundle
+    from tests.tiny import bundle as tinybundle
 
     clip = tmp_path / "clip.wav"
     clip.write_bytes(tinybundle.wav(tinybundle.clip(9000), 16000))

@@ -22,8 +22,8 @@ def main() -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 def run(config: Path) -> None:
     """Train as CONFIG.toml says, or resume where the run stopped."""
-    from train import config as reader
-    from train.run import run as run_config
+    from train.config import contrastive as reader
+    from train.contrastive.run import run as run_config
 
     finished = run_config(reader.load(config))
     if os.environ.get("RANK", "0") == "0":  # once, however many processes torchrun started
@@ -71,8 +71,8 @@ def evaluate(
             "other options out, or give --task and --data without it."
         )
     from runtime.labels import check_templates
-    from train import config as reader
-    from train import report
+    from train.config import contrastive as reader
+    from train.zero_shot import report
 
     used = check_templates(templates) if templates else ()
     recipe = reader.load(config)
@@ -87,9 +87,9 @@ def evaluate(
 def calibrate(checkpoint: Path, config: Path, output: Path) -> None:
     """Fit CHECKPOINT's multi-label calibration on the tasks of CONFIG.toml; write OUTPUT."""
     from clap_export.checkpoints import load, native
-    from train import calibrate as platt
-    from train import config as reader
-    from train.report import run_tasks
+    from train.config import contrastive as reader
+    from train.zero_shot import calibrate as platt
+    from train.zero_shot.report import run_tasks
 
     loaded = load(checkpoint)
     found = platt.apply(loaded.model, list(run_tasks([checkpoint], reader.load(config)).values()))
@@ -123,8 +123,8 @@ def yamnet(saved_model: Path, output: Path) -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 def distil(config: Path) -> None:
     """Teach a small model the space of the teacher that CONFIG.toml names, or resume."""
-    from train import distil_config
-    from train.distil_run import run as run_config
+    from train.distil import config as distil_config
+    from train.distil.run import run as run_config
 
     click.echo(run_config(distil_config.load(config)))
 
@@ -151,8 +151,8 @@ def overlap(listing_config: Path, eval_listing: Path, output: Path) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 def listing(config: Path, task: str, output: Path) -> None:
     """Write the clips of CONFIG.toml's TASK as a CSV for the --listing of clap-export."""
-    from train import config as reader
-    from train import handover
+    from train.config import contrastive as reader
+    from train.zero_shot import listing_file as handover
 
     clips = handover.write(reader.load(config).tasks, task, output)
     click.echo(f"{clips} clips -> {output}")
@@ -167,7 +167,7 @@ def throughput(recipe: Path, threads: int | None, seconds: float, streamed: bool
     """Training windows a second that loading RECIPE.toml's data gives, with 1, 2, 4, … threads."""
     import os
 
-    from train import config as reader
+    from train.config import contrastive as reader
     from train.data import throughput as meter
 
     most = threads or os.cpu_count() or 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.distributed import ALONE, Ranks
+from train.machine.distributed import ALONE, Ranks
 
 # SigLIP's start (Zhai et al. 2023, arXiv 2303.15343, section 3.2): nearly all pairs are negatives,
 # and with this bias the first steps do not go into saying so.

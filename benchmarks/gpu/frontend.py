@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from clap_export.bench.ceilings import check_cuda, gpu_seconds
-from clap_export.bench.cuda_peers import halve
+from clap_export.bench.peers.cuda import halve
 from clap_export.checkpoints import load
 from clap_export.model.mel import LogMel
 

@@ -16,14 +16,11 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.command import ROOT, ran
-from clap_export import sounds
 from clap_export.checkpoints import load, native
 from clap_export.model.clap import ClapModel
-from clap_export.synth import write_wav
-
-sys.path.append(str(ROOT / "tests"))
-
-import tinyrun
+from clap_export.sounds import catalogue as sounds
+from clap_export.sounds.synth import write_wav
+from tests.tiny import run as tinyrun
 
 RATE = 24_000
 SPEEDS = (0.8, 0.93, 1.08, 1.25)  # a clip each

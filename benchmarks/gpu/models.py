@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,16 +25,15 @@ def make(name: str, folder: Path, tiny: bool = False) -> Path:
         folder: to write it to.
         tiny: of a few channels and 1 s, to try the steps with.
     """
-    sys.path.append(str(ROOT / "tests"))
     path = path_of(name, folder, tiny)
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     if tiny:
-        from tiny import save
+        from tests.tiny import save
 
         return save(path, TINY[name])
-    import originals
+    from tests import originals
 
     if name == "htsat-tiny":
         return originals.clap_model(path, fused=False)

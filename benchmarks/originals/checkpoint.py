@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-import originals
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests import originals
 
 if __name__ == "__main__":
     name, out = sys.argv[1:]

@@ -33,7 +33,7 @@ from clap_export.bench.report import (
 )
 from clap_export.bench.timing import latency, pass_seconds
 from clap_export.bench.worker import Timed, Times, Worker
-from clap_export.evaluate import Accuracy, Item, measure, read_listing
+from clap_export.parity.accuracy import Accuracy, Item, measure, read_listing
 from runtime import audio
 from runtime.bundle import read_manifest
 from runtime.errors import ClapError
@@ -75,8 +75,8 @@ def bench(
         batches: sizes to run the audio encoder with, in windows; default the device's.
         runs: counted ones of every task.
         progress: told what is being done, outside the timed stretches.
-        listing: labelled recordings (see :func:`clap_export.evaluate.read_listing`) to measure
-            accuracy on.
+        listing: labelled recordings (see :func:`clap_export.parity.accuracy.read_listing`) to
+            measure accuracy on.
         device: ``cuda`` adds the GPU and its ceilings to the report. Nothing else may run on it:
             its memory and energy are those of all processes.
 
@@ -303,7 +303,8 @@ def _clip(path: Path) -> Clip:
 
 
 def _made_clip(folder: Path) -> Path:
-    from clap_export import sounds, synth
+    from clap_export.sounds import catalogue as sounds
+    from clap_export.sounds import synth
 
     path = folder / "generated siren.wav"
     synth.write_wav(path, sounds.siren(CLIP_RATE, CLIP_SECONDS), CLIP_RATE)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from clap_export.evaluate import Accuracy
+from clap_export.parity.accuracy import Accuracy
 
 FORMAT: Literal["clap-export-bench"] = "clap-export-bench"
 FORMAT_VERSION: Literal[3] = 3

@@ -72,10 +72,10 @@ def open_subject(candidate: Candidate, plan: Plan) -> Subject:
 
         return BundleSubject(candidate, plan)
     if candidate.device == "cuda":
-        from clap_export.bench import cuda_peers
+        from clap_export.bench.peers import cuda as cuda_peers
 
         return cuda_peers.KINDS[candidate.kind](candidate, plan)
-    from clap_export.bench import peers
+    from clap_export.bench.peers import cpu as peers
 
     return peers.KINDS[candidate.kind](candidate, plan)
 

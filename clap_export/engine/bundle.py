@@ -11,8 +11,8 @@ from clap_export.engine.build import build
 from clap_export.engine.options import BuildOptions
 from clap_export.engine.profiles import audio_profiles, text_profiles
 from clap_export.engine.toolchain import Toolchain
-from clap_export.precision.gates import Numbers
-from clap_export.verify_clips import awkward_clips
+from clap_export.parity.clips import awkward_clips
+from clap_export.parity.fp32 import Numbers
 from runtime import Encoder
 from runtime.bundle import Bundle, FileEntry, Graph, Manifest, Parity, write_manifest
 from runtime.engines import Engine, Engines, Profile

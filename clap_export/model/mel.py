@@ -1,8 +1,8 @@
 """The log-mel frontend: waveform in, decibels out, in operations that every engine has.
 
 Training, evaluation and export use this one module. It has two forms with the same numbers
-(`tests/test_mel.py` holds both to a float64 reference: 1e-4 dB for what is within 40 dB of the
-clip's peak, 1e-3 dB for what is within 80 dB):
+(`tests/clap_export/model/test_mel.py` holds both to a float64 reference: 1e-4 dB for what is within
+40 dB of the clip's peak, 1e-3 dB for what is within 80 dB):
 
 - ``fft``: `torch.fft.rfft`, quick in PyTorch, gradients included;
 - ``graph``: `clap_export.model.dft`, for export.

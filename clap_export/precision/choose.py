@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from clap_export.evaluate import Item
+from clap_export.parity.accuracy import Item
 from clap_export.precision.lower import to_fp16, to_int8
 from clap_export.precision.race import race
 from runtime.bundle import Parity, read_manifest, write_manifest

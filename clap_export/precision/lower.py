@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from clap_export.evaluate import Item
+from clap_export.parity.accuracy import Item
+from clap_export.parity.clips import awkward_clips
+from clap_export.parity.fp32 import Numbers
+from clap_export.parity.phrases import PHRASES
 from clap_export.precision import fp16, int8, ranges
-from clap_export.precision.gates import Numbers
-from clap_export.precision.phrases import PHRASES
 from clap_export.precision.probe import effects
-from clap_export.verify_clips import awkward_clips
 from runtime import Encoder
 from runtime.bundle import (
     Bundle,

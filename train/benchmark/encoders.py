@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 from clap_export.checkpoints import Checkpoint, load
 from runtime import audio, bundle, grouping, windows
 from runtime.encoder import Encoder, mean_embedding
-from train.evaluate import embed_texts
-from train.progress import track
+from train.machine.progress import track
+from train.zero_shot.task import embed_texts
 
 # Windows given to a model at once, and files decoded ahead of it.
 BATCH = 32

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from train.benchmark.dataset import TEST, TRAIN, Dataset
 from train.benchmark.layout import Layout, Listed
-from train.evaluate import read_candidates
+from train.zero_shot.task import read_candidates
 
 SCENES = (
     "beach", "bus", "cafe/restaurant", "car", "city center", "forest path", "grocery store", "home",

@@ -16,9 +16,9 @@ from runtime.errors import ClapError
 from train.benchmark.dataset import Item
 from train.benchmark.encoders import decoded
 from train.benchmark.probe import loss, make_head
-from train.layout import channels_last
-from train.progress import track
-from train.send import send
+from train.machine.memory_format import channels_last
+from train.machine.placement import send
+from train.machine.progress import track
 
 # Appendix C of the paper gives Adam, this rate and these epochs, and no batch size: 32 is ours.
 LEARNING_RATE = 1e-4

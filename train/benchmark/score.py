@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clap_export.evaluate import wilson
+from clap_export.parity.accuracy import wilson
 from train.benchmark import metrics
 from train.benchmark.task import PAPER, Metric, Setup, Task
 

@@ -14,13 +14,13 @@ import numpy as np
 
 from runtime import schema
 from runtime.errors import AudioError, ClapError
-from train.config import ListingConfig
+from train.config.contrastive import ListingConfig
+from train.config.toml_file import read_toml
 from train.data.blacklist import Overlap, write_blacklist
 from train.data.fingerprint import SAME, Fingerprint, Gallery, fingerprint, of_samples
+from train.data.listing import Clip, read_listing
 from train.data.recording import Recording
-from train.listing import Clip, read_listing
-from train.progress import track
-from train.toml_file import read_toml
+from train.machine.progress import track
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import ClapError
-from train.data.folders import AUDIO_SUFFIXES
+from train.data.audio_files import AUDIO_SUFFIXES
 from train.data.table import Row, Table
 
 # Texts are read into memory at once; no caption is larger.

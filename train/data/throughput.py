@@ -8,9 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from runtime.bundle import AudioSpec
-from train.clips import ClipStore
-from train.config import TrainConfig
-from train.listing import read_listing
+from train.config.contrastive import TrainConfig
+from train.data.clips import ClipStore
+from train.data.listing import read_listing
 
 ENDLESS = range(1 << 30)
 
@@ -42,7 +42,8 @@ def measure(
         streamed: decode while drawing, even where the clips fit into memory.
 
     Raises:
-        ClapError: see :func:`train.listing.read_listing` and :class:`train.clips.ClipStore`.
+        ClapError: see :func:`train.data.listing.read_listing` and
+            :class:`train.data.clips.ClipStore`.
     """
     clips = [clip for listing in config.listings for clip in read_listing(listing)]
     spec = audio_spec(config)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from clap_export.model.clap import normalise
 from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
-from train.distributed import ALONE, Ranks
-from train.layout import channels_last
+from train.config.teaching import TaggerConfig
 from train.losses import teacher_loss
+from train.machine.distributed import ALONE, Ranks
+from train.machine.memory_format import channels_last
 from train.tagger import yamnet
-from train.taught_config import TaggerConfig
 
 # The tagger's own vectors fit the labels of few recordings by heart if they are all shown.
 _DROPOUT = 0.3

@@ -1,0 +1,109 @@
+"""The command line of building engines: the options, and the verb ``build``.
+
+Only click is imported here, as in :mod:`clap_export.cli`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runtime.bundle import Parity
+
+    Building = Callable[[Path, Path, Path, Callable[[str], None]], Parity | None]
+
+OPTIONS = (
+    click.option("--max-batch", type=click.IntRange(1), help="Most rows of a run.  [default: 64]"),
+    click.option("--opt-batch", type=click.IntRange(1), help="Rows to tune for.  [default: 16]"),
+    click.option("--workspace", "workspace_mib", type=click.IntRange(1),
+                 help="MiB of GPU memory that a layer may use.  [default: all]"),
+    click.option("--opt-level", type=click.IntRange(0, 5), help="Tuning effort.  [default: 3]"),
+    click.option("--tf32", is_flag=True, help="Let FP32 products use TF32."),
+    click.option("--version-compatible", is_flag=True,
+                 help="Let later TensorRTs of this major version run the engines."),
+    click.option("--hardware-compatibility", "hardware",
+                 type=click.Choice(["none", "ampere_plus", "same_compute_capability"]),
+                 help="Other GPUs that may run them.  [default: none]"),
+    click.option("--device", type=click.IntRange(0), help="GPU to build on.  [default: 0]"),
+    click.option("--compute-capability", "compute_capabilities", multiple=True,
+                 help="Build ahead of time for such GPUs (8.9), without one; TensorRT-RTX."),
+    click.option("--library", type=click.Choice(["tensorrt", "tensorrt_rtx"]),
+                 help="What builds.  [default: what is installed]"),
+)  # fmt: skip
+
+
+def options(command: Any) -> Any:
+    """Add the options of building engines, which the command gets as keywords."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def given(engine: dict[str, Any]) -> dict[str, Any]:
+    """The engine options that were given."""
+    return {
+        name: value
+        for name, value in engine.items()
+        if value is not None and value is not False and value != ()
+    }
+
+
+def flags(engine: dict[str, Any]) -> list[str]:
+    """Engine options as they are typed."""
+    names = {option.name: option.opts[0] for option in build.params}
+    return [names[name] for name in engine]
+
+
+def building(engine: dict[str, Any], precision: str = "fp16") -> Building:
+    """What builds engines into a bundle here, and measures them; its machine has been looked at.
+
+    It takes the bundle, one to measure against, the path whose neighbour keeps timings, and a
+    progress function; it returns None where the engines cannot run.
+    """
+    from clap_export.engine.bundle import add_engines, check_precision, measure
+    from clap_export.engine.options import BuildOptions
+    from clap_export.engine.toolchain import toolchain
+
+    check_precision(precision)
+    wanted = BuildOptions(**engine)
+    chain = toolchain(wanted)
+
+    def run(
+        folder: Path, reference: Path, name: Path, progress: Callable[[str], None]
+    ) -> Parity | None:
+        cache = name.with_name(f"{name.name}.timing-cache")
+        add_engines(folder, chain, wanted, cache, progress)
+        if chain.driver is None:
+            return None
+        return measure(folder, reference, wanted.device, progress)
+
+    return run
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def build(bundle: Path, as_json: bool, **engine: Any) -> None:
+    """Build BUNDLE's TensorRT engines on this machine from its ONNX graphs; exit code 1 if a gate
+    fails. No torch and no checkpoint is needed.
+
+    The shapes, the GPU and the library go into the manifest; timings are kept in a file beside the
+    bundle, which makes the next build quicker.
+    """
+    built = building(given(engine))
+    from clap_export.cli import show
+
+    with show.stages() as progress:
+        parity = built(bundle, bundle, bundle, progress)
+    if as_json:
+        show.manifest_json(bundle)
+    else:
+        show.built(bundle, parity)
+    sys.exit(0 if parity is None or parity.passed else 1)

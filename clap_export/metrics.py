@@ -1,0 +1,1 @@
+"""Measures of accuracy, with their intervals and rules for ties."""

@@ -1,0 +1,109 @@
+"""Translating state dicts: strict, total, and every problem listed at once."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from clap_export.checkpoints import load
+from clap_export.checkpoints.state import Rule, drop, prefixed, tensors, translate
+from clap_export.checkpoints.torchfile import read
+from runtime.errors import ClapError
+from tests import originals
+
+ONE = torch.ones(1)
+
+
+def test_the_first_rule_that_matches_a_whole_key_decides() -> None:
+    rules = [Rule(r"a\.(\d)\.w", r"b.\1.weight"), drop("a.*", "the rest"), Rule("c", "d")]
+    assert set(translate("f", {"a.3.w": ONE, "a.3.x": ONE, "c": ONE}, rules)) == {"b.3.weight", "d"}
+
+
+def test_unknown_and_colliding_keys_are_all_listed() -> None:
+    rules = [Rule(r"[ab]", "x")]
+    with pytest.raises(ClapError) as caught:
+        translate("some file", {"a": ONE, "b": ONE, "c": ONE, "ab": ONE}, rules)
+    for part in ("some file", "'b' would become 'x' a second time", "unexpected 'c'", "'ab'"):
+        assert part in str(caught.value)
+
+
+def test_prefixes_are_literal() -> None:
+    rules = prefixed("a.b.", [Rule(r"(w)", r"\1")], "t.")
+    assert set(translate("f", {"a.b.w": ONE}, rules)) == {"t.w"}
+    with pytest.raises(ClapError, match=r"unexpected 'aXb\.w'"):
+        translate("f", {"aXb.w": ONE}, rules)
+
+
+def test_tensors_are_float32_and_lose_the_prefix_of_parallel_training() -> None:
+    found = tensors("f", {"module.a": torch.ones(2, dtype=torch.float16), "module.n": torch.ones(
+        2, dtype=torch.int64)})  # fmt: skip
+    assert found["a"].dtype == torch.float32
+    assert found["n"].dtype == torch.int64
+    assert set(tensors("f", {"module.a": ONE, "b": ONE})) == {"module.a", "b"}
+    for data in (None, {}, [ONE]):
+        with pytest.raises(ClapError, match="holds no state dict"):
+            tensors("f", data)
+    with pytest.raises(ClapError, match="not tensors by name in the state dict: epoch, 3"):
+        tensors("f", {"a": ONE, "epoch": 4, 3: ONE})
+
+
+def test_what_training_scripts_leave_beside_the_weights_is_read(tmp_path: Path) -> None:
+    beside = {
+        "best": np.float32(0.5), "scores": np.arange(3.0), "args": argparse.Namespace(lr=1e-3),
+        "order": collections.OrderedDict(a=1), "step": np.int64(7),
+    }  # fmt: skip
+    torch.save(beside, tmp_path / "a.pt")
+    found = read(tmp_path / "a.pt")
+    assert found["best"] == 0.5
+    assert found["scores"].tolist() == [0, 1, 2]
+    assert found["args"].lr == 1e-3
+    assert found["order"] == {"a": 1}
+    assert found["step"] == 7
+
+
+def changed(path: Path, name: str, value: torch.Tensor | None) -> Path:
+    """A small LAION checkpoint with one tensor replaced, or without it."""
+    data = read(originals.small_laion(path))
+    if value is None:
+        del data["state_dict"][f"module.{name}"]
+    else:
+        data["state_dict"][f"module.{name}"] = value
+    torch.save(data, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("audio_branch.bn0.weight", None, "no usable tensor 'audio_branch.bn0.weight'"),
+        ("text_branch.pooler.dense.bias", None, "missing 'text_encoder.transformer.pooler"),
+        ("audio_branch.extra", ONE, "unexpected 'audio_branch.extra'"),
+        ("logit_scale_a", torch.tensor(float("nan")), "'logit_scale' has values that are not fin"),
+        ("audio_projection.2.bias", torch.ones(5), r"'audio_projection.linear2.bias' has shape"),
+        ("audio_branch.patch_embed.mel_conv2d.bias", ONE, "feature fusion other than aff_2d"),
+        (
+            "audio_branch.spectrogram_extractor.stft.conv_imag.weight",
+            torch.ones(513, 1, 1024),
+            "the stored STFT is not the DFT of its window",
+        ),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit(
+    name: str, value: torch.Tensor | None, message: str, tmp_path: Path
+) -> None:
+    path = changed(tmp_path / "laion.pt", name, value)
+    with pytest.raises(ClapError, match=message):
+        load(path, tokenizer=originals.tokenizer_folder(tmp_path / "t"))
+
+
+def test_a_family_is_told_by_keys_with_or_without_their_wrapping(tmp_path: Path) -> None:
+    path = originals.small_laion(tmp_path / "a")
+    folder = originals.tokenizer_folder(tmp_path / "t")
+    whole = load(path, tokenizer=folder)
+    torch.save(read(path)["state_dict"], tmp_path / "b")
+    assert load(tmp_path / "b", tokenizer=folder).space_id() == whole.space_id()

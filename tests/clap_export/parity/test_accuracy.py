@@ -1,0 +1,112 @@
+"""Accuracy on a listing against counting by hand, and listings that are wrong."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from clap_export.parity.accuracy import (
+    Accuracy,
+    Run,
+    agreement,
+    average_precision,
+    evaluate,
+    measure,
+    read_listing,
+    wilson,
+)
+from runtime import ClapError, Encoder
+from tests.tiny import bundle as tinybundle
+
+
+def test_measures_counted_by_hand() -> None:
+    similarities = np.array(
+        [[0.9, 0.1, 0.0], [0.2, 0.8, 0.7], [0.6, 0.5, 0.1], [0.1, 0.3, 0.2]], np.float32
+    )
+    right = np.array([[1, 0, 0], [0, 0, 1], [0, 1, 1], [0, 1, 0]], bool)
+    found = measure(similarities, right)
+    # Best labels are 0, 1, 0, 1: right for the first and the last clip.
+    assert (found.clips, found.labels, found.top1, found.top5) == (4, 3, 0.5, 1.0)
+    assert found.interval == wilson(0.5, 4)
+    # Label 0: its clip is first. Label 1: clips rank 1 (wrong), 2 (right), 3 (right).
+    # Label 2: clip 1 is first; clip 2 third, behind clip 3.
+    want = (1 + (1 / 2 + 2 / 3) / 2 + (1 + 2 / 3) / 2) / 3
+    assert found.mean_average_precision == pytest.approx(want)
+
+
+def test_wilson_is_where_the_score_test_turns() -> None:
+    for share, count in ((0.826, 2000), (0.5, 7), (0.0, 30), (1.0, 30)):
+        low, high = wilson(share, count)
+        assert 0 <= low <= share <= high <= 1
+        for bound in (low, high):
+            if 0 < bound < 1:
+                # The bound is the p whose own normal interval just reaches the share.
+                z = abs(share - bound) / math.sqrt(bound * (1 - bound) / count)
+                assert z == pytest.approx(1.959964, rel=1e-6)
+
+
+def test_top5_looks_no_further_than_five() -> None:
+    similarities = np.array([[6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6]], np.float32)
+    right = np.zeros((2, 6), bool)
+    right[:, 5] = True
+    found = measure(similarities, right[:, :])
+    assert found.top5 == 0.5
+
+
+def test_average_precision_of_the_worst_order() -> None:
+    scores, right = np.array([4.0, 3, 2, 1]), np.array([False, False, True, True])
+    assert average_precision(scores, right) == pytest.approx((1 / 3 + 2 / 4) / 2)
+
+
+def test_agreement_is_of_best_labels() -> None:
+    accuracy = Accuracy(2, 2, 1.0, 1.0, 1.0)
+    one = Run(np.array([[0.9, 0.1], [0.2, 0.3]]), accuracy)
+    two = Run(np.array([[0.5, 0.4], [0.3, 0.2]]), accuracy)
+    assert agreement(one, two) == 0.5
+    assert agreement(one, one) == 1.0
+
+
+def write(path: Path, rows: list[tuple[str, str]], header: tuple[str, ...] = ("path", "label")):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[str]:
+    rng = np.random.default_rng(0)
+    for name in ("one.wav", "two.wav", "three.wav"):
+        soundfile.write(tmp_path / name, rng.uniform(-0.5, 0.5, 20_000), tinybundle.RATE)
+    return ["one.wav", "two.wav", "three.wav"]
+
+
+def test_a_bundle_on_a_listing(tiny_bundle: Path, tmp_path: Path, clips: list[str]) -> None:
+    listing = write(
+        tmp_path / "list.csv", list(zip(clips, ["dog", "rain", "dog|rain"], strict=True))
+    )
+    with Encoder(tiny_bundle) as encoder:
+        run = evaluate(encoder, read_listing(listing), ["{}"])
+        audio = encoder.embed_audio([tmp_path / name for name in clips])
+        text = encoder.embed_text(["dog", "rain"])
+    assert np.abs(run.similarities - audio @ text.T).max() < 1e-6
+    best = (audio @ text.T).argmax(axis=1)
+    assert run.accuracy.top1 == pytest.approx((int(best[0] == 0) + int(best[1] == 1) + 1) / 3)
+
+
+def test_wrong_listings_are_named(tmp_path: Path, clips: list[str]) -> None:
+    with pytest.raises(ClapError, match="cannot be read"):
+        read_listing(tmp_path / "none.csv")
+    with pytest.raises(ClapError, match="has the columns file, label"):
+        read_listing(write(tmp_path / "a.csv", [(clips[0], "x")], ("file", "label")))
+    with pytest.raises(ClapError, match="0 rows"):
+        read_listing(write(tmp_path / "b.csv", []))
+    with pytest.raises(ClapError) as caught:
+        read_listing(write(tmp_path / "c.csv", [("gone.wav", "x"), (clips[0], "")]))
+    assert "row 3: no label" in str(caught.value)
+    assert "row 2" in str(caught.value)
+    assert "gone.wav does not exist" in str(caught.value)

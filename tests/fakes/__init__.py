@@ -1,0 +1,1 @@
+"""Stand-ins for a GPU, its driver and TensorRT, which keep the real ones' promises."""

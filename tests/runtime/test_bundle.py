@@ -1,0 +1,136 @@
+"""A bundle that was changed in any way is refused, and the message says where."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.bundle import Bundle, read_manifest, write_manifest
+from runtime.errors import BundleError, SchemaError
+from tests.tiny import bundle as tinybundle
+
+FILES = ("audio.onnx", "text.onnx", "tokenizer.json")
+
+
+@pytest.fixture
+def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "copy"))
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    path = folder / "manifest.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, **changes}))
+
+
+def test_opens_and_round_trips(copy: Path) -> None:
+    manifest = Bundle(copy).manifest
+    assert dataclasses.replace(manifest, files={}) == tinybundle.MANIFEST
+    assert sorted(manifest.files) == sorted(FILES)
+    before = (copy / "manifest.json").read_bytes()
+    write_manifest(copy, manifest)
+    assert (copy / "manifest.json").read_bytes() == before
+    assert not list(copy.glob("*.part"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_flipped_byte(copy: Path, name: str) -> None:
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(data)
+    with pytest.raises(BundleError, match=f"'{name}' does not have the recorded SHA-256"):
+        Bundle(copy)
+    Bundle(copy, check_hashes=False)  # the size is right, and nobody asked for the hash
+
+
+def test_all_damaged_files_are_listed(copy: Path) -> None:
+    (copy / "audio.onnx").unlink()
+    with (copy / "text.onnx").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(BundleError) as caught:
+        Bundle(copy, check_hashes=False)
+    assert "'audio.onnx' is missing" in str(caught.value)
+    assert "'text.onnx' has" in str(caught.value)
+
+
+def test_a_used_file_must_be_listed(copy: Path) -> None:
+    files = json.loads((copy / "manifest.json").read_text())["files"]
+    del files["audio.onnx"]
+    edit(copy, files=files)
+    with pytest.raises(BundleError, match=r"'audio\.onnx' is used but not listed"):
+        Bundle(copy)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname"])
+def test_files_stay_inside(copy: Path, name: str) -> None:
+    files = json.loads((copy / "manifest.json").read_text())["files"]
+    edit(copy, files={**files, name: {"sha256": "0", "bytes": 1}})
+    with pytest.raises(BundleError, match="points outside the bundle"):
+        Bundle(copy)
+
+
+def test_manifest_lists_unknown_and_missing_keys_together(copy: Path) -> None:
+    data = json.loads((copy / "manifest.json").read_text())
+    del data["space_id"]
+    del data["audio"]["fill"]
+    data["audio"]["mel"]["n_mel"] = 64
+    data["colour"] = "red"
+    data["embedding_dim"] = "8"
+    (copy / "manifest.json").write_text(json.dumps(data))
+    with pytest.raises(SchemaError) as caught:
+        Bundle(copy)
+    for part in (
+        "missing key 'space_id'",
+        "missing key 'audio.fill'",
+        "unknown key 'audio.mel.n_mel'",
+        "unknown key 'colour'",
+        "'embedding_dim' must be int",
+    ):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"embedding_dim": 0}, "must be positive"),
+        ({"logit_scale": float("nan")}, "must be positive and finite"),
+        ({"logit_scale": float("inf")}, "must be positive and finite"),
+        ({"default_template": "a sound"}, "must hold one"),
+    ],
+)
+def test_values_without_sense(copy: Path, changes: dict[str, Any], message: str) -> None:
+    edit(copy, **changes)
+    with pytest.raises(SchemaError, match=message):
+        Bundle(copy)
+
+
+@pytest.mark.parametrize("hop", [0, tinybundle.WINDOW + 1])
+def test_hop_that_would_lose_samples(copy: Path, hop: int) -> None:
+    audio = json.loads((copy / "manifest.json").read_text())["audio"]
+    edit(copy, audio={**audio, "hop_samples": hop})
+    with pytest.raises(SchemaError, match="hop_samples"):
+        Bundle(copy)
+
+
+@pytest.mark.parametrize("version", [0, 2, "3", None])
+def test_other_versions_are_named(copy: Path, version: object) -> None:
+    edit(copy, format_version=version)
+    with pytest.raises(BundleError, match=f"format_version {version!r}.*reads 3"):
+        Bundle(copy)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"format": "other"}'])
+def test_not_a_manifest(copy: Path, content: bytes) -> None:
+    (copy / "manifest.json").write_bytes(content)
+    with pytest.raises(BundleError):
+        read_manifest(copy)
+
+
+def test_no_bundle_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="clap-export --ckpt"):
+        Bundle(tmp_path / "nowhere")

@@ -1,0 +1,184 @@
+"""Streams of recordings: in order, lazily, in full batches, and no bad one disturbs another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import runtime.backends.ort
+from runtime import Classifier, Encoder
+from runtime.backends.ort import OrtBackend
+from runtime.errors import AudioError, BackendError, ClapError
+from tests.tiny.bundle import LABELS as NAMES
+from tests.tiny.bundle import RATE, WINDOW, clip, wav
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_bundle: Path) -> Classifier:
+    return Classifier(tiny_bundle, NAMES, threads=1)
+
+
+def decoders() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name.startswith("clap-decode")]
+
+
+@pytest.mark.parametrize(("batch_size", "parallel"), [(1, 1), (3, 1), (32, 1), (2, 3)])
+def test_predict_many_keeps_order_and_bad_files_disturb_nobody(
+    classifier: Classifier, tmp_path: Path, batch_size: int, parallel: int
+) -> None:
+    lengths = [WINDOW, 100, 3 * WINDOW + 1, WINDOW, 0, 2 * WINDOW, 700]
+    paths = []
+    for i, n in enumerate(lengths):
+        paths.append(tmp_path / f"{i}.wav")
+        paths[-1].write_bytes(wav(clip(i, n)))
+    paths.insert(3, tmp_path / "missing.wav")
+    paths[5].write_bytes(b"RIFF and then nothing of the kind")
+    found = classifier.predict_many(
+        iter(paths), batch_size=batch_size, decode_threads=3, parallel=parallel
+    )
+    results = list(found)
+    assert [r.source for r in results] == paths
+    for path, result in zip(paths, results, strict=True):
+        if result.error is not None:
+            with pytest.raises(AudioError) as alone:
+                classifier.predict(path)
+            assert str(result.error) == str(alone.value)
+            assert result.predictions == []
+            continue
+        expected = classifier.predict(path)
+        assert [p.label for p in result.predictions] == [p.label for p in expected]
+        for got, want in zip(result.predictions, expected, strict=True):
+            assert got.similarity == pytest.approx(want.similarity, abs=1e-6)
+    assert [i for i, r in enumerate(results) if r.error] == [3, 5]
+
+
+def test_predict_many_takes_pairs_and_arrays(classifier: Classifier) -> None:
+    a, b = clip(0), clip(1, 24_000)
+    pair = (b, 48_000)
+    results = list(classifier.predict_many([a, pair, b[:0], (a,)], RATE, top_k=2))
+    assert results[0].predictions == classifier.predict(a, RATE, top_k=2)
+    assert results[1].source is pair
+    assert [p.label for p in results[1].predictions] == [
+        p.label for p in classifier.predict(b, 48_000, top_k=2)
+    ]
+    assert "0 samples" in str(results[2].error)
+    assert "tuple of 1" in str(results[3].error)
+    assert "pass sample_rate" in str(next(classifier.predict_many([a])).error)
+
+
+def test_predict_many_of_nothing(classifier: Classifier) -> None:
+    assert list(classifier.predict_many([])) == []
+
+
+class Counted:
+    """A long row of equal items that counts how many were taken, and fails where it must not be
+    read to, so that a pipeline without bounds fails a test instead of filling the memory."""
+
+    def __init__(self, item: object, limit: int = 400) -> None:
+        self.item, self.limit, self.taken = item, limit, 0
+
+    def __iter__(self) -> Iterator[object]:
+        while self.taken < self.limit:
+            self.taken += 1
+            yield self.item
+        raise AssertionError("read without bounds")
+
+
+def test_predict_many_reads_lazily_and_ends_when_abandoned(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Counted((clip(0), RATE))
+    at_first_run, sizes = [], []
+    real = OrtBackend.run
+
+    def spy(self: OrtBackend, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        at_first_run.append(row.taken)
+        sizes.append(len(inputs["waveform"]))
+        return real(self, inputs)
+
+    monkeypatch.setattr(OrtBackend, "run", spy)
+    results = classifier.predict_many(row, batch_size=24, decode_threads=2)
+    assert row.taken == 0
+    next(results)
+    # The engine got its first batch while the next one was already being decoded.
+    assert 24 + 23 <= at_first_run[0] <= 24 + 24 + 2
+    assert row.taken <= 24 + 24 + 2
+    assert decoders()
+    for _ in range(100):
+        next(results)
+    assert row.taken <= 101 + 24 + 24 + 2
+    assert set(sizes) == {24}
+    results.close()
+    assert not decoders()
+
+
+def test_an_endless_row_of_bad_recordings_is_reported_as_it_goes(classifier: Classifier) -> None:
+    row = Counted(b"junk")
+    results = classifier.predict_many(row, batch_size=4, decode_threads=2)
+    for i in range(1, 21):
+        assert isinstance(next(results).error, AudioError)
+        assert row.taken <= i + 4 + 4 + 2
+    results.close()
+    assert not decoders()
+
+
+def test_long_recordings_are_not_decoded_far_ahead(classifier: Classifier) -> None:
+    row = Counted((clip(0, 50 * WINDOW), RATE))
+    results = classifier.predict_many(row, batch_size=32, decode_threads=2)
+    for i in range(1, 6):
+        next(results)
+        assert row.taken <= i + 2 + 2
+    results.close()
+
+
+def test_several_encoders_at_once_read_no_further_than_they_need(classifier: Classifier) -> None:
+    row = Counted((clip(0), RATE))
+    results = classifier.predict_many(row, parallel=3)
+    for i in range(1, 20):
+        next(results)
+        assert row.taken <= i + 3 + 1
+    results.close()
+    assert not decoders()
+
+
+def test_what_is_no_fault_of_a_recording_is_raised(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_list() -> Iterator[bytes]:
+        yield wav(clip(0))
+        raise KeyError("the caller's own")
+
+    with pytest.raises(KeyError, match="caller's own"):
+        list(classifier.predict_many(broken_list()))
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "windows_of", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            list(classifier.predict_many([wav(clip(0))]))
+    with monkeypatch.context() as patch:
+
+        def fail(*_: object) -> None:
+            raise BackendError("out of memory")
+
+        patch.setattr(runtime.backends.ort.OrtBackend, "run", fail)
+        for parallel in (1, 2):
+            with pytest.raises(BackendError, match="out of memory"):
+                list(classifier.predict_many([wav(clip(0))], parallel=parallel))
+    assert not decoders()
+
+
+def test_predict_many_checks_its_arguments_at_once(classifier: Classifier) -> None:
+    for arguments, message in (
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"decode_threads": 0}, "decode_threads=0"),
+        ({"top_k": 0}, "top_k=0"),
+        ({"parallel": 0}, "parallel=0"),
+    ):
+        with pytest.raises(ClapError, match=message):
+            classifier.predict_many([], **arguments)
+    for one in ("a.wav", b"RIFF", np.zeros(10)):
+        with pytest.raises(ClapError, match="in a list"):
+            classifier.predict_many(one)

@@ -1,0 +1,145 @@
+"""Unlabelled recordings: which are found, and that both models hear the same stretch of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from clap_export.checkpoints import load
+from runtime.errors import ClapError
+from tests import tiny
+from tests.tiny import distil as tinydistil
+from train.config.contrastive import ListingConfig
+from train.distil.recordings import Found, Recordings, find
+from train.distil.stretches import Stretches
+
+CPU = torch.device("cpu")
+TEACHER = tiny.config().audio
+
+
+def heard(folder: Path, lengths: list[float], rate: int = tiny.RATE) -> list[Found]:
+    """Tones that rise from recording to recording, of some lengths in seconds."""
+    for i, seconds in enumerate(lengths):
+        t = np.arange(round(seconds * rate)) / rate
+        sound = 0.4 * np.sin(2 * np.pi * (300 + 100 * i) * t) * np.sin(7 * t)
+        soundfile.write(folder / f"{i}.wav", sound, rate, subtype="PCM_16")
+    return find((), (str(folder),))
+
+
+def test_folders_globs_and_files_are_searched(tmp_path: Path) -> None:
+    for name in ("b/deep/2.WAV", "b/1.flac", "b/notes.txt", "c/3.ogg", "c/4.wav"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    asked = (str(tmp_path / "c" / "*.wav"), str(tmp_path / "b"), str(tmp_path / "c" / "4.wav"))
+    names = [str(f.file.path.relative_to(tmp_path)) for f in find((), asked)]
+    assert names == ["c/4.wav", "b/1.flac", "b/deep/2.WAV"]
+    for nothing in ("none", "b/*.aiff", "b/deep/none"):
+        with pytest.raises(ClapError, match=f"no audio file behind .*{nothing.split('/')[-1][1:]}"):
+            find((), (str(tmp_path / nothing),))
+
+
+def test_a_listing_needs_no_label_and_none_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "clips.csv"
+    path.write_text("file,fold,take,class\na.wav,1,x,dog\nb.wav,2,x,\nc.wav,1,y,\nd.wav,1,y,\n")
+    plain = ListingConfig(str(path), "file", weight=3.0)
+    found = find((plain,), ())
+    assert [f.file.path.name for f in found] == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    assert {f.weight for f in found} == {3.0}
+    labelled = replace(plain, names=("class",), labels=("class",), rename={"dog": "cat"})
+    assert find((labelled,), ()) == found
+    some = find((replace(plain, exclude={"fold": ("2",)}, recording="take"),), ())
+    assert [(f.file.path.name, f.recording) for f in some] == [
+        ("a.wav", "x"), ("c.wav", "y"), ("d.wav", "y"),
+    ]  # fmt: skip
+    # A recording of two clips counts as the root of two; the sum is kept.
+    ratio = some[0].weight / some[1].weight
+    assert ratio == pytest.approx(2**0.5)
+    assert sum(f.weight for f in some) == pytest.approx(9.0)
+
+
+def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    found = heard(tmp_path, [0.5, 0.5])
+    (tmp_path / "0.wav").write_bytes(b"no sound")
+    recordings = Recordings(found, [TEACHER])
+    assert [f.file.path.name for f in recordings.found] == ["1.wav"]
+    (tmp_path / "1.wav").unlink()
+    with pytest.raises(ClapError, match="none of the 2 audio files could be read; the first: "):
+        Recordings(found, [TEACHER])
+
+
+def test_both_models_hear_the_same_stretch(tmp_path: Path) -> None:
+    recordings = Recordings(heard(tmp_path, [3.0], 48_000), [tinydistil.SPEC, TEACHER])
+    stated, _ = soundfile.read(tmp_path / "0.wav")
+    for spec in (tinydistil.SPEC, TEACHER):
+        found = recordings.cut(0, 1.25, 0.75, spec)
+        assert found.dtype == np.float32
+        assert len(found) == 0.75 * spec.sample_rate
+        # The source at the same instants: the tone is far below either model's band edge.
+        at = np.arange(len(found)) / spec.sample_rate + 1.25
+        assert np.abs(found - stated[np.round(at * 48_000).astype(int)]).max() < 2e-3
+    # A stretch that would end beyond the end is moved back; a short recording is given whole.
+    end = recordings.cut(0, 2.9999, 0.75, TEACHER)
+    assert np.array_equal(end, recordings.cut(0, 2.25, 0.75, TEACHER))
+    assert len(recordings.cut(0, 0.0, 9.0, TEACHER)) == 3 * TEACHER.sample_rate
+
+
+def test_sample_values_are_those_of_the_models_family(tmp_path: Path) -> None:
+    found = heard(tmp_path, [0.5])
+    trip = replace(TEACHER, int16_round_trip=True)
+    recordings = Recordings(found, [trip, TEACHER])
+    stated, _ = soundfile.read(tmp_path / "0.wav", dtype="float32")
+    assert np.array_equal(recordings.cut(0, 0.0, 0.5, TEACHER), stated)
+    levels = recordings.cut(0, 0.0, 0.5, trip) * np.float32(32767)
+    assert np.abs(levels - np.trunc(stated * np.float32(32767))).max() < 1e-2
+
+
+@pytest.fixture
+def stretches(tmp_path: Path) -> Stretches:
+    model = load(tinydistil.teacher(tmp_path)).model
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    recordings = Recordings(heard(sounds, [0.3, 2.0, 0.75]), [tinydistil.SPEC, TEACHER])
+    return Stretches(recordings, tinydistil.SPEC, model)
+
+
+def test_stretches_are_deployments_windows_of_the_student(stretches: Stretches) -> None:
+    assert stretches.owner.tolist() == [0, 1, 1, 1, 2]
+    assert np.allclose(stretches.start, [0, 0, 0.75, 1.25, 0])
+    drawn = [stretches.anywhere(1, np.random.default_rng(i)) for i in range(200)]
+    assert 0 <= min(drawn) < 0.05
+    assert 1.2 < max(drawn) <= 1.25
+    assert stretches.anywhere(0, np.random.default_rng(0)) == 0
+
+
+def test_the_teacher_embeds_a_stretch_as_a_clip_of_that_length(stretches: Stretches) -> None:
+    model = load(stretches.recordings.found[0].file.path.parents[1] / "teacher0.safetensors").model
+    heard = [stretches.for_teacher(0, 0.0), stretches.for_teacher(2, 0.75)]
+    found = stretches.embed(heard, CPU).numpy()
+    for row, (index, start, seconds) in enumerate([(0, 0.0, 0.3), (1, 0.75, 0.75)]):
+        samples, _ = soundfile.read(stretches.recordings.found[index].file.path, dtype="float32")
+        first = round(start * tiny.RATE)
+        clip = samples[first : first + round(seconds * tiny.RATE)]
+        window = np.resize(clip, tiny.WINDOW)  # the rule 'repeat'
+        with torch.no_grad():
+            want = model.embed_audio(torch.from_numpy(window)[None])[0].numpy()
+        assert np.abs(found[row] - want).max() < 1e-5
+
+
+def test_a_recording_is_held_out_whole_and_always_the_same(tmp_path: Path) -> None:
+    found = heard(tmp_path, [2.0] * 30)
+    takes = [replace(f, recording=f"take {i // 2}") for i, f in enumerate(found)]
+    model = load(tinydistil.teacher(tmp_path / "model")).model
+    held = [
+        Stretches(Recordings(order, [tinydistil.SPEC, TEACHER]), tinydistil.SPEC, model)
+        for order in (takes, takes[::-1])
+    ]
+    names = [{s.recordings.found[i].file.path.name for i in s.owner[s.held_out()]} for s in held]
+    assert names[0] == names[1]
+    assert len(names[0]) == 2  # both files of one take, of 15
+    assert [int(s.held_out().sum()) for s in held] == [6, 6]

@@ -1,0 +1,271 @@
+"""A whole distillation: what is learned, kept, resumed, refused, and how the result deploys."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import train.__main__ as command_line
+from clap_export.checkpoints import load
+from clap_export.cli import main as clap_export
+from clap_export.export.pack import write_bundle
+from runtime import Encoder
+from runtime.errors import ClapError
+from tests import tiny
+from tests.tiny import distil as tinydistil
+from tests.tiny import run as tinyrun
+from train.distil import run as module
+from train.distil.config import DistilConfig, TeacherConfig
+from train.distil.course import Course
+from train.distil.run import run
+from train.distil.stretches import Stretches
+
+
+def metrics(config: DistilConfig) -> list[dict[str, Any]]:
+    """Records of a run without the time they took."""
+    lines = (config.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def weights(config: DistilConfig) -> dict[str, torch.Tensor]:
+    return load(config.folder / "model.safetensors").model.state_dict()
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Of two similarity matrices."""
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> DistilConfig:
+    """A run to its end, both towers; read only."""
+    folder = tmp_path_factory.mktemp("learned")
+    tinydistil.clips(folder / "sounds", 32)
+    config = tinydistil.with_text(folder)
+    assert config.texts is not None
+    config = replace(
+        config,
+        audio=replace(config.audio, epochs=40, batch_size=16, cache=str(folder / "audio.npz")),
+        texts=replace(config.texts, epochs=40, cache=str(folder / "texts.npz")),
+    )
+    run(config)
+    return config
+
+
+def test_both_towers_come_near_the_teacher(learned: DistilConfig, tmp_path: Path) -> None:
+    found = metrics(learned)
+    assert [(r["tower"], r["epoch"]) for r in found] == [
+        (tower, epoch) for tower in ("text", "audio") for epoch in range(1, 41)
+    ]
+    for tower in ("text", "audio"):
+        cosines = [r["cosine"] for r in found if r["tower"] == tower]
+        assert cosines[0] < 0.5 < 0.75 < cosines[-1], tower
+    # On sounds that were no part of the run, against a student that has learned nothing.
+    student, teacher = load(learned.folder / "model.safetensors"), load(learned.teacher.checkpoint)
+    fresh = tiny.model(student.model.config)
+    ours, theirs, before = [], [], []
+    for label in tinyrun.LABELS:
+        for seed in range(50, 58):
+            x = tinyrun.sound(label, seed, tiny.RATE)[None]
+            theirs.append(embed(teacher.model, np.resize(x, (1, tiny.WINDOW))))
+            y = resampled(x[0])
+            ours.append(embed(student.model, y))
+            before.append(embed(fresh, y))
+    a, b, c = np.concatenate(ours), np.concatenate(theirs), np.concatenate(before)
+    assert (a * b).sum(1).mean() > 0.7 > 0.4 > (c * b).sum(1).mean()
+    assert correlation(a @ a.T, b @ b.T) > 0.6
+
+
+def embed(model: Any, window: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return model.embed_audio(torch.from_numpy(window.astype(np.float32))).numpy()
+
+
+def resampled(x: np.ndarray) -> np.ndarray:
+    """The first 0.75 s at the student's rate, by linear interpolation: ``[1, window]``."""
+    at = np.arange(tinydistil.SPEC.window_samples) * tiny.RATE / tinydistil.RATE
+    return np.interp(at, np.arange(len(x)), x)[None]
+
+
+def test_what_comes_from_the_teacher(learned: DistilConfig) -> None:
+    found = load(learned.folder / "model.safetensors")
+    config = found.model.config
+    assert found.model.scale().item() == pytest.approx(np.exp(2.0))
+    assert config.default_template == "hear {}"
+    assert config.calibration == tinydistil.CALIBRATION
+    assert config.licence == "MIT; distilled from wise, whose licence is: CC BY 4.0"
+    assert found.tokenizer == tiny.tokenizer().to_str()
+    assert (config.name, config.audio) == ("pupil", tinydistil.SPEC)
+
+
+def test_the_student_exports_and_lies_in_the_teachers_space(
+    learned: DistilConfig, tmp_path: Path
+) -> None:
+    path = str(learned.folder / "model.safetensors")
+    arguments = ["--ckpt", path, "--target", "onnx", "--out", str(tmp_path / "student")]
+    result = CliRunner().invoke(clap_export, arguments)
+    assert result.exit_code == 0, result.output
+    write_bundle(load(learned.teacher.checkpoint), tmp_path / "teacher")
+    encoders = student, teacher = Encoder(tmp_path / "student"), Encoder(tmp_path / "teacher")
+    assert "CC BY 4.0" in student.manifest.source.licence
+    texts = [*tiny.SENTENCES, "dog", "a bell", "wind falls", "street rain", "tin sea", "twice"]
+    clips = [tinyrun.sound(label, seed, 6000) for label in tinyrun.LABELS for seed in range(60, 68)]
+    rate = tiny.RATE
+    audio = [np.stack([e.embed_audio(c, sample_rate=rate) for c in clips]) for e in encoders]
+    audio = [a.reshape(len(clips), -1) for a in audio]
+    text = [e.embed_text(texts) for e in encoders]
+    assert (audio[0] * audio[1]).sum(1).mean() > 0.7
+    assert (text[0] * text[1]).sum(1).mean() > 0.7
+    # What labels are chosen by. In one space, towers may even be exchanged.
+    similar = [a @ t.T for a in audio for t in text]
+    for other in similar[:-1]:
+        assert correlation(other, similar[-1]) > 0.6
+    assert student.manifest.space_id != teacher.manifest.space_id
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_resumed_run_has_the_numbers_of_one_that_was_not_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: bool
+) -> None:
+    config = tinydistil.with_text(tmp_path)
+    if not live:
+        config = replace(config, audio=replace(config.audio, cache=str(tmp_path / "a.npz")))
+    run(config)
+    broken = replace(config, out=str(tmp_path / "broken"))
+    original, calls = Course.run, []
+
+    def killed(self: Course, epoch: int) -> Any:
+        calls.append((self.lesson.name, epoch))
+        if len(calls) in (2, 4):  # in the text tower's second epoch, then in the audio tower's
+            next(self.lesson.losses(epoch)).backward()
+            raise KeyboardInterrupt
+        return original(self, epoch)
+
+    monkeypatch.setattr(Course, "run", killed)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(broken)
+        assert not (broken.folder / "model.safetensors").exists()
+    # A kill between the state and the metrics, too.
+    (broken.folder / "metrics.jsonl").write_text("half a li")
+    run(broken)
+    assert [name for name, _ in calls] == ["text"] * 3 + ["audio"] * 3
+    assert [epoch for _, epoch in calls] == [0, 1, 1, 0, 0, 1]
+    assert metrics(broken) == metrics(config)
+    one, two = weights(config), weights(broken)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not list(broken.folder.glob("*.part"))
+    # Once more: nothing is left to learn.
+    run(broken)
+    assert len(calls) == 6
+    assert metrics(broken) == metrics(config)
+
+
+def test_the_teachers_text_tower_can_stay(tmp_path: Path) -> None:
+    config = tinydistil.config(tmp_path)
+    run(config)
+    student, teacher = weights(config), load(config.teacher.checkpoint).model.state_dict()
+    for name, value in teacher.items():
+        if name.startswith(("text_", "logit_scale")):
+            assert torch.equal(student[name], value), name
+    assert {record["tower"] for record in metrics(config)} == {"audio"}
+
+
+def test_the_cache_spares_the_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tinydistil.config(tmp_path)
+    config = replace(config, audio=replace(config.audio, cache=str(tmp_path / "kept.npz")))
+    run(config)
+    monkeypatch.setattr(Stretches, "embed", None)  # would be called, and fail
+    again = replace(config, out=str(tmp_path / "again"))
+    run(again)
+    assert metrics(again) == metrics(config)
+
+
+def test_a_cache_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    config = tinydistil.with_text(tmp_path)
+    assert config.texts is not None
+    config = replace(
+        config,
+        audio=replace(config.audio, cache=str(tmp_path / "a.npz"), epochs=1),
+        texts=replace(config.texts, cache=str(tmp_path / "t.npz"), epochs=1),
+    )
+    run(config)
+    fresh = replace(config, out=str(tmp_path / "fresh"))
+    assert fresh.texts is not None
+    other = replace(fresh, teacher=TeacherConfig(str(tinydistil.teacher(tmp_path, seed=1))))
+    with pytest.raises(ClapError, match=r"a\.npz holds the embeddings of another teacher"):
+        run(other)
+    # As many clips of the same names, one of them another; as many texts.
+    sound = tmp_path / "sounds" / "tone3.wav"
+    bits = sound.read_bytes()
+    tiny.write_wav(sound, tinyrun.sound("tone", 77, 6000))
+    with pytest.raises(ClapError, match=r"a\.npz holds .* of other clips or texts"):
+        run(fresh)
+    sound.write_bytes(bits)
+    path = Path(fresh.texts.sources[0].path)
+    path.write_text(path.read_text().replace("dog", "cat", 1))
+    with pytest.raises(ClapError, match=r"t\.npz holds .* of other clips or texts"):
+        run(fresh)
+    assert not fresh.folder.exists()
+
+
+def test_a_tokenizer_of_its_own(tmp_path: Path) -> None:
+    config = tinydistil.with_text(tmp_path)
+    assert config.texts is not None
+    run(replace(config, texts=replace(config.texts, vocabulary=45, epochs=8)))
+    found = load(config.folder / "model.safetensors")
+    assert found.model.config.text_encoder.options["vocab_size"] <= 45
+    assert found.tokenizer != tiny.tokenizer().to_str()
+    assert metrics(config)[7]["cosine"] > 0.5
+
+
+def test_what_does_not_fit_the_teacher_is_refused(tmp_path: Path) -> None:
+    config = tinydistil.with_text(tmp_path)
+    wrong = replace(config, student=replace(config.student, embedding_dim=8))
+    with pytest.raises(ClapError, match=r"student\.embedding_dim is 8, .* 12 dimensions; set it"):
+        run(wrong)
+    assert config.student.text_encoder is not None
+    padded = replace(config.student.text_encoder, pad_id=1)
+    with pytest.raises(ClapError, match=r"pad_id 1 .* goes with 0 .* set texts\.vocabulary"):
+        run(replace(config, student=replace(config.student, text_encoder=padded)))
+    with pytest.raises(ClapError, match=r"none\.pt does not exist"):
+        run(replace(config, teacher=TeacherConfig("none.pt")))
+
+
+def test_another_config_does_not_go_on_with_a_runs_state(tmp_path: Path) -> None:
+    config = tinydistil.config(tmp_path)
+    run(config)
+    kept = (config.folder / "last.pt").read_bytes()
+    for other in (
+        replace(config, seed=6),
+        replace(config, audio=replace(config.audio, learning_rate=2e-2)),
+        replace(config, teacher=TeacherConfig(str(tinydistil.teacher(tmp_path, seed=1)))),
+    ):
+        with pytest.raises(ClapError, match=r"last\.pt is the state of a run with another config"):
+            run(other)
+    assert (config.folder / "last.pt").read_bytes() == kept
+
+
+def test_the_command_runs_a_config_and_says_what_is_wrong_with_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("out = 3\n")
+    monkeypatch.setattr("sys.argv", ["train", "distil", str(path)])
+    with pytest.raises(SystemExit) as stopped:
+        command_line.entry()
+    assert stopped.value.code == 2
+    assert "run.toml: 'out' must be str, is int; missing key 'seed'" in capsys.readouterr().err
+    asked: list[DistilConfig] = []
+    monkeypatch.setattr(module, "run", lambda config: asked.append(config) or Path("done"))
+    recipe = Path(command_line.__file__).parent / "recipes" / "clap-mini-half.toml"
+    result = CliRunner().invoke(command_line.main, ["distil", str(recipe)])
+    assert result.output == "done\n"
+    assert [config.student.name for config in asked] == ["clap-mini-half"]

@@ -1,0 +1,151 @@
+"""Zero-shot evaluation: accuracies that can be counted, and the runtime's own embeddings."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from runtime import Classifier, Encoder
+from runtime.errors import ClapError
+from tests import tiny
+from train.config.contrastive import ListingConfig, TaskConfig
+from train.data.clips import ClipStore
+from train.data.listing import Clip
+from train.zero_shot import task as evaluate
+from train.zero_shot.task import (
+    ClipStoreFactory,
+    Result,
+    Task,
+    embed_clips,
+    embed_texts,
+    read_candidates,
+)
+
+CPU = torch.device("cpu")
+LENGTHS = [1, 700, 7999, 8000, 8001, 15_999, 20_500, 31_000]
+
+
+def test_accuracy_is_the_share_of_clips_with_the_right_label_first() -> None:
+    similarity = np.array([[0.9, 0.1, 0.0], [0.2, 0.3, 0.1], [0.1, 0.2, 0.15], [0.5, 0.4, 0.6]])
+    result = Result(("a", "b", "c"), similarity, np.array([0, 1, 2, 2]))
+    assert result.accuracy == 0.75
+    assert result.by_label() == {"a": 1.0, "b": 1.0, "c": 0.5}
+    none = Result(("a", "b", "c"), similarity, np.array([1, 0, 0, 0]))
+    assert none.accuracy == 0.0
+    assert none.by_label() == {"a": 0.0, "b": 0.0}  # c has no clips
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+    """Clips shorter and longer than the window, on the int16 grid of the store."""
+    folder = tmp_path_factory.mktemp("clips")
+    found = []
+    for i, length in enumerate(LENGTHS):
+        samples = tiny.waveforms(1, length, seed=i)[0].numpy()
+        samples = (np.round(samples * 32767) / np.float32(32767)).astype(np.float32)
+        path = tiny.write_wav(folder / f"{i}.wav", samples)
+        found.append(Clip(path, ("x",), (), "dog" if i % 2 else "rain", 1.0))
+    return found
+
+
+def test_embeddings_of_clips_are_the_runtimes(clips: list[Clip], exported_bundle: Path) -> None:
+    model = tiny.checkpoint().model
+    got = embed_clips(model, ClipStore(clips, model.config.audio), CPU)
+    want = Encoder(exported_bundle).embed_audio([clip.path for clip in clips])
+    assert got.shape == (len(LENGTHS), tiny.DIM)
+    assert np.abs(want[0] - want[-1]).max() > 0.01
+    assert np.abs(got - want).max() < 1e-5
+
+
+def test_embeddings_of_texts_are_the_runtimes(exported_bundle: Path) -> None:
+    texts = [*tiny.SENTENCES, "rain " * 40]
+    got = embed_texts(tiny.checkpoint().model, tiny.tokenizer(), texts, CPU)
+    assert np.abs(got - Encoder(exported_bundle).embed_text(texts)).max() < 1e-5
+
+
+def task_of(clips: list[Clip], folder: Path, candidates: list[str]) -> TaskConfig:
+    lines = [f"{clip.path},{clip.label}" for clip in clips]
+    (folder / "clips.csv").write_text("\n".join(["file,class", *lines]) + "\n")
+    (folder / "labels.txt").write_text("\n".join(candidates) + "\n\n")
+    listing = ListingConfig(str(folder / "clips.csv"), "file", labels=("class",))
+    return TaskConfig("test", listing, str(folder / "labels.txt"))
+
+
+def test_a_task_gives_the_classifiers_similarities(
+    clips: list[Clip], exported_bundle: Path, tmp_path: Path
+) -> None:
+    labels = ["dog", "sea wind", "rain"]
+    model = tiny.checkpoint().model
+    task = Task(task_of(clips, tmp_path, labels), ClipStoreFactory(model.config.audio))
+    result = task.run(model, tiny.tokenizer(), CPU)
+    assert result.labels == tuple(labels)
+    assert result.truth.tolist() == [2, 0] * 4
+    classifier = Classifier(exported_bundle, labels=labels)
+    right = 0
+    for clip, row in zip(clips, result.scores, strict=True):
+        predictions = classifier.predict(clip.path, top_k=3)
+        for prediction in predictions:
+            assert abs(row[labels.index(prediction.label)] - prediction.similarity) < 1e-5
+        right += predictions[0].label == clip.label
+    assert result.accuracy == right / len(clips)
+
+
+def test_underscores_in_labels_and_candidates_are_spaces(clips: list[Clip], tmp_path: Path) -> None:
+    model = tiny.checkpoint().model
+    renamed = [
+        dataclasses.replace(c, label={"dog": "dog_bark", "rain": "sea wind"}[c.label])
+        for c in clips[:2]
+    ]
+    factory = ClipStoreFactory(model.config.audio)
+    results = [
+        Task(task_of(renamed, tmp_path, labels), factory).run(model, tiny.tokenizer(), CPU)
+        for labels in (["dog bark", "sea_wind"], ["dog_bark", "sea wind"])
+    ]
+    assert results[0].truth.tolist() == results[1].truth.tolist() == [1, 0]
+    assert np.array_equal(results[0].scores, results[1].scores)
+
+
+def test_prompts_are_the_models_template_with_plain_words(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def embed(_model: object, _tokenizer: object, texts: list[str], _device: object) -> np.ndarray:
+        asked.extend(texts)
+        return np.eye(len(texts), tiny.DIM, dtype=np.float32)
+
+    monkeypatch.setattr(evaluate, "embed_texts", embed)
+    model = tiny.checkpoint().model
+    config = task_of(clips, tmp_path, ["dog", "rain", "car_horn"])
+    Task(config, ClipStoreFactory(model.config.audio)).run(model, tiny.tokenizer(), CPU)
+    assert asked == [f"This is a sound of {name}." for name in ("dog", "rain", "car horn")]
+
+
+def test_labels_that_are_no_candidates_are_all_listed(clips: list[Clip], tmp_path: Path) -> None:
+    factory = ClipStoreFactory(tiny.config().audio)
+    with pytest.raises(ClapError, match="task test: labels not among the candidates: dog, rain"):
+        Task(task_of(clips, tmp_path, ["cat", "wind"]), factory)
+
+
+def test_stores_are_shared_by_tasks_of_the_same_clips(clips: list[Clip]) -> None:
+    factory = ClipStoreFactory(tiny.config().audio)
+    first = factory(clips[:2])
+    other = factory([dataclasses.replace(clip, label="other") for clip in clips[:2]])
+    assert [clip.label for clip in other.clips] == ["other", "other"]
+    assert factory(clips[:2]) is first
+    assert factory(clips[:3]) is not first
+
+
+def test_packaged_candidates() -> None:
+    sizes = {name: read_candidates(name) for name in ("esc10", "esc50", "urbansound8k")}
+    assert [len(labels) for labels in sizes.values()] == [10, 50, 10]
+    assert set(sizes["esc10"]) < set(sizes["esc50"])
+    for labels in sizes.values():
+        assert len(set(labels)) == len(labels)
+        assert all(label == label.strip() and "_" not in label for label in labels)
+    with pytest.raises(ClapError, match="'esc51': neither a task of this package nor a text file"):
+        read_candidates("esc51")

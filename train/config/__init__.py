@@ -1,0 +1,1 @@
+"""A run as one TOML file, read strictly."""

@@ -1,0 +1,363 @@
+"""A training run as one TOML file, read strictly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from clap_export.model.config import ClapConfig
+from runtime import schema
+from train.config.teaching import TaggerConfig, TeachersConfig
+from train.config.toml_file import read_toml
+
+
+@dataclass(frozen=True)
+class ListingConfig:
+    """Clips with captions: a table, folders, tar shards, or a corpus as it is distributed.
+
+    Attributes:
+        path: the listing; audio paths in it are relative to its folder. What it is depends on the
+            kind: the CSV or JSONL file, the folder of folders, a shard (``{000..012}`` names
+            several), or the corpus' own file (see :mod:`train.data.corpora`).
+        audio: column of the audio path, or a pattern with columns in braces such as
+            ``audio/Y{youtube_id}.wav``. For ``webdataset`` the audio files' extension. Needed for
+            ``table`` and ``audiocaps``; the other kinds know theirs.
+        captions: columns that hold captions (a JSONL list counts as several). Without any text
+            columns a kind other than ``table`` takes its own.
+        names: columns that hold class names or short phrases: captions too, bare and in every
+            template of the run.
+        labels: columns that hold a class name; the first one that is not empty counts. Clips of
+            one label are positives of each other. Without a label the first caption is the label.
+        rename: label names to replace, so that two listings agree.
+        where: keep rows whose column has one of these values.
+        exclude: drop rows whose column has one of these values.
+        recording: column of the recording that a clip is a part of. The clips of a label then share
+            its draws in such a way that a recording with n clips counts as the root of n.
+        weight: how often a clip is drawn on average, relative to the other listings.
+        kind: ``table`` (CSV or JSONL), ``folders`` (one folder a class), ``webdataset``, or a
+            corpus.
+        blacklist: clips to leave out, from ``python -m train overlap``.
+    """
+
+    path: str
+    audio: str | None = None
+    captions: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    rename: dict[str, str] = field(default_factory=dict)
+    where: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    exclude: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    recording: str | None = None
+    weight: float = 1.0
+    kind: Literal["table", "folders", "webdataset", "fsd50k", "clotho", "audiocaps", "macs"] = (
+        "table"
+    )
+    blacklist: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.audio is None and self.kind in ("table", "audiocaps"):
+            raise ValueError(
+                f"kind '{self.kind}' needs 'audio': a column, or a pattern with columns in braces"
+            )
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """A zero-shot classification task: a listing, and the candidate labels.
+
+    Attributes:
+        candidates: a text file with one label a line, or the name of one of this package's tasks.
+        groups: labels that ``python -m train evaluate`` also reports together, by a name.
+    """
+
+    name: str
+    listing: ListingConfig
+    candidates: str
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Sentences for the vocabulary and for text distillation: columns of a CSV or JSONL file.
+
+    Attributes:
+        label: the column holds class names, which are also put through the templates.
+    """
+
+    path: str
+    columns: tuple[str, ...]
+    label: bool = False
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Vocabulary and distillation of the text tower.
+
+    Attributes:
+        teacher: a sentence encoder whose embeddings the text tower learns to give: a folder, a hub
+            id, or ``package:NAME/FOLDER`` for one inside an installed Python package.
+        spans: random runs of 1 to 4 words cut from the captions, so that bare labels are covered.
+    """
+
+    teacher: str
+    vocabulary: int
+    sources: tuple[TextSource, ...]
+    spans: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentation in training; each one is off at 0.
+
+    Attributes:
+        gain_db: gain drawn uniformly from [-gain_db, gain_db].
+        speed: playback speed drawn uniformly from [1 - speed, 1 + speed].
+        mix: probability that a clip is mixed with another one of the batch.
+        mixstyle: probability that a batch's clips trade part of their long-term spectra.
+        time_mask, frequency_mask: SpecAugment's widest masks, in frames and mel bins (two each).
+        filter_db: a random smooth frequency response of at most this gain.
+    """
+
+    gain_db: float = 0.0
+    speed: float = 0.0
+    mix: float = 0.0
+    mixstyle: float = 0.0
+    time_mask: int = 0
+    frequency_mask: int = 0
+    filter_db: float = 0.0
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """The contrastive run. Epochs are counted from 0 here.
+
+    Attributes:
+        steps_per_epoch: batches in an epoch (clips are drawn by weight, with replacement).
+        batch_size: clips in a batch, all processes together.
+        learning_rate: peak of the projections and the temperature, and of the towers that have
+            none of their own.
+        weight_decay: of matrices; Adam adds it to the gradient, AdamW takes it off the weights.
+        warmup_epochs: in which the rates rise in equal steps.
+        text_negatives: texts of other labels that join each batch as candidates for its clips.
+        ema: decay of the averaged weights that are validated and saved; 0 for none.
+        validate_every: epochs between validations; the last epoch is always followed by one.
+        audio_learning_rate, text_learning_rate: peaks of the two towers.
+        freeze: towers that keep their weights all through; their projections learn.
+        audio_from_epoch, text_from_epoch: the tower is frozen before this epoch (the states of a
+            frozen text tower are cached).
+        freeze_statistics: BatchNorm normalises by the statistics that it has, in training too, and
+            leaves them as they are: for pretrained towers on small batches.
+        loss: ``softmax``, cross-entropy in both directions (CLAP), or ``sigmoid``, one decision a
+            pair with a learned bias (SigLIP).
+        optimiser: ``adamw`` or ``adam``, with these ``betas`` and ``eps``.
+        schedule: after the warm-up, ``cosine`` to 0 or ``plateau``.
+        plateau_on: what has to improve, the training ``loss`` of an epoch or the accuracy of the
+            first ``task`` whenever it is measured.
+        plateau_factor: on all rates, after more than ``plateau_patience`` values in a row that are
+            not better than the best one by a 10,000th of it.
+        clip_norm: the largest norm of all gradients together; 0 does not clip.
+        accumulate: parts in which a process encodes its share of the batch. The gradient is that
+            of the whole batch, memory that of a part, and the towers run forward twice.
+        amp: the towers' type; ``fp16`` scales the loss so that gradients do not vanish.
+        recompute: the towers' blocks keep no activations and run again in the backward pass.
+        compile: the towers go through torch.compile.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup_epochs: float
+    text_negatives: int
+    ema: float
+    validate_every: int
+    audio_learning_rate: float | None = None
+    text_learning_rate: float | None = None
+    freeze: tuple[Literal["audio", "text"], ...] = ()
+    audio_from_epoch: int = 0
+    text_from_epoch: int = 0
+    freeze_statistics: bool = False
+    loss: Literal["softmax", "sigmoid"] = "softmax"
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    betas: tuple[float, ...] = (0.9, 0.999)
+    eps: float = 1e-8
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    plateau_on: Literal["loss", "task"] = "loss"
+    plateau_factor: float = 0.1
+    plateau_patience: int = 10
+    clip_norm: float = 5.0
+    accumulate: int = 1
+    amp: Literal["off", "bf16", "fp16"] = "off"
+    recompute: bool = False
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps_per_epoch", "batch_size", "validate_every", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas are {list(self.betas)}, must be two numbers from 0 to below 1")
+        if not 0 < self.plateau_factor < 1:
+            raise ValueError(f"plateau_factor is {self.plateau_factor}, must be between 0 and 1")
+        if self.compile and self.recompute:
+            raise ValueError("'compile' and 'recompute' do not go together; choose one")
+
+    def starts(self, tower: Literal["audio", "text"]) -> int:
+        """The epoch from which a tower learns; ``epochs`` if it never does."""
+        if tower in self.freeze:
+            return self.epochs
+        return self.audio_from_epoch if tower == "audio" else self.text_from_epoch
+
+    def peak(self, tower: Literal["audio", "text"]) -> float:
+        """Highest learning rate of a tower."""
+        own = self.audio_learning_rate if tower == "audio" else self.text_learning_rate
+        return self.learning_rate if own is None else own
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters: towers whose own weights stay, with few beside them that learn.
+
+    Attributes:
+        towers: that have them. Their norms stay too (``freeze_statistics`` keeps BatchNorm's
+            statistics); the projections learn as always.
+        rank: of the change to each matrix.
+        alpha: the change is multiplied by ``alpha / rank``.
+        dropout: before the adapters, in training.
+    """
+
+    towers: tuple[Literal["audio", "text"], ...]
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.towers:
+            raise ValueError("towers is empty: name 'audio', 'text' or both")
+        if self.rank < 1:
+            raise ValueError(f"rank is {self.rank}, must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}, must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How the clips are held.
+
+    Attributes:
+        bad_share: largest share of clips that may be left out because they cannot be read.
+        memory_gb: gigabytes (1e9 bytes) that this machine's processes together may take for decoded
+            clips; above it, clips are decoded as they are drawn. If not given, half of what is free
+            under the limits of the machine and of its containers or jobs.
+    """
+
+    bad_share: float = 0.05
+    memory_gb: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bad_share < 1:
+            raise ValueError(f"bad_share is {self.bad_share}, must be at least 0 and below 1")
+        if self.memory_gb is not None and self.memory_gb < 0:
+            raise ValueError(f"memory_gb is {self.memory_gb}, must be at least 0")
+
+    @property
+    def memory(self) -> int | None:
+        """``memory_gb`` in bytes."""
+        return None if self.memory_gb is None else round(self.memory_gb * 1e9)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run.
+
+    Attributes:
+        out: folder for everything that the run writes.
+        init: checkpoint to go on from, with its architecture, tokenizer and calibration.
+        templates: prompts that turn a label into a caption; one is drawn for each use.
+        model: architecture of a model that starts from fresh weights, given when ``init`` is not;
+            its text encoder's ``vocab_size`` is set from the tokenizer.
+        text: how to make a text tower of one's own; given when ``text_init`` is not.
+        device: ``auto`` takes CUDA where there is one.
+        audio_init: weights for [model]'s audio tower: a CNN14 of PANNs or an HTSAT of HTS-AT or
+            LAION, as their authors saved it.
+        text_init: weights, sizes and tokenizer for [model]'s text tower: a transformers model, as
+            a folder or a hub id; or the file of a model of this package, whose projection of
+            texts comes along.
+        teachers: to learn from beside the labels.
+        tagger: likewise; both may be given.
+        lora: adapters in place of the towers' own weights. The models that the run saves hold them
+            merged, and are like any other.
+        data: how clips are held, and how many may be bad.
+        tensorboard: also write the records for TensorBoard.
+    """
+
+    out: str
+    seed: int
+    threads: int | None
+    device: Literal["auto", "cpu", "cuda"]
+    init: str | None
+    templates: tuple[str, ...]
+    model: ClapConfig | None
+    text: TextConfig | None
+    listings: tuple[ListingConfig, ...]
+    tasks: tuple[TaskConfig, ...]
+    augment: AugmentConfig
+    loop: LoopConfig
+    audio_init: str | None = None
+    text_init: str | None = None
+    teachers: TeachersConfig | None = None
+    tagger: TaggerConfig | None = None
+    lora: LoraConfig | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.init is None) == (self.model is None):
+            raise ValueError(
+                "give one of 'init' and [model]: go on from a checkpoint, or start one"
+            )
+        if self.init is not None and (self.audio_init or self.text_init):
+            raise ValueError("'init' brings both towers: leave 'audio_init' and 'text_init' out")
+        if self.text is not None and self.text_init is not None:
+            raise ValueError("give one of 'text_init' and [text]: a text tower to take, or to make")
+        if self.lora is not None and set(self.lora.towers) & set(self.loop.freeze):
+            raise ValueError("loop.freeze and lora.towers name the same tower; choose one")
+        if self.label_share < 0:
+            raise ValueError("teachers.weight and tagger.answers are more than 1 together")
+        if self.loop.schedule == "plateau" and self.loop.plateau_on == "task" and not self.tasks:
+            raise ValueError("loop.plateau_on is 'task', but there are no [[tasks]]")
+
+    @property
+    def label_share(self) -> float:
+        """Of the loss; teachers have the rest."""
+        taught = 0.0 if self.teachers is None else self.teachers.weight
+        answered = 0.0 if self.tagger is None else self.tagger.answers
+        return 1 - taught - answered
+
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return Path(self.out)
+
+
+def load(path: str | Path) -> TrainConfig:
+    """Read a TOML file; paths in it are relative to the working directory.
+
+    Raises:
+        ClapError: the file is missing, not TOML, or its keys do not fit (all are listed).
+    """
+    data = read_toml(Path(path))
+    for key in ("threads", "init", "model", "text"):  # TOML has no null
+        data.setdefault(key, None)
+    return schema.read(TrainConfig, data, str(path))
+
+
+def with_vocabulary(model: ClapConfig, size: int) -> ClapConfig:
+    """The same model with the text tower's vocabulary size filled in."""
+    text = model.text_encoder
+    return replace(model, text_encoder=replace(text, options={**text.options, "vocab_size": size}))

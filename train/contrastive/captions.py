@@ -1,0 +1,69 @@
+"""Which texts say what a clip is, and their states in the text tower."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from clap_export.model.clap import ClapModel
+from train.data.listing import Clip
+from train.data.texts import encode, in_templates
+
+
+class CaptionBank:
+    """Every text of the training clips, grouped by label.
+
+    A label's texts are the captions of its clips and their names, bare and in every template; any
+    of them is a true caption of any of its clips.
+
+    Args:
+        clips: the training clips.
+        templates: prompts with one ``{}``.
+        tags: further names, bare and in every template, which are no clip's captions.
+    """
+
+    def __init__(
+        self, clips: Sequence[Clip], templates: Sequence[str], tags: Sequence[str] = ()
+    ) -> None:
+        texts: dict[str, dict[str, None]] = {}
+        for clip in clips:
+            group = texts.setdefault(clip.label, {})
+            group.update((caption, None) for caption in clip.captions)
+            group.update((text, None) for text in in_templates(clip.names, templates))
+        self.labels = list(texts)
+        self.index = {label: i for i, label in enumerate(self.labels)}
+        self.texts: list[str] = []
+        self._ranges: list[tuple[int, int]] = []
+        for group in texts.values():
+            self._ranges.append((len(self.texts), len(self.texts) + len(group)))
+            self.texts.extend(group)
+        self._tags = range(len(self.texts), len(self.texts) + len(tags))
+        self._prompts = 1 + len(templates)
+        for prompt in ("{}", *templates):
+            self.texts.extend(prompt.replace("{}", tag) for tag in tags)
+        self.states: Tensor | None = None
+
+    def draw_tags(self, rng: np.random.Generator) -> list[int]:
+        """Indices of the texts of all tags, in their order, in one prompt."""
+        start = int(rng.integers(self._prompts)) * len(self._tags)
+        return [i + start for i in self._tags]
+
+    def draw(self, label: int, rng: np.random.Generator) -> int:
+        """Index of one text of a label."""
+        return int(rng.integers(*self._ranges[label]))
+
+    @torch.no_grad()
+    def refresh(self, model: ClapModel, tokenizer: Tokenizer, device: torch.device) -> None:
+        """Recompute the text tower's state of every text, in evaluation mode."""
+        was = model.training
+        model.eval()
+        found = []
+        for i in range(0, len(self.texts), 128):
+            batch = encode(tokenizer, self.texts[i : i + 128], model.config.text_encoder)
+            found.append(model.text_encoder(**{name: t.to(device) for name, t in batch.items()}))
+        model.train(was)
+        self.states = torch.cat(found)

@@ -1,0 +1,194 @@
+"""The contrastive run: one loop, top to bottom."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from clap_export.checkpoints import native
+from clap_export.model.clap import ClapModel
+from runtime.errors import ClapError
+from train.config.contrastive import LoopConfig, TrainConfig
+from train.contrastive.batch import Preparer
+from train.contrastive.captions import CaptionBank
+from train.contrastive.journal import PLOT, Journal, plot
+from train.contrastive.lora import inject, merged
+from train.contrastive.optimiser import set_learning, set_rates
+from train.contrastive.state import RunState
+from train.contrastive.step import AMP, Learner, prepare_towers
+from train.contrastive.teachers import Teachers
+from train.data.clips import ClipStore
+from train.machine.distributed import ALONE, Ranks, synchronise_batch_norm
+from train.machine.memory_format import channels_last
+from train.machine.progress import track
+from train.machine.random_streams import seed_torch
+from train.tagger import Lesson, Tagger
+from train.zero_shot.task import Task
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def train(
+    model: ClapModel, tokenizer: Tokenizer, store: ClipStore, tasks: list[Task],
+    config: TrainConfig, device: torch.device, ranks: Ranks = ALONE,
+) -> ClapModel:  # fmt: skip
+    """Train ``model`` on ``store``; returns the model that was averaged (EMA) or the last one.
+
+    All that is random comes from generators of (seed, epoch, step, what for), so that a run resumed
+    after any epoch continues with the same numbers as one that was never stopped.
+
+    Args:
+        model: starts the run; a state in the output folder takes its place.
+        tokenizer: of its text tower.
+        store: clips to learn from, the same on every process.
+        tasks: to validate on; used on the first process alone.
+        config: of the run.
+        device: of this process.
+        ranks: this process among all. Only the first one writes.
+
+    Raises:
+        ClapError: a batch that does not divide among the processes, a state that is no use, or a
+            loss that is not finite.
+    """
+    loop = config.loop
+    _check_shares(loop, ranks)
+    model.to(device)
+    channels_last(model.audio_encoder)
+    if config.lora is not None:
+        inject(model, config.lora, config.seed)
+    synchronise_batch_norm(model, device, ranks)
+    tagger, lesson = _tagger(model, config, device)
+    state = RunState(model, loop, device, lesson)
+    state.load(config.folder, device)
+    prepare_towers(model, config)  # after the average was copied: it needs none of it
+    bank = CaptionBank(store.clips, config.templates, () if tagger is None else tagger.names)
+    label_of = np.array([bank.index[clip.label] for clip in store.clips])
+    teachers = None
+    if config.teachers is not None:
+        teachers = Teachers(config.teachers, model.config.audio, bank.texts, device)
+    prepare = Preparer(model, bank, label_of, config, device, ranks, teachers, tagger)
+    learner = Learner(state, tokenizer, bank, config, device, ranks)
+    journal = Journal(config.folder, state.records, config.tensorboard) if ranks.first else None
+    for epoch in range(state.epoch, loop.epochs):
+        if _needs_states(bank, epoch, config):
+            bank.refresh(model, tokenizer, device)
+        set_learning(model, epoch, loop)
+        clock, losses = _Clock(), []
+        batches = store.batches(
+            config.seed, epoch, range(loop.steps_per_epoch), loop.batch_size, config.augment,
+            ranks.rank, ranks.world, device.type == "cuda",
+        )  # fmt: skip
+        with closing(batches):  # pyright: ignore[reportArgumentType]
+            waited = enumerate(clock.waiting(batches))
+            if ranks.first:
+                waited = track(waited, f"epoch {epoch + 1}/{loop.epochs}", loop.steps_per_epoch)
+            for step, batch in waited:
+                set_rates(state.optimiser, state.rate_factor(epoch * loop.steps_per_epoch + step))
+                losses.append(learner.step(prepare(batch, epoch, step), epoch, step))
+        loss = ranks.mean(torch.stack(losses).mean()).item()
+        if not math.isfinite(loss):
+            raise ClapError(
+                f"the loss became {loss} in epoch {epoch + 1}; the state after the epoch before is "
+                "kept. Lower the learning rate, lengthen the warm-up, or turn amp off."
+            )
+        record: dict[str, Any] = {
+            "epoch": epoch + 1, "loss": loss, "scale": model.scale().item(),
+            "lr": state.optimiser.param_groups[0]["lr"], **clock.read(loop),
+        }  # fmt: skip
+        validates = (epoch + 1) % loop.validate_every == 0 or epoch + 1 == loop.epochs
+        if validates and ranks.first:
+            record |= {
+                task.name: task.run(state.best, tokenizer, device).accuracy for task in tasks
+            }
+        _watch(state, record, config, validates, ranks, device)
+        state.epoch = epoch + 1
+        state.records.append(record)
+        if journal is not None:
+            state.save(config.folder)
+            native.save(config.folder / "model.safetensors", merged(state.best), tokenizer.to_str())
+            journal.add(record)
+    if journal is not None:
+        journal.close()
+        plot(state.records, [task.name for task in tasks], config.folder / PLOT)
+    return merged(state.best)
+
+
+def _check_shares(loop: LoopConfig, ranks: Ranks) -> None:
+    each, rest = divmod(loop.batch_size, ranks.world)
+    if rest or each < loop.accumulate:
+        raise ClapError(
+            f"loop.batch_size is {loop.batch_size}, the joint batch: it must be a multiple of "
+            f"the {ranks.world} processes, and leave each at least accumulate = {loop.accumulate} "
+            "clips."
+        )
+
+
+def _tagger(
+    model: ClapModel, config: TrainConfig, device: torch.device
+) -> tuple[Tagger, Lesson] | tuple[None, None]:
+    """The tagger that the config names, and heads that begin alike on every process."""
+    if config.tagger is None:
+        return None, None
+    audio, dtype = model.config.audio, AMP[config.loop.amp]
+    seed_torch(config.seed, "lesson")
+    lesson = Lesson(config.tagger, model.audio_encoder.width, model.config.embedding_dim)
+    return Tagger(config.tagger, audio, device, dtype), lesson.to(device)
+
+
+def _needs_states(bank: CaptionBank, epoch: int, config: TrainConfig) -> bool:
+    """A frozen text tower's states stay; a learning one's serve as negatives and as tags."""
+    if epoch < config.loop.starts("text"):
+        return bank.states is None
+    return config.loop.text_negatives > 0 or config.tagger is not None
+
+
+def _watch(
+    state: RunState, record: dict[str, Any], config: TrainConfig, validated: bool, ranks: Ranks,
+    device: torch.device,
+) -> None:  # fmt: skip
+    """Let the plateau schedule see what it waits for; on every process the same."""
+    loop = config.loop
+    if loop.schedule != "plateau" or (loop.plateau_on == "task" and not validated):
+        return
+    name = "loss" if loop.plateau_on == "loss" else config.tasks[0].name
+    value = torch.tensor(record.get(name, 0.0), dtype=torch.float64, device=device)
+    ranks.broadcast([value])  # only the first process has validated
+    state.plateau.see(value.item())
+
+
+class _Clock:
+    """How long an epoch takes, and how much of it is waiting for data."""
+
+    def __init__(self) -> None:
+        self._began, self._waited = time.monotonic(), 0.0
+
+    def waiting(self, items: Iterator[T]) -> Iterator[T]:
+        """``items``; counts the time until each is there."""
+        while True:
+            asked = time.monotonic()
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            finally:
+                self._waited += time.monotonic() - asked
+            yield item
+
+    def read(self, loop: LoopConfig) -> dict[str, float]:
+        """Seconds of the epoch and of a step, clips a second, and the share spent waiting."""
+        took = time.monotonic() - self._began
+        steps = loop.steps_per_epoch
+        return {
+            "seconds": took, "step_seconds": took / steps,
+            "samples_per_second": steps * loop.batch_size / took, "waiting": self._waited / took,
+        }  # fmt: skip

@@ -1,0 +1,184 @@
+"""Everything that a run needs to go on, and a file of it that is whole or not there."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from clap_export.model.clap import LOGIT_SCALE_MAX, ClapModel
+from runtime.errors import ClapError
+from train.config.contrastive import LoopConfig
+from train.contrastive import optimiser
+from train.losses import SIGMOID_BIAS
+from train.schedule import Plateau, cosine_factor, warmup_factor
+from train.tagger import Lesson
+
+LAST = "last.pt"
+VERSION = 2
+
+
+class RunState:
+    """The model with what trains it.
+
+    Attributes:
+        bias: of the sigmoid loss; unused by the other.
+        lesson: heads that learn beside the model and end with the run; None for none.
+        average: moving average of the weights and of BatchNorm's statistics, if there is to be one.
+        scaler: of the loss, for float16.
+        epoch: epochs that are done.
+        records: one for each of them.
+    """
+
+    def __init__(
+        self, model: ClapModel, loop: LoopConfig, device: torch.device,
+        lesson: Lesson | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.loop, self.lesson = model, loop, lesson
+        self.bias = nn.Parameter(torch.tensor(SIGMOID_BIAS, device=device))
+        others = [self.bias] if loop.loss == "sigmoid" else []
+        if lesson is not None:
+            others.extend(lesson.parameters())
+        self.optimiser = optimiser.build(model, others, loop)
+        self.average: AveragedModel | None = None
+        if loop.ema > 0:
+            self.average = AveragedModel(model, multi_avg_fn=_warm_ema(loop.ema), use_buffers=True)
+        self.plateau = Plateau(
+            loop.plateau_factor, loop.plateau_patience, rising=loop.plateau_on == "task"
+        )
+        self.scaler = GradScaler(device.type, enabled=loop.amp == "fp16")
+        self.epoch = 0
+        self.records: list[dict[str, Any]] = []
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All that the optimiser moves."""
+        return [p for group in self.optimiser.param_groups for p in group["params"]]
+
+    @property
+    def best(self) -> ClapModel:
+        """What is validated and saved, in evaluation mode: the average, if there is one."""
+        chosen = self.model if self.average is None else self.average.module
+        assert isinstance(chosen, ClapModel)
+        return chosen.eval()
+
+    def rate_factor(self, step: int) -> float:
+        """On the peak rates, at a step counted from the start of the run."""
+        loop = self.loop
+        warmup = int(loop.warmup_epochs * loop.steps_per_epoch)
+        if loop.schedule == "cosine":
+            return cosine_factor(step, loop.epochs * loop.steps_per_epoch, warmup)
+        return warmup_factor(step, warmup) * self.plateau.factor
+
+    def update(self) -> None:
+        """Move the weights along their gradients, and the average after them."""
+        self.scaler.unscale_(self.optimiser)
+        if self.loop.clip_norm > 0:
+            nn.utils.clip_grad_norm_(self.parameters, self.loop.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        with torch.no_grad():
+            # Past its limit it would get no gradient that could bring it back.
+            self.model.logit_scale.clamp_(max=LOGIT_SCALE_MAX)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def save(self, folder: Path) -> None:
+        """Replace the folder's state.
+
+        Raises:
+            OSError: no space, or no right to write; the state that was there is still there.
+        """
+        content = {"version": VERSION, "epoch": self.epoch, "records": self.records}
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        write(folder / LAST, {**content, **parts, "bias": self.bias.detach()})
+
+    def load(self, folder: Path, device: torch.device) -> None:
+        """Go on from the folder's state, if there is one.
+
+        Raises:
+            ClapError: it is damaged, of another version, or of another model.
+        """
+        path = folder / LAST
+        if not path.is_file():
+            return
+        state = read(path, device)
+        if state.get("version") != VERSION:
+            raise ClapError(
+                f"{path} is of version {state.get('version', 1)}, this program writes {VERSION}: "
+                "finish that run with the program that began it, or choose another 'out'."
+            )
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split()[:40])
+            raise ClapError(
+                f"{path} is of a run with another model or optimiser ({reason}): choose another "
+                "'out', or give the config that it was made with."
+            ) from error
+        with torch.no_grad():
+            self.bias.copy_(state["bias"])
+        self.epoch, self.records = state["epoch"], state["records"]
+
+    def _parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {
+            "model": self.model, "optimiser": self.optimiser, "plateau": self.plateau,
+            "scaler": self.scaler,
+        }  # fmt: skip
+        kept = {"average": self.average, "lesson": self.lesson}
+        return parts | {name: part for name, part in kept.items() if part is not None}
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Save by `torch.save`, so that a stop at any moment leaves the old file or the new one."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())  # or the name could reach the disk before the content does
+    part.replace(path)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def read(path: Path, device: torch.device) -> dict[str, Any]:
+    """What :func:`write` wrote; tensors, numbers and texts only.
+
+    Raises:
+        ClapError: damaged, or something else.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise ClapError(
+            f"{path} cannot be read, so the run cannot go on: remove it to begin anew."
+        ) from error
+    return state if isinstance(state, dict) else {}
+
+
+def _warm_ema(decay: float) -> Callable[[Any, Any, Any], None]:
+    """An average whose memory grows with the run, so that it is of use in the first epochs too."""
+
+    def update(averaged: Any, current: Any, count: Any) -> None:
+        # Tensors of one type at a time. Whole numbers are counts and position ids: rounded down in
+        # every step, an average of equal ones would creep towards 0.
+        if not averaged[0].is_floating_point():
+            for mean, now in zip(averaged, current, strict=True):
+                mean.copy_(now)
+            return
+        n = int(count)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, count)
+
+    return update

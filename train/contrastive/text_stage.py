@@ -1,0 +1,89 @@
+"""The text stage of training: a small text tower learns a sentence encoder's embeddings."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from clap_export.model.clap import ClapModel
+from runtime.errors import ClapError
+from train.config.contrastive import TextConfig
+from train.distil import cache as distil_cache
+from train.distil.cache import CacheKey
+from train.distil.course import Course
+from train.distil.text_lesson import TextLesson
+
+log = logging.getLogger(__name__)
+
+
+def teacher_embeddings(teacher: str, texts: Sequence[str], cache: Path) -> np.ndarray:
+    """Unit embeddings ``[texts, dim]`` float16 of the teacher, kept in ``cache`` between runs.
+
+    A cache of another teacher or of other texts is a run's own file, and is written anew.
+
+    Raises:
+        ClapError: the teacher cannot be found, or sentence-transformers is not installed.
+    """
+    key = CacheKey.of(teacher, texts)
+    try:
+        if (stored := distil_cache.read(cache, key)) is not None:
+            return stored
+    except ClapError as error:
+        log.info("the teacher is asked again: %s", error)
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise ClapError(
+            "text distillation needs sentence-transformers: pip install clap-export[train]."
+        ) from error
+    model = SentenceTransformer(_resolve(teacher), device="cpu")
+    vectors = model.encode(
+        list(texts), batch_size=256, normalize_embeddings=True, show_progress_bar=True
+    )
+    return distil_cache.write(cache, key, np.asarray(vectors))
+
+
+def _resolve(teacher: str) -> str:
+    if not teacher.startswith("package:"):
+        return teacher
+    name, _, folder = teacher.removeprefix("package:").partition("/")
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ClapError(f"text.teacher: the Python package {name} is not installed.")
+    return str(Path(spec.submodule_search_locations[0]) / folder)
+
+
+def distil(
+    model: ClapModel, tokenizer: Tokenizer, texts: Sequence[str], target: np.ndarray,
+    config: TextConfig, device: torch.device,
+) -> float:  # fmt: skip
+    """Train the text side of ``model`` towards ``target``; returns held-out mean cosine.
+
+    The order of batches comes from torch's generator, as the model's first weights did.
+
+    Raises:
+        ClapError: the teacher's dimension is not the model's, or fewer texts than one batch.
+    """
+    if target.shape[1] != model.config.embedding_dim:
+        raise ClapError(
+            f"text.teacher gives {target.shape[1]} dimensions, model.embedding_dim is "
+            f"{model.config.embedding_dim}; set it to {target.shape[1]}."
+        )
+    seed = int(torch.randint(2**31, ()).item())
+    lesson = TextLesson(model, tokenizer, texts, target, config.batch_size, seed, device)
+    course = Course(lesson, config.epochs, config.learning_rate, seed)
+    cosine = float("nan")
+    for epoch in range(config.epochs):
+        found = course.run(epoch)
+        cosine = found.cosine
+        log.info(
+            "text epoch %d/%d: loss %.4f, held-out cosine %.4f, %.0f s",
+            found.epoch, config.epochs, found.loss, cosine, found.seconds,
+        )  # fmt: skip
+    return cosine

@@ -1,0 +1,264 @@
+"""Clips with their waveforms, and training windows cut from them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import soxr
+
+from runtime.bundle import AudioSpec
+from runtime.errors import AudioError, ClapError
+from train.config.contrastive import AugmentConfig
+from train.data.listing import Clip
+from train.data.prefetch import Batch, fill
+from train.data.recording import FULL_SCALE, Recording
+from train.data.waveforms import Held, Streamed, Waveforms, size_of
+from train.machine.free_memory import free_memory
+from train.machine.progress import track
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+REPORT = "data.json"
+# A clip that changes its speed is cut this much longer on both sides: soxr's quick filter reaches a
+# few samples out.
+EDGE = 16
+# Replacements tried for a row whose file turns out to be bad; more means that nearly all are.
+TRIES = 100
+
+
+class ClipStore:
+    """Every clip mixed down and resampled by the runtime's own code.
+
+    They are decoded once and held in memory when they fit, and otherwise decoded as they are drawn,
+    only as far as the window reaches. Both give the same windows: exactly the same at equal rates,
+    and within one step of int16 where a clip has to be resampled.
+
+    Clips that cannot be read are left out and counted. Held in memory, all of them are found at
+    once; otherwise those whose header cannot be read, and the rest when they are drawn: another
+    clip then takes the row.
+
+    Args:
+        clips: what to load.
+        spec: the model's audio input.
+        threads: that decode and cut; default one for each core.
+        memory: most bytes that the waveforms may take; default half of what is free.
+        bad_share: largest share of clips that may be left out.
+
+    Raises:
+        ClapError: no clip could be read, or more than ``bad_share`` could not.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        spec: AudioSpec,
+        threads: int | None = None,
+        memory: int | None = None,
+        bad_share: float = 0.05,
+    ) -> None:
+        self.spec = spec
+        self.threads = threads or os.cpu_count() or 1
+        self.bad: dict[str, str] = {}
+        self._bad_indices: set[int] = set()
+        self._given, self._bad_share = len(clips), bad_share
+        everything = list(clips)
+        headers, everything = self._each(everything, self._header, "reading headers")
+        limit = free_memory() // 2 if memory is None else memory
+        self.held = size_of(headers, spec) <= limit
+        self.samples: Waveforms
+        if self.held:
+            arrays, self.clips = self._each(everything, self._decode, "decoding")
+            self.samples = Held(arrays)
+        else:
+            self.clips = everything
+            self.samples = Streamed([_recording(clip) for clip in everything], headers, spec)
+        weights = np.array([clip.weight for clip in self.clips])
+        self.probability = weights / weights.sum()
+        self._cumulative = np.cumsum(self.probability)
+        self._cumulative /= self._cumulative[-1]
+
+    def _each(
+        self, clips: list[Clip], read: Callable[[Clip], T], what: str
+    ) -> tuple[list[T], list[Clip]]:
+        """Read something of every clip, in threads; clips that cannot be read are left out."""
+
+        def tried(clip: Clip) -> T | AudioError:
+            try:
+                return read(clip)
+            except AudioError as error:
+                return error
+
+        found: list[T] = []
+        kept: list[Clip] = []
+        with ThreadPoolExecutor(self.threads) as pool:
+            results = zip(clips, pool.map(tried, clips), strict=True)
+            for clip, result in track(results, what, total=len(clips)):
+                if isinstance(result, AudioError):
+                    self._note(clip, result)
+                else:
+                    found.append(result)
+                    kept.append(clip)
+        self._check_share(self._given - len(kept))
+        return found, kept
+
+    def _header(self, clip: Clip) -> tuple[int, int]:
+        recording = _recording(clip)
+        return recording.stated() or (len(recording.whole(self.spec)), 0)
+
+    def _decode(self, clip: Clip) -> np.ndarray:
+        return _recording(clip).whole(self.spec)
+
+    def _note(self, clip: Clip, reason: AudioError) -> None:
+        if clip.where not in self.bad:
+            self.bad[clip.where] = str(reason)
+            log.warning("left out: %s", reason)
+
+    def _check_share(self, missing: int) -> None:
+        if not missing:
+            return
+        where, reason = next(iter(self.bad.items()))
+        if missing >= self._given:
+            raise ClapError(f"none of the {self._given} clips could be read; the first: {reason}")
+        if missing > self._bad_share * self._given:
+            raise ClapError(
+                f"{missing} of {self._given} clips could not be read, more than the share "
+                f"of {self._bad_share:g} that may be bad; the first: {where}: {reason}"
+            )
+
+    def report(self) -> dict[str, object]:
+        """What was loaded and what was left out, with the reasons, for ``data.json``."""
+        seconds = sum(map(self.samples.length, range(len(self.samples)))) / self.spec.sample_rate
+        return {
+            "clips": len(self.clips),
+            "hours": round(seconds / 3600, 3),
+            "held_in_memory": self.held,
+            "bad_share_allowed": self._bad_share,
+            "bad": [{"path": path, "reason": reason} for path, reason in self.bad.items()],
+        }
+
+    def write_report(self, folder: Path) -> None:
+        """Write :meth:`report` to ``data.json`` in a folder; again after a run, as clips that are
+        decoded when drawn may turn out to be bad later."""
+        text = json.dumps(self.report(), indent=1, ensure_ascii=False)
+        (folder / REPORT).write_text(text + "\n", encoding="utf-8")
+
+    def waveform(self, index: int) -> np.ndarray:
+        """A whole clip, ``[samples]`` float32 in [-1, 1)."""
+        return self.samples[index].astype(np.float32) / FULL_SCALE
+
+    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Indices of ``count`` clips, by weight, with replacement."""
+        return np.searchsorted(self._cumulative, rng.random(count), side="right")
+
+    def window(self, index: int, rng: np.random.Generator, augment: AugmentConfig) -> np.ndarray:
+        """One training window ``[window_samples]`` float32 of a clip, augmented.
+
+        A longer clip is cropped at random; a shorter one is repeated from a random phase, which is
+        the ``repeat`` fill rule with a time shift.
+
+        Raises:
+            AudioError: the clip cannot be decoded there.
+        """
+        length, available = self.spec.window_samples, self.samples.length(index)
+        speed = rng.uniform(1 - augment.speed, 1 + augment.speed) if augment.speed > 0 else 1.0
+        edge = EDGE if augment.speed > 0 else 0
+        wanted = math.ceil(length * speed) + 2 * edge
+        long = available > wanted
+        start = int(rng.integers(available - wanted + 1)) if long else 0
+        part = self.samples.part(index, start, start + wanted if long else available)
+        x = part.astype(np.float32) / FULL_SCALE
+        if augment.speed > 0 and len(x) > 1:
+            x = soxr.resample(x, speed, 1.0, quality="QQ")
+        if long:
+            begin = round(edge / speed)
+            x = x[begin : begin + length]
+        else:
+            x = np.resize(np.roll(x, int(rng.integers(len(x)))), length)
+        if augment.gain_db > 0:
+            x = x * np.float32(10 ** (rng.uniform(-augment.gain_db, augment.gain_db) / 20))
+        return x
+
+    def batches(
+        self,
+        seed: int,
+        epoch: int,
+        steps: range,
+        batch_size: int,
+        augment: AugmentConfig,
+        rank: int = 0,
+        world: int = 1,
+        pinned: bool = False,
+    ) -> Generator[Batch, None, None]:
+        """Batches of some steps of an epoch, prepared ahead in threads.
+
+        The clips of a step are drawn for the joint batch from a generator of (seed, epoch, step),
+        each row's window from one of (seed, epoch, step, row). So the numbers do not depend on
+        threads, ranks, or where a run was resumed.
+
+        Args:
+            seed: of the run, at least 0.
+            epoch: counted from 0.
+            steps: within the epoch.
+            batch_size: of the joint batch, all ranks together.
+            augment: how windows are varied.
+            rank: gets the rows ``rank::world`` of every batch.
+            world: number of ranks.
+            pinned: in memory that a GPU copies from while the CPU goes on.
+
+        Returns:
+            An iterator to close when it is not used up: it holds threads. It raises ClapError when
+            more than ``bad_share`` of the clips have turned out to be bad.
+
+        Raises:
+            ValueError: a rank that gets no row.
+        """
+        rows = range(batch_size)[rank::world]
+        if not 0 <= rank < world or not rows:
+            raise ValueError(f"rank {rank} of {world} gets no row of a batch of {batch_size}")
+
+        def draw(step: int) -> np.ndarray:
+            return self.draw(_generator(seed, epoch, step), batch_size)[rank::world]
+
+        def cut(step: int, row: int, index: int) -> tuple[int, np.ndarray]:
+            return self._good_window(index, (seed, epoch, step, rows[row]), augment)
+
+        return fill(draw, cut, steps, self.spec.window_samples, self.threads, pinned)
+
+    def _good_window(
+        self, index: int, place: tuple[int, ...], augment: AugmentConfig
+    ) -> tuple[int, np.ndarray]:
+        """A window of a clip, or of another one drawn in its place if it cannot be decoded."""
+        rng = _generator(*place)
+        for attempt in range(TRIES):
+            if index not in self._bad_indices:
+                try:
+                    return index, self.window(index, rng, augment)
+                except AudioError as error:
+                    self._bad_indices.add(index)
+                    self._note(self.clips[index], error)
+                    gone = self._given - len(self.clips) + len(self._bad_indices)
+                    self._check_share(gone)
+            # Not from where the failed attempt left off: an index known to be bad is not tried.
+            rng = _generator(*place, attempt)
+            index = int(self.draw(rng, 1)[0])
+        raise ClapError(f"{TRIES} clips in a row could not be read; see the warnings above.")
+
+
+def _recording(clip: Clip) -> Recording:
+    return Recording(clip.path, clip.member)
+
+
+def _generator(seed: int, *place: int) -> np.random.Generator:
+    """Independent numbers for each place. A plain tuple of seeds would not do: numpy fills it up
+    with zeros, so that (7, 1, 2) and (7, 1, 2, 0) draw the same."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))

@@ -1,0 +1,1 @@
+"""Distillation: a small model learns to give a larger one's embeddings, without labels."""

@@ -1,0 +1,97 @@
+"""Epochs of one tower's distillation; the same for audio and text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from train.machine.progress import track
+from train.schedule import cosine_factor
+
+
+class Lesson(Protocol):
+    """What one tower learns.
+
+    Attributes:
+        name: ``audio`` or ``text``.
+        steps: batches in an epoch.
+    """
+
+    name: str
+    steps: int
+
+    def modules(self) -> list[nn.Module]:
+        """The parts of the student that learn."""
+        ...
+
+    def losses(self, epoch: int) -> Iterator[Tensor]:
+        """The loss of each batch of an epoch, computed when it is asked for."""
+        ...
+
+    def held_out(self) -> float:
+        """Mean cosine to the teacher on what is not learned from; the student in ``eval()``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Record:
+    """One epoch: its number from 1, mean loss, held-out mean cosine, and the time it took."""
+
+    tower: str
+    epoch: int
+    loss: float
+    cosine: float
+    seconds: float
+
+
+class Course:
+    """A lesson with its optimiser: AdamW, a twentieth of warm-up, then half a cosine.
+
+    Each epoch seeds torch from (seed, epoch), and lessons draw from generators of their own, so
+    that a run resumed after any epoch goes on with the same numbers.
+
+    Args:
+        lesson: what is learned.
+        epochs: in all.
+        learning_rate: the peak.
+        seed: of the run.
+    """
+
+    def __init__(self, lesson: Lesson, epochs: int, learning_rate: float, seed: int) -> None:
+        self.lesson, self.epochs, self.seed = lesson, epochs, seed
+        self._peak = learning_rate
+        self._parameters = [p for module in lesson.modules() for p in module.parameters()]
+        self.optimiser = torch.optim.AdamW(
+            self._parameters, lr=learning_rate, weight_decay=0.01, fused=True
+        )
+
+    def run(self, epoch: int) -> Record:
+        """Learn for one epoch (counted from 0)."""
+        began, lesson = time.monotonic(), self.lesson
+        rng = np.random.default_rng((self.seed, epoch))
+        torch.manual_seed(int(rng.integers(2**62)))
+        for module in lesson.modules():
+            module.train()
+        total, step, losses = self.epochs * lesson.steps, epoch * lesson.steps, list[Tensor]()
+        title = f"{lesson.name} epoch {epoch + 1}/{self.epochs}"
+        for loss in track(lesson.losses(epoch), title, total=lesson.steps):
+            for group in self.optimiser.param_groups:
+                group["lr"] = self._peak * cosine_factor(step, total, total // 20)
+            self.optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self._parameters, 1.0)
+            self.optimiser.step()
+            losses.append(loss.detach())
+            step += 1
+        for module in lesson.modules():
+            module.eval()
+        return Record(
+            lesson.name, epoch + 1, torch.stack(losses).double().mean().item(), lesson.held_out(),
+            time.monotonic() - began,
+        )  # fmt: skip

@@ -1,0 +1,155 @@
+"""Unlabelled recordings in memory, and the same stretches of them for two models."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from runtime import audio
+from runtime.bundle import AudioSpec
+from runtime.errors import AudioError, ClapError
+from train.config.contrastive import ListingConfig
+from train.data.listing import read_listing, spread
+from train.data.recording import FULL_SCALE, Recording, to_int16
+from train.data.table import columns_of
+from train.machine.progress import track
+
+log = logging.getLogger(__name__)
+
+# What a folder is searched for: the usual endings among those that libsndfile reads.
+SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".caf"))
+
+
+@dataclass(frozen=True)
+class Found:
+    """An audio file to learn from.
+
+    Attributes:
+        file: where it lies.
+        recording: files of one recording are held out together.
+        weight: how often it is drawn, relative to others and per length.
+    """
+
+    file: Recording
+    recording: str
+    weight: float
+
+
+def find(listings: Sequence[ListingConfig], files: Sequence[str]) -> list[Found]:
+    """Every audio file that a config names, in its order; a file named twice counts once.
+
+    Raises:
+        ClapError: a listing that cannot be read, or a file, folder or glob with nothing behind it.
+    """
+    found = [item for listing in listings for item in _listed(listing)]
+    for pattern in files:
+        paths = _behind(pattern)
+        if not paths:
+            raise ClapError(
+                f"audio.files: there is no audio file behind {pattern!r}; give files, folders or "
+                "globs, relative to the working directory."
+            )
+        found += [Found(Recording(path), str(path), 1.0) for path in paths]
+    once: dict[Recording, Found] = {}
+    for item in found:
+        once.setdefault(item.file, item)
+    return list(once.values())
+
+
+def _listed(listing: ListingConfig) -> list[Found]:
+    # The reader asks a table for a label, and the audio path will do: no text of a row counts here.
+    table = listing.kind == "table" and listing.audio is not None
+    label = tuple(sorted(columns_of(listing.audio or ""))) if table else ()
+    plain = replace(listing, captions=(), names=(), labels=label, rename={})
+    clips = [replace(clip, label="", weight=listing.weight) for clip in read_listing(plain)]
+    names = [clip.recording or clip.where for clip in clips]
+    if listing.recording is not None:
+        clips = spread(clips, names)
+    return [
+        Found(Recording(clip.path, clip.member), name, clip.weight)
+        for clip, name in zip(clips, names, strict=True)
+    ]
+
+
+def _behind(pattern: str) -> list[Path]:
+    path = Path(pattern)
+    if path.is_dir():
+        inside = sorted(path.rglob("*"))
+        return [p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
+    return [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file()]
+
+
+class Recordings:
+    """Files decoded once and resampled whole for each model, by the runtime's own code.
+
+    Files that cannot be read are left out and counted.
+
+    Args:
+        found: what to load.
+        specs: the models' audio inputs; models of one rate share the samples.
+
+    Raises:
+        ClapError: no file could be read.
+    """
+
+    def __init__(self, found: Sequence[Found], specs: Sequence[AudioSpec]) -> None:
+        self._rates = tuple(dict.fromkeys(spec.sample_rate for spec in specs))
+        self.found: list[Found] = []
+        self.hashes: list[str] = []
+        self._samples: list[dict[int, np.ndarray]] = []
+        failures: list[str] = []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            decoded = zip(found, pool.map(self._decode, found), strict=True)
+            for item, result in track(decoded, "decoding", total=len(found)):
+                if isinstance(result, AudioError):
+                    failures.append(str(result))
+                    continue
+                self.found.append(item)
+                self.hashes.append(result[0])
+                self._samples.append(result[1])
+        for failure in failures:
+            log.warning("left out: %s", failure)
+        if not self.found:
+            raise ClapError(
+                f"none of the {len(found)} audio files could be read; the first: {failures[0]}"
+            )
+
+    def _decode(self, item: Found) -> tuple[str, dict[int, np.ndarray]] | AudioError:
+        try:
+            source = item.file.source()
+            samples, rate = audio.load(source)
+            content = source if isinstance(source, bytes) else source.read_bytes()
+            heard = {r: to_int16(audio.resample(samples, rate, r)) for r in self._rates}
+        except AudioError as error:
+            return error
+        return hashlib.sha256(content).hexdigest(), heard
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def length(self, index: int, spec: AudioSpec) -> int:
+        """Samples of a recording at a model's rate."""
+        return len(self._samples[index][spec.sample_rate])
+
+    def cut(self, index: int, start: float, seconds: float, spec: AudioSpec) -> np.ndarray:
+        """A stretch of a recording for a model, as float32 ``[n]`` at its rate.
+
+        Args:
+            index: of the recording.
+            start: of the stretch, in seconds.
+            seconds: its length; a shorter recording is given whole.
+            spec: whose rate and sample values it gets.
+        """
+        samples, rate = self._samples[index][spec.sample_rate], spec.sample_rate
+        wanted = round(seconds * rate)
+        first = min(round(start * rate), max(0, len(samples) - wanted))
+        x = np.divide(samples[first : first + wanted], FULL_SCALE, dtype=np.float32)
+        return audio.round_trip_int16(x) if spec.int16_round_trip else x

@@ -1,0 +1,127 @@
+"""Which stretches of the recordings are heard, and what the teacher makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clap_export.model.clap import ClapModel
+from runtime.bundle import AudioSpec
+from runtime.windows import rows, starts
+from train.distil import cache as distil_cache
+from train.distil.cache import CacheKey
+from train.distil.recordings import Recordings
+from train.machine.progress import track
+
+BATCH = 64  # windows, without gradients
+HELD_OUT = 0.04  # of the recordings
+
+
+class Stretches:
+    """The student's windows over all recordings: where deployment would cut them.
+
+    A stretch is as long as the student's window. The teacher embeds it as a clip of that length.
+
+    Args:
+        recordings: decoded for both models.
+        spec: the student's audio input.
+        teacher: what the teacher hears by; its model in ``eval()``.
+
+    Attributes:
+        seconds: length of a stretch; shorter recordings are one stretch.
+        owner: ``[stretches]`` recording of each.
+        start: ``[stretches]`` in seconds.
+        weight: ``[stretches]`` relative probability of being drawn.
+    """
+
+    def __init__(self, recordings: Recordings, spec: AudioSpec, teacher: ClapModel) -> None:
+        self.recordings, self.spec, self._teacher = recordings, spec, teacher
+        self.seconds = spec.window_samples / spec.sample_rate
+        window = spec.window_samples
+        at = [starts(recordings.length(i, spec), window, window) for i in range(len(recordings))]
+        self.owner = np.repeat(np.arange(len(at)), [len(found) for found in at])
+        self.start = np.concatenate(at) / spec.sample_rate
+        self.weight = np.array([recordings.found[i].weight for i in self.owner])
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def key(self, space: str) -> CacheKey:
+        """What a cache of the teacher's embeddings must be of: its space, and these stretches of
+        these files, known by their content, in order."""
+        hashes = self.recordings.hashes
+        items = [(hashes[i], at) for i, at in zip(self.owner, self.start.tolist(), strict=True)]
+        return CacheKey.of(space, [self.seconds, *items])
+
+    def anywhere(self, row: int, rng: np.random.Generator) -> float:
+        """Start in seconds of a random stretch of a row's recording."""
+        length = self.recordings.length(self.owner[row], self.spec)
+        return rng.uniform(0, max(0.0, length / self.spec.sample_rate - self.seconds))
+
+    def held_out(self) -> np.ndarray:
+        """``[stretches]`` bool: those of a fixed share of the recordings, at least one.
+
+        Chosen by the hash of their content: the same ones wherever the files lie, and in whatever
+        order.
+        """
+        first: dict[str, str] = {}
+        for item, content in zip(self.recordings.found, self.recordings.hashes, strict=True):
+            first[item.recording] = min(content, first.get(item.recording, content))
+        order = sorted(first, key=lambda name: first[name])
+        held = set(order[: max(1, round(HELD_OUT * len(order)))])
+        return np.array([self.recordings.found[i].recording in held for i in self.owner])
+
+    def for_student(self, row: int, start: float) -> np.ndarray:
+        """A stretch as float32 samples ``[<= window_samples]`` at the student's rate."""
+        return self.recordings.cut(self.owner[row], start, self.seconds, self.spec)
+
+    def for_teacher(self, row: int, start: float) -> np.ndarray:
+        """The same stretch at the teacher's rate."""
+        return self.recordings.cut(self.owner[row], start, self.seconds, self._teacher.config.audio)
+
+    def on_grid(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Stretches for the teacher from their own starts."""
+        return [self.for_teacher(row, float(self.start[row])) for row in rows.tolist()]
+
+    def embed(self, heard: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
+        """What the teacher makes of stretches that were cut for it: ``[n, dim]`` unit vectors."""
+        return embed(self._teacher, heard, device)
+
+    def targets(self, cache: Path, key: CacheKey, device: torch.device) -> np.ndarray:
+        """``[stretches, dim]`` float16 of the teacher: from the cache, or made and kept there.
+
+        Raises:
+            ClapError: the cache is of another teacher or of other recordings.
+        """
+        if (stored := distil_cache.read(cache, key)) is not None:
+            return stored
+        chunks = np.array_split(np.arange(len(self)), -(-len(self) // BATCH))
+        parts = [
+            self.embed(self.on_grid(chunk), device).cpu().numpy()
+            for chunk in track(chunks, "the teacher listens")
+        ]
+        return distil_cache.write(cache, key, np.concatenate(parts))
+
+
+@torch.no_grad()
+def embed(model: ClapModel, clips: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
+    """``[clips, dim]`` unit vectors: the mean over each clip's windows, renormalised.
+
+    Args:
+        model: in ``eval()``.
+        clips: float32 samples ``[n]`` each, at the model's rate.
+        device: where the model is.
+    """
+    spec = model.config.audio
+    windows = [rows(clip, spec) for clip in clips]
+    owner = torch.from_numpy(np.repeat(np.arange(len(windows)), [len(found) for found in windows]))
+    if spec.long_clips == "windows":
+        stacked = np.concatenate(windows)
+        windows = [stacked[i : i + BATCH] for i in range(0, len(stacked), BATCH)]
+    parts = torch.cat([model.embed_audio(torch.from_numpy(x).to(device)) for x in windows])
+    total = torch.zeros(len(clips), parts.shape[1], device=device)
+    total.index_add_(0, owner.to(device), parts)
+    return torch.nn.functional.normalize(total, dim=1)

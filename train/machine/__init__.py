@@ -1,0 +1,1 @@
+"""Processes, devices, memory and random streams: what a run stands on."""
