@@ -9,13 +9,14 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime import schema
 from runtime.errors import BundleError, LabelError, SchemaError
+from runtime.prompts import check_templates, fill_all
 
 if TYPE_CHECKING:
     from runtime.encoder import Encoder
@@ -113,8 +114,7 @@ class LabelBank:
             used = check_templates(
                 encoder.manifest.default_template if templates is None else templates
             )
-            # Not str.format: a name or a template may hold other braces.
-            prompts = [[template.replace("{}", name) for template in used] for name in names]
+            prompts = [fill_all(used, name) for name in names]
         flat = encoder.embed_text([text for texts in prompts for text in texts])
         groups = np.split(flat, np.cumsum([len(texts) for texts in prompts])[:-1])
         embeddings = np.stack([mean_embedding(group) for group in groups])
@@ -229,24 +229,6 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     if problems:
         raise LabelError(f"'{path}': {'; '.join(problems)}.")
     return names
-
-
-def check_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
-    """One or more prompts, each with exactly one ``{}`` for the label.
-
-    Raises:
-        LabelError: none given, or an ill-formed one.
-    """
-    templates = (templates,) if isinstance(templates, str) else tuple(templates)
-    if not templates:
-        raise LabelError("no templates were given: pass at least one, such as 'a sound of {}'.")
-    for template in templates:
-        if not isinstance(cast(object, template), str) or template.count("{}") != 1:
-            raise LabelError(
-                f"template {template!r} must hold exactly one {{}} for the label, "
-                "as in 'this is a sound of {}'."
-            )
-    return templates
 
 
 def _name_problems(names: Sequence[object]) -> list[str]:

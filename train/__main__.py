@@ -70,7 +70,7 @@ def evaluate(
             f"evaluate was given {config}, whose tasks take --with and --template alone: leave the "
             "other options out, or give --task and --data without it."
         )
-    from runtime.labels import check_templates
+    from runtime.prompts import check_templates
     from train.config import contrastive as reader
     from train.zero_shot import report
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from clap_export.metrics import mean_average_precision, wilson
 from runtime import Encoder
 from runtime.encoder import mean_embedding
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
-
-Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -125,30 +123,13 @@ def measure(similarities: np.ndarray, right: np.ndarray) -> Accuracy:
     """Accuracy of scores ``[clips, labels]`` with right answers ``[clips, labels]`` bool."""
     order = np.argsort(-similarities, axis=1, kind="stable")
     hits = np.take_along_axis(right, order, axis=1)
-    precisions = [average_precision(similarities[:, i], right[:, i]) for i in range(right.shape[1])]
     return Accuracy(
         clips=len(right),
         labels=right.shape[1],
         top1=float(hits[:, 0].mean()),
         top5=float(hits[:, :5].any(axis=1).mean()),
-        mean_average_precision=float(np.mean(precisions)),
+        mean_average_precision=mean_average_precision(similarities, right),
     )
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share among ``count`` independent trials (Wilson 1927)."""
-    z2 = Z_95 * Z_95
-    centre = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = Z_95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
-    # At 0 and 1 a bound is the share itself, but for rounding.
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
-
-
-def average_precision(scores: np.ndarray, right: np.ndarray) -> float:
-    """Mean of the precision at each right recording, ranked by score; at least one is right."""
-    ranked = right[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
-    return float(precision[ranked].mean())
 
 
 def agreement(found: Run, reference: Run) -> float:

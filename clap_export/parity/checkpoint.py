@@ -19,6 +19,7 @@ from runtime.bundle import LOG_MEL, Bundle, Check, Parity, write_manifest
 from runtime.encoder import graph_inputs, mean_embedding
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
+from runtime.prompts import fill
 
 BATCHES = (1, 2, 5)
 
@@ -163,7 +164,7 @@ def _torch_text(checkpoint: Checkpoint, encoder: Encoder, templates: Sequence[st
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.max_tokens)
     for label in VERIFY_LABELS:
-        ids = tokenizer.encode(templates[0].replace("{}", label) + spec.suffix).ids
+        ids = tokenizer.encode(fill(templates[0], label) + spec.suffix).ids
         tokens = torch.tensor([ids])
         rows.append(checkpoint.model.embed_text(tokens, torch.ones_like(tokens))[0].numpy())
     return np.stack(rows)

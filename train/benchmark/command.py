@@ -11,7 +11,7 @@ import click
 import torch
 
 from runtime.errors import ClapError
-from runtime.labels import check_templates
+from runtime.prompts import check_templates
 from train.benchmark import report
 from train.benchmark.catalogue import RETRIEVAL, TASKS
 from train.benchmark.chart import plot as draw

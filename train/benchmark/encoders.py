@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from clap_export.checkpoints import Checkpoint, load
 from runtime import audio, bundle, grouping, windows
 from runtime.encoder import Encoder, mean_embedding
+from runtime.prompts import fill_all
 from train.machine.progress import track
 from train.zero_shot.task import embed_texts
 
@@ -119,7 +120,7 @@ def embed_prompts(
         labels: to put in.
         templates: with one ``{}`` each, at least one.
     """
-    texts = [template.replace("{}", label) for label in labels for template in templates]
+    texts = [text for label in labels for text in fill_all(templates, label)]
     found = embedder.embed_text(texts).reshape(len(labels), len(templates), -1)
     return np.stack([mean_embedding(rows) for rows in found])
 

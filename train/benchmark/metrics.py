@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from runtime.errors import ClapError
-
 
 def accuracy(scores: np.ndarray, right: np.ndarray) -> float:
     """Share of clips whose best label is right; the first of equal labels counts.
@@ -15,38 +13,6 @@ def accuracy(scores: np.ndarray, right: np.ndarray) -> float:
         right: ``[clips, labels]`` bool.
     """
     return float(right[np.arange(len(right)), scores.argmax(axis=1)].mean())
-
-
-def average_precision(scores: np.ndarray, right: np.ndarray) -> float:
-    """Precision at each distinct score, weighted by the recall that is gained there.
-
-    Equal scores are one step, so that the order of the clips does not matter.
-
-    Args:
-        scores: ``[clips]``.
-        right: ``[clips]`` bool, at least one true.
-    """
-    order = np.argsort(-scores, kind="stable")
-    ranked, hits = scores[order], np.cumsum(right[order])
-    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # of each equal run
-    gained = np.diff(hits[last], prepend=0) / hits[-1]
-    return float((gained * hits[last] / (last + 1)).sum())
-
-
-def mean_average_precision(scores: np.ndarray, right: np.ndarray) -> float:
-    """Mean over the labels that have a clip (macro mAP, as of FSD50K and AudioSet).
-
-    Args:
-        scores: ``[clips, labels]``.
-        right: ``[clips, labels]`` bool.
-
-    Raises:
-        ClapError: no label has a clip.
-    """
-    present = np.flatnonzero(right.any(axis=0))
-    if not len(present):
-        raise ClapError("average precision needs at least one labelled recording: none is.")
-    return float(np.mean([average_precision(scores[:, i], right[:, i]) for i in present]))
 
 
 def best_label(scores: np.ndarray) -> np.ndarray:

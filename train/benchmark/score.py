@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clap_export.parity.accuracy import wilson
+from clap_export.metrics import mean_average_precision, wilson
 from train.benchmark import metrics
 from train.benchmark.task import PAPER, Metric, Setup, Task
 
@@ -70,7 +70,7 @@ def _measure(
     """The value, further measures, and the metric's name with its rule."""
     if metric == "accuracy":
         return metrics.accuracy(scores, right), {}, "accuracy"
-    average = metrics.mean_average_precision(scores, right)
+    average = mean_average_precision(scores, right)
     if metric == "mAP":
         return average, {}, "mAP"
     zero_shot = setup == "zero-shot"

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runtime.audio_files import is_audio
 from runtime.errors import ClapError
 from train.data.table import Row, Table
-
-# What libsndfile reads, by the suffixes in use.
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf"}
-    | {".w64", ".rf64"}
-)
 
 
 def read_folders(path: Path) -> Table:
@@ -30,7 +25,7 @@ def read_folders(path: Path) -> Table:
     for file in sorted(path.rglob("*")):
         relative = file.relative_to(path)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or file.suffix.lower() not in AUDIO_SUFFIXES or len(relative.parts) < 2:
+        if hidden or not is_audio(file.name) or len(relative.parts) < 2:
             continue
         columns = {
             "file": relative.as_posix(),

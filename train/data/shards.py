@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from runtime.audio_files import is_audio
 from runtime.errors import ClapError
-from train.data.audio_files import AUDIO_SUFFIXES
 from train.data.table import Row, Table
 
 # Texts are read into memory at once; no caption is larger.
@@ -79,8 +79,7 @@ def _samples(shard: Path) -> Iterator[tuple[str, dict[str, tuple[tarfile.TarInfo
                     members = {}
                 key = name
                 content = b""
-                is_audio = f".{extension.rpartition('.')[2].lower()}" in AUDIO_SUFFIXES
-                if not is_audio and info.size <= MAX_TEXT_BYTES:
+                if not is_audio(f"x.{extension}") and info.size <= MAX_TEXT_BYTES:
                     file = tar.extractfile(info)
                     content = file.read() if file is not None else b""
                 members[extension.lower()] = (info, content)
@@ -97,7 +96,7 @@ def _row(
     if extension is not None:
         audio = [name for name in members if name == extension.lower().lstrip(".")]
     else:
-        audio = [name for name in members if f".{name.rpartition('.')[2]}" in AUDIO_SUFFIXES]
+        audio = [name for name in members if is_audio(f"x.{name}")]
     if len(audio) != 1:
         found = ", ".join(audio) or "none"
         problems.append(f"{where} must have one audio file, has {found}")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from clap_export.model.config import TextEncoderConfig
 from runtime.errors import ClapError
+from runtime.prompts import fill_all
 from train.config.contrastive import TextSource
 from train.data.listing import read_rows, texts_of
 
@@ -41,7 +42,7 @@ def collect(sources: Sequence[TextSource], templates: Sequence[str]) -> tuple[li
 def in_templates(names: Iterable[str], templates: Sequence[str]) -> list[str]:
     """Each name bare (underscores as spaces), then in every template."""
     plain = [name.replace("_", " ") for name in names]
-    return [text for name in plain for text in (name, *(t.replace("{}", name) for t in templates))]
+    return [text for name in plain for text in (name, *fill_all(templates, name))]
 
 
 def spans(captions: Sequence[str], count: int, seed: int) -> list[str]:

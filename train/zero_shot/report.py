@@ -15,7 +15,7 @@ from rich.table import Table
 from tokenizers import Tokenizer
 
 from clap_export.checkpoints import load
-from clap_export.parity.accuracy import wilson
+from clap_export.metrics import wilson
 from runtime import schema
 from runtime.errors import ClapError
 from train.config.contrastive import TaskConfig, TrainConfig

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from clap_export.parity.accuracy import (
     Accuracy,
     Run,
     agreement,
-    average_precision,
     evaluate,
     measure,
     read_listing,
@@ -37,30 +35,6 @@ def test_measures_counted_by_hand() -> None:
     # Label 2: clip 1 is first; clip 2 third, behind clip 3.
     want = (1 + (1 / 2 + 2 / 3) / 2 + (1 + 2 / 3) / 2) / 3
     assert found.mean_average_precision == pytest.approx(want)
-
-
-def test_wilson_is_where_the_score_test_turns() -> None:
-    for share, count in ((0.826, 2000), (0.5, 7), (0.0, 30), (1.0, 30)):
-        low, high = wilson(share, count)
-        assert 0 <= low <= share <= high <= 1
-        for bound in (low, high):
-            if 0 < bound < 1:
-                # The bound is the p whose own normal interval just reaches the share.
-                z = abs(share - bound) / math.sqrt(bound * (1 - bound) / count)
-                assert z == pytest.approx(1.959964, rel=1e-6)
-
-
-def test_top5_looks_no_further_than_five() -> None:
-    similarities = np.array([[6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6]], np.float32)
-    right = np.zeros((2, 6), bool)
-    right[:, 5] = True
-    found = measure(similarities, right[:, :])
-    assert found.top5 == 0.5
-
-
-def test_average_precision_of_the_worst_order() -> None:
-    scores, right = np.array([4.0, 3, 2, 1]), np.array([False, False, True, True])
-    assert average_precision(scores, right) == pytest.approx((1 / 3 + 2 / 4) / 2)
 
 
 def test_agreement_is_of_best_labels() -> None:
@@ -110,3 +84,11 @@ def test_wrong_listings_are_named(tmp_path: Path, clips: list[str]) -> None:
     assert "row 3: no label" in str(caught.value)
     assert "row 2" in str(caught.value)
     assert "gone.wav does not exist" in str(caught.value)
+
+
+def test_top5_looks_no_further_than_five() -> None:
+    similarities = np.array([[6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6]], np.float32)
+    right = np.zeros((2, 6), bool)
+    right[:, 5] = True
+    found = measure(similarities, right[:, :])
+    assert found.top5 == 0.5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.errors import ClapError
 from train.benchmark import metrics, retrieval
 
 
@@ -13,47 +12,6 @@ def test_accuracy_is_the_share_of_clips_whose_best_label_is_right() -> None:
     scores = np.array([[0.9, 0.1], [0.2, 0.3], [0.4, 0.1], [0.5, 0.5]])
     right = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], bool)
     assert metrics.accuracy(scores, right) == 0.5  # of equal labels the first counts
-
-
-def slow_average_precision(scores: np.ndarray, right: np.ndarray) -> float:
-    """Walk down the thresholds, and add precision times the recall that each one gains."""
-    total, recall = 0.0, 0.0
-    for threshold in sorted(set(scores.tolist()), reverse=True):
-        said = scores >= threshold
-        hits = int((said & right).sum())
-        now = hits / int(right.sum())
-        total += (now - recall) * hits / int(said.sum())
-        recall = now
-    return total
-
-
-def test_average_precision_in_closed_form() -> None:
-    scores = np.array([4.0, 3, 2, 1])
-    best = np.array([1, 1, 0, 0], bool)
-    assert metrics.average_precision(scores, best) == 1.0
-    assert metrics.average_precision(scores, ~best) == pytest.approx((1 / 3 + 2 / 4) / 2)
-    # All alike: whatever the order, the share of the right ones.
-    assert metrics.average_precision(np.ones(4), np.array([0, 0, 0, 1], bool)) == 0.25
-
-
-def test_average_precision_is_the_slow_ones_with_ties_in_any_order() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        scores = rng.integers(0, 6, 25).astype(float)
-        right = rng.random(25) < 0.3
-        right[0] = True
-        want = slow_average_precision(scores, right)
-        assert metrics.average_precision(scores, right) == pytest.approx(want, abs=1e-12)
-        order = rng.permutation(25)
-        assert metrics.average_precision(scores[order], right[order]) == pytest.approx(want)
-
-
-def test_mean_average_precision_leaves_out_labels_without_clips() -> None:
-    scores = np.array([[3.0, 1, 0], [2, 2, 9], [1, 3, 8]])
-    right = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]], bool)
-    assert metrics.mean_average_precision(scores, right) == pytest.approx((1 + 1 / 2) / 2)
-    with pytest.raises(ClapError, match="at least one labelled recording"):
-        metrics.mean_average_precision(scores, np.zeros((3, 3), bool))
 
 
 def test_f1_counted_by_hand() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from clap_export.metrics import mean_average_precision
 from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import run as tinyrun
@@ -59,7 +60,7 @@ def test_several_labels_of_a_clip_are_learned_independently() -> None:
     x = rng.standard_normal((400, 8)).astype(np.float32)
     right = x[:, :3] > 0.3
     logits = fit_predict(x[:300], right[:300], x[300:], deep=False, several=True, seed=0)
-    assert metrics.mean_average_precision(logits, right[300:]) > 0.95
+    assert mean_average_precision(logits, right[300:]) > 0.95
     said = metrics.more_likely_than_not(logits)
     assert metrics.micro_f1(said, right[300:]) > 0.8
     # A softmax would say as much of a clip without a label as of one with all.

@@ -1,0 +1,238 @@
+"""The one way in which files and folders are written: aside, then renamed.
+
+What is written has a temporary name beside its place, ``.NAME.OWNER.part``, until it is whole and
+on the disk. A reader sees the whole of it or nothing of it; a failure, an exception or a signal that
+is turned into one leaves what was there before. The temporary is locked while its writer lives, so
+that the next writer of the same name can tell what a killed process left behind, and removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.errors import ClapError
+
+try:
+    import fcntl
+except ImportError:  # Windows: left-overs of killed processes stay
+    fcntl = None
+
+MAX_NAME = 80  # characters of a name kept in its temporary's: file systems take 255 bytes
+
+
+@contextmanager
+def writing(
+    path: str | os.PathLike[str], *, overwrite: bool = True, error: type[ClapError] = ClapError
+) -> Iterator[Path]:
+    """A path to write a file at, which becomes ``path`` when the block ends without an exception.
+
+    Args:
+        path: of the file; a symbolic link is followed.
+        overwrite: replace a file that is there.
+        error: which exception says what is wrong.
+
+    Yields:
+        a path beside it. An empty file is there, of the permissions that ``open`` would give.
+
+    Raises:
+        ClapError: as ``error``: the file exists, is a folder or a device, or cannot be written (the
+            disk is full, read-only or not ours). It names ``path``, never the temporary.
+    """
+    asked = Path(path)
+    try:
+        target = asked.resolve() if asked.is_symlink() else asked
+        _check_target(asked, target, overwrite, error)
+        sweep(target)
+        part = _temporary(target)
+        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    except OSError as problem:
+        raise _unwritable(asked, problem, error) from problem
+    try:
+        _lock(descriptor)
+        yield part
+        _flush(part)
+        _put(part, target, overwrite)
+        _flush(target.parent)
+    except FileExistsError as problem:
+        raise _exists(asked, error) from problem
+    except OSError as problem:
+        raise _unwritable(asked, problem, error) from problem
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch(beside: str | os.PathLike[str], error: type[ClapError] = ClapError) -> Iterator[Path]:
+    """A folder to make things in, on the file system of ``beside``; removed at the end.
+
+    :func:`publish` gives what was made there its place.
+
+    Raises:
+        ClapError: as ``error``: it cannot be made, or what the block does fails to write.
+    """
+    target = Path(beside)
+    try:
+        sweep(target)
+        folder = _temporary(target)
+        folder.mkdir()
+        descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
+    except OSError as problem:
+        raise _unwritable(target, problem, error) from problem
+    try:
+        _lock(descriptor)
+        yield folder
+    except OSError as problem:
+        raise _unwritable(target, problem, error) from problem
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def publish(made: Path, out: Path) -> None:
+    """Give a folder that was made in a :func:`scratch` its place, on the disk and in one rename.
+
+    Raises:
+        OSError: it cannot be renamed; :func:`scratch` puts that into a sentence.
+    """
+    for path in made.rglob("*"):
+        if path.is_file():
+            _flush(path)
+    made.rename(out)
+    _flush(out.parent)
+
+
+@contextmanager
+def owning(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> Iterator[None]:
+    """Be the only process that writes what lies at ``path``; for folders that grow.
+
+    The lock is the file ``.NAME.lock`` beside it; the system releases it when its process ends,
+    however that happens. Where locks are not to be had nothing is checked.
+
+    Raises:
+        ClapError: as ``error``: another process is writing there.
+    """
+    target = Path(path)
+    lock = target.with_name(f".{target.name}.lock")
+    try:
+        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
+    except OSError as problem:
+        raise _unwritable(target, problem, error) from problem
+    try:
+        if not _lock(descriptor):
+            raise error(f"'{target}' is being written by another process: wait for it, or stop it.")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sweep(path: Path) -> None:
+    """Remove temporaries of ``path`` whose writers are dead."""
+    for left in path.parent.glob(f"{_glob(_prefix(path))}*.part"):
+        owner = left.name.removeprefix(_prefix(path)).split("-")[0]
+        if not owner.isdigit() or _alive(int(owner)):
+            continue
+        with contextlib.suppress(OSError):
+            descriptor = os.open(left, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if fcntl and _lock(descriptor):
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{_prefix(path)}{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def _prefix(path: Path) -> str:
+    """What temporaries of this file on this host begin with."""
+    owner = f"{socket.gethostname()}/{path.name}".encode(errors="surrogateescape")
+    # Cut by bytes: a name of 80 characters may have 320.
+    short = path.name.encode(errors="surrogateescape")[:MAX_NAME].decode(errors="ignore")
+    return f".{short}.{zlib.crc32(owner):08x}-"
+
+
+def _glob(text: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _lock(descriptor: int | None) -> bool:
+    """Whether the lock could be had; true where there are no locks."""
+    if fcntl is None or descriptor is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _flush(path: Path) -> None:
+    """Onto the disk, so that a power cut after the rename finds the content too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        # Folders cannot be flushed on every file system; a file that cannot be has an error.
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _put(part: Path, target: Path, overwrite: bool) -> None:
+    if not overwrite:
+        try:
+            os.link(part, target)  # unlike a rename, fails when something is there
+            return
+        except FileExistsError:
+            raise
+        except OSError:  # no hard links here
+            if target.exists():
+                raise FileExistsError(str(target)) from None
+    part.replace(target)
+
+
+def _check_target(asked: Path, target: Path, overwrite: bool, error: type[ClapError]) -> None:
+    try:
+        mode = target.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise error(f"'{asked}' is a folder: give the name of a file.")
+    if not stat.S_ISREG(mode):
+        raise error(f"'{asked}' is a device, not a file: give the name of a file.")
+    if not overwrite:
+        raise _exists(asked, error)
+
+
+def _exists(path: Path, error: type[ClapError]) -> ClapError:
+    return error(f"'{path}' exists: choose another name, or ask for it to be overwritten.")
+
+
+def _unwritable(path: Path, problem: OSError, error: type[ClapError]) -> ClapError:
+    return error(f"'{path}' cannot be written: {problem.strerror or problem}.")

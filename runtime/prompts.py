@@ -1,0 +1,38 @@
+"""From a label to the texts that stand for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from runtime.errors import LabelError
+
+SLOT = "{}"
+
+
+def fill(template: str, label: str) -> str:
+    """The prompt of a label. Not ``str.format``: a label or a template may hold other braces."""
+    return template.replace(SLOT, label)
+
+
+def fill_all(templates: Sequence[str], label: str) -> list[str]:
+    """The prompts of a label, in the order of the templates."""
+    return [fill(template, label) for template in templates]
+
+
+def check_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
+    """One or more prompts, each with exactly one ``{}`` for the label.
+
+    Raises:
+        LabelError: none given, or an ill-formed one.
+    """
+    templates = (templates,) if isinstance(templates, str) else tuple(templates)
+    if not templates:
+        raise LabelError("no templates were given: pass at least one, such as 'a sound of {}'.")
+    for template in templates:
+        if not isinstance(cast(object, template), str) or template.count(SLOT) != 1:
+            raise LabelError(
+                f"template {template!r} must hold exactly one {{}} for the label, "
+                "as in 'this is a sound of {}'."
+            )
+    return templates
