@@ -1,8 +1,8 @@
 """The one way in which files and folders are written: aside, then renamed.
 
 What is written has a temporary name beside its place, ``.NAME.OWNER.part``, until it is whole and
-on the disk. A reader sees the whole of it or nothing of it; a failure, an exception or a signal that
-is turned into one leaves what was there before. The temporary is locked while its writer lives, so
+on the disk. A reader sees all of it or nothing; a failure, an exception or a signal that is turned
+into one leaves what was there before. The temporary is locked while its writer lives, so
 that the next writer of the same name can tell what a killed process left behind, and removes it.
 """
 

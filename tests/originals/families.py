@@ -1,7 +1,7 @@
 """The README's table of families: facts and differences that the tests found, not what we believe.
 
-``pytest tests/clap_export/checkpoints -m "slow or not slow" --write-families`` measures anew, through
-the runtime, and writes ``benchmarks/families.json`` and the table.
+``pytest tests/clap_export/checkpoints -m "slow or not slow" --write-families`` measures anew,
+through the runtime, and writes ``benchmarks/families.json`` and the table.
 """
 
 from __future__ import annotations

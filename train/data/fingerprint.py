@@ -104,8 +104,8 @@ class Gallery:
 
         Measured (``tests/train/data/test_fingerprint.py``) on 284 recordings of 0.1 to 5 s from
         ESC-50, UrbanSound8K and a collection of single events, against copies that were cut by up
-        to 0.5 s at the start, amplified by -10 to 3 dB, resampled to 24 kHz and encoded to Opus at its
-        lowest bit rates. 243 (86 %) had enough sound; of these 237 (97.5 %) scored at least
+        to 0.5 s at the start, amplified by -10 to 3 dB, resampled to 24 kHz and encoded to Opus at
+        its lowest bit rates. 243 (86 %) had enough sound; of these 237 (97.5 %) scored at least
         :data:`SAME`; five of the six missed had 8 to 12 frames of sound. Of 58,720 pairs of
         different recordings none reached it; the highest score was 6.7.
 
