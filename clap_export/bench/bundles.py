@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from clap_export.bench.candidate import Candidate, Plan
 from clap_export.bench.machine import usable_cores
 from clap_export.bench.report import Model
-from clap_export.bench.subject import Row, batch_rows, loading_rows
+from clap_export.bench.rows import Row, batch_rows, loading_rows
 from clap_export.bench.timing import GpuSeconds
 from runtime.backends import open_backend, open_engine
 from runtime.bundle import MANIFEST, Bundle, Graph

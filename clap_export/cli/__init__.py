@@ -355,19 +355,17 @@ def bench(
     Every bundle, provider, number of threads and peer has a process of its own; they take turns.
     Cosines are to the first bundle's embeddings: put the FP32 one first.
     """
+    from clap_export.bench import Peers, Request
     from clap_export.bench import bench as run
-    from clap_export.bench import candidates
     from clap_export.cli import show
 
-    found = candidates(
-        bundles, _words(providers), _numbers("--threads", threads) or [None], _words(against),
-        ckpt, family, tokenizer, device, tensorrt_python,
+    request = Request(
+        bundles, tuple(_words(providers)), tuple(_numbers("--threads", threads)) or (None,),
+        Peers(tuple(_words(against)), ckpt, family, tokenizer), device, tensorrt_python,
+        clips, tuple(_numbers("--batch", batch)) or None, runs, listing,
     )  # fmt: skip
     with show.stages() as progress:
-        report = run(
-            found, clips or None, _numbers("--batch", batch) or None, runs, progress,
-            listing=listing, device=device,
-        )  # fmt: skip
+        report = run(request, progress)
     show.bench(report, json_file, markdown_file, plot_file)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from clap_export.bench.candidate import LABELS, Candidate, Kind, Plan
 from clap_export.bench.report import Model
-from clap_export.bench.subject import Row, batch_rows, loading_rows
+from clap_export.bench.rows import Row, batch_rows, loading_rows
 from runtime import audio, windows
 from runtime.encoder import mean_embedding
 from runtime.errors import ClapError
