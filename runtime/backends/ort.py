@@ -99,13 +99,22 @@ class OrtBackend:
 
 
 def _import_onnxruntime(providers: Sequence[str]) -> Any:
+    gpu = "cuda" in providers
+    package, extra = ("onnxruntime-gpu[cuda,cudnn]", "gpu") if gpu else ("onnxruntime", "cpu")
+    install = f"pip install '{package}' (the extra clap-export[{extra}])"
     try:
         import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
-        package = "onnxruntime-gpu[cuda,cudnn]" if "cuda" in providers else "onnxruntime"
+        other = "" if gpu else ", or use another engine: clap-export[openvino] runs on CPUs too"
         raise BackendError(
-            f"ONNX Runtime cannot be imported ({error}). Install it: pip install '{package}'"
+            f"ONNX Runtime cannot be imported ({error}). Install it: {install}{other}."
         ) from error
+    if not hasattr(onnxruntime, "InferenceSession"):  # one of two packages was removed
+        raise BackendError(
+            "onnxruntime is a folder without the library, as is left where onnxruntime and "
+            "onnxruntime-gpu were both installed and one was removed: "
+            f"pip uninstall onnxruntime onnxruntime-gpu; {install}."
+        )
     ort = cast(Any, onnxruntime)
     if "cuda" in providers and hasattr(ort, "preload_dlls"):
         # Finds CUDA libraries that pip installed; it prints what it misses, a CLI's output is JSON.
@@ -143,7 +152,8 @@ def _check_providers(
 def _advice(providers: Sequence[str]) -> str:
     if providers[0] == "cuda":
         return (
-            "For CUDA: pip uninstall onnxruntime; pip install 'onnxruntime-gpu[cuda,cudnn]'; "
-            "or ask for providers=('cpu',)."
+            "For CUDA: pip uninstall onnxruntime onnxruntime-gpu; pip install "
+            "'onnxruntime-gpu[cuda,cudnn]' (the extra clap-export[gpu]); one of the two packages "
+            "overwrites the other. Or ask for providers=('cpu',)."
         )
-    return "Install it: pip install onnxruntime"
+    return "Install it: pip install onnxruntime (the extra clap-export[cpu])"
