@@ -43,7 +43,8 @@ def make(name: str, folder: Path, tiny: bool = False) -> Path:
 
     source, tokenizer = ROOT / "models" / "clap-mini.safetensors", None
     if name == "cnn14":
-        source, tokenizer = folder / "msclap-2022.pth", originals.tokenizer_folder(folder / "words")
+        source = folder / "msclap-2022.pth"
+        tokenizer = originals.tokenizer_folder(folder / "words", "bert")
         state = originals.state_dict(originals.golden("msclap-2022"))
         torch.save(originals.wrapped("msclap-2022", state), source)
     found = load(source, tokenizer=tokenizer)

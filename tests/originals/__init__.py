@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors
+from tokenizers.models import BPE
 from torch import Tensor
 
 from clap_export.model.swin import relative_position_index, shifted_window_mask
@@ -63,12 +64,53 @@ def wrapped(name: str, state: dict[str, Tensor]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def tokenizer_folder(folder: Path) -> Path:
-    """A small tokenizer, for models whose own cannot be had without a network."""
+def tokenizer_folder(folder: Path, kind: str = "roberta") -> Path:
+    """A small tokenizer, for models whose own cannot be had without a network.
+
+    Args:
+        folder: made if it is not there; it gets the vocabulary files of every kind.
+        kind: of its ``tokenizer.json``: ``bert``, ``roberta`` or ``gpt2``.
+    """
     folder.mkdir(exist_ok=True)
-    made: Tokenizer = tiny.tokenizer()
+    made = tiny.tokenizer() if kind == "bert" else byte_pairs(roberta=kind == "roberta")
     (folder / "tokenizer.json").write_text(made.to_str(), encoding="utf-8")
+    vocabulary, merges = _pairs()
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    lines = [" ".join(pair) for pair in merges]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines]), encoding="utf-8")
+    words = sorted(tiny.tokenizer().get_vocab().items(), key=lambda item: item[1])
+    (folder / "vocab.txt").write_text("\n".join(word for word, _ in words), encoding="utf-8")
     return folder
+
+
+def byte_pairs(roberta: bool) -> Tokenizer:
+    """A small byte-level BPE as GPT-2 has it, or as RoBERTa does, with its special tokens."""
+    vocabulary, merges = _pairs()
+    made = Tokenizer(BPE(vocabulary, merges))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    special = ["<s>", "<pad>", "</s>", "<unk>"] if roberta else ["<|endoftext|>"]
+    made.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in special])
+    if roberta:
+        ends = (("</s>", vocabulary["</s>"]), ("<s>", vocabulary["<s>"]))
+        made.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=False)
+    return made
+
+
+def _pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """One vocabulary for both: "!" is 0 as in GPT-2, the padding 1 as in RoBERTa."""
+    printable = [chr(code) for code in range(ord("!"), ord("~") + 1)]
+    symbols = ["!", "<pad>", "<s>", "</s>", "<unk>", "<mask>", "<|endoftext|>"]
+    symbols += [*printable[1:], "\u0120"]
+    merges: list[tuple[str, str]] = []
+    for word in ("dog", "rain", "siren", " a", " dog", " sound", " of", " rain", "!!", "...", "?!"):
+        whole = word.replace(" ", "\u0120")
+        for end in range(1, len(whole)):
+            pair = (whole[:end], whole[end])
+            if pair not in merges:
+                merges.append(pair)
+                symbols.append("".join(pair))
+    return {symbol: index for index, symbol in enumerate(symbols)}, merges
 
 
 def clap_model(folder: Path, fused: bool) -> Path:
