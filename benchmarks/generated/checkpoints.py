@@ -16,19 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.generated.tokenizers import tokenizer_folder
 from benchmarks.generated.weights import torchlibrosa, weight
 from clap_export.model.config import AudioEncoderConfig, ClapConfig
 from clap_export.model.swin import relative_position_index, shifted_window_mask
-from train.data.vocabulary import learn_wordpiece
 
 GOLDENS = Path(__file__).parents[2] / "tests" / "goldens"
 NAMES = sorted(path.stem for path in GOLDENS.glob("*.npz"))
-SENTENCES = (
-    "A dog barks twice, then rain falls on a tin roof.",
-    "rain",
-    "Somebody is ringing a bell while the wind blows from the sea",
-    "a siren at the end of the street",
-)
 
 
 def golden(name: str) -> dict[str, np.ndarray]:
@@ -70,14 +64,6 @@ def wrapped(name: str, state: dict[str, Tensor]) -> dict[str, Any]:
         "epoch": 45, "name": "a run", "best": np.float64(0.8),
         "state_dict": {f"module.{key}": value for key, value in state.items()},
     }  # fmt: skip
-
-
-def tokenizer_folder(folder: Path) -> Path:
-    """A small tokenizer, for models whose own cannot be had without a network."""
-    folder.mkdir(exist_ok=True)
-    text = learn_wordpiece(SENTENCES, 90).to_str()
-    (folder / "tokenizer.json").write_text(text, encoding="utf-8")
-    return folder
 
 
 def clap_model(folder: Path, fused: bool) -> Path:

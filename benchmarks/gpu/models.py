@@ -8,13 +8,16 @@ from pathlib import Path
 import torch
 
 from benchmarks.generated import checkpoints
+from benchmarks.generated.tokenizers import tokenizer_folder
 from benchmarks.generated.weights import weight
 from clap_export.checkpoints import load, native
 from clap_export.model.clap import ClapModel
-from clap_export.model.cnn14 import Cnn14Config
-from clap_export.model.compact import CompactConfig
-from clap_export.model.config import AudioEncoderConfig
-from clap_export.model.htsat import HtsatConfig
+from clap_export.model.config import (
+    AudioEncoderConfig,
+    Cnn14Config,
+    CompactConfig,
+    HtsatConfig,
+)
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("htsat-tiny", "cnn14", "clap-mini")
@@ -53,7 +56,8 @@ def make(name: str, folder: Path, tiny: bool = False) -> Path:
         return checkpoints.clap_model(path, fused=False)
     source, tokenizer = CLAP_MINI, None
     if name == "cnn14" and not tiny:
-        source, tokenizer = folder / "msclap-2022.pth", checkpoints.tokenizer_folder(folder / "t")
+        source = folder / "msclap-2022.pth"
+        tokenizer = tokenizer_folder(folder / "words", "bert")
         state = checkpoints.state_dict(checkpoints.golden("msclap-2022"))
         torch.save(checkpoints.wrapped("msclap-2022", state), source)
     found = load(source, tokenizer=tokenizer)

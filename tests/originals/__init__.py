@@ -14,13 +14,14 @@ from benchmarks.generated.checkpoints import (
     clap_model,
     golden,
     state_dict,
-    tokenizer_folder,
     wrapped,
 )
+from benchmarks.generated.tokenizers import byte_pairs, tokenizer_folder
 from tests.goldens import recipe
 
 __all__ = [
     "NAMES",
+    "byte_pairs",
     "clap_model",
     "golden",
     "recipe",
