@@ -15,7 +15,7 @@ from clap_export.model.config import AudioEncoderConfig, ProjectionConfig, TextE
 from runtime.bundle import AudioSpec, Calibration, Mel
 from tests import tiny
 from tests.tiny import run as tinyrun
-from train.config.contrastive import TextSource
+from train.config.data import TextSource
 from train.data.texts import encode
 from train.distil.config import (
     AudioLessonConfig,

@@ -17,13 +17,8 @@ from clap_export.model.cnn14 import Cnn14Config
 from clap_export.model.config import AudioEncoderConfig, ClapConfig
 from runtime import schema
 from tests import tiny
-from train.config.contrastive import (
-    AugmentConfig,
-    ListingConfig,
-    LoopConfig,
-    TaskConfig,
-    TrainConfig,
-)
+from train.config.contrastive import LoopConfig, TrainConfig
+from train.config.data import AugmentConfig, ListingConfig, TaskConfig
 from train.contrastive.batch import Preparer
 from train.contrastive.captions import CaptionBank
 from train.contrastive.optimiser import set_learning

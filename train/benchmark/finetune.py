@@ -16,8 +16,7 @@ from runtime.errors import ClapError
 from train.benchmark.dataset import Item
 from train.benchmark.encoders import decoded
 from train.benchmark.probe import loss, make_head
-from train.machine.memory_format import channels_last
-from train.machine.placement import send
+from train.machine.device import channels_last, send
 from train.machine.progress import track
 
 # Appendix C of the paper gives Adam, this rate and these epochs, and no batch size: 32 is ours.

@@ -1,8 +1,29 @@
-"""Who a run learns from beside the labels, as tables of its config."""
+"""Finished models that a run learns from, as tables of its config."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from train.config.data import TextSource
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Vocabulary and distillation of the text tower.
+
+    Attributes:
+        teacher: a sentence encoder whose embeddings the text tower learns to give: a folder, a hub
+            id, or ``package:NAME/FOLDER`` for one inside an installed Python package.
+        spans: random runs of 1 to 4 words cut from the captions, so that bare labels are covered.
+    """
+
+    teacher: str
+    vocabulary: int
+    sources: tuple[TextSource, ...]
+    spans: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
 
 
 @dataclass(frozen=True)

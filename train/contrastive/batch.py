@@ -10,13 +10,12 @@ from torch import Tensor
 
 from clap_export.model.clap import ClapModel
 from train.config.contrastive import TrainConfig
-from train.contrastive.candidates import candidates
-from train.contrastive.captions import CaptionBank
+from train.contrastive.captions import CaptionBank, candidates
 from train.contrastive.teachers import Teachers
 from train.data.augment import MelAugment, mix, mixstyle
 from train.data.prefetch import Batch
+from train.machine.device import send
 from train.machine.distributed import Ranks
-from train.machine.placement import send
 from train.machine.random_streams import generator, seed_torch
 from train.tagger import Heard, Tagger
 

@@ -26,8 +26,8 @@ from train.contrastive.state import RunState
 from train.contrastive.step import AMP, Learner, prepare_towers
 from train.contrastive.teachers import Teachers
 from train.data.clips import ClipStore
+from train.machine.device import channels_last
 from train.machine.distributed import ALONE, Ranks, synchronise_batch_norm
-from train.machine.memory_format import channels_last
 from train.machine.progress import track
 from train.machine.random_streams import seed_torch
 from train.tagger import Lesson, Tagger

@@ -14,15 +14,17 @@ from clap_export.checkpoints import load, native
 from clap_export.model.clap import ClapModel
 from clap_export.model.config import ClapConfig
 from runtime.errors import ClapError
-from train.config.contrastive import TextConfig, TrainConfig, with_vocabulary
-from train.contrastive import pretrained as towers
+from train.config.contrastive import TrainConfig
+from train.config.teaching import TextConfig
+from train.contrastive import pretrained
 from train.contrastive.loop import train
 from train.contrastive.text_stage import distil, teacher_embeddings
 from train.data import texts
 from train.data.clips import ClipStore
 from train.data.listing import read_listing
-from train.data.vocabulary import learn_wordpiece
+from train.data.vocabulary import learn_wordpiece, with_vocabulary
 from train.losses import SIGMOID_SCALE
+from train.machine.device import pick_device
 from train.machine.distributed import Ranks, processes
 from train.machine.free_memory import free_memory
 from train.zero_shot.calibrate import apply
@@ -89,17 +91,6 @@ def _memory(limit: int | None, ranks: Ranks, device: torch.device) -> int:
     return int(share)
 
 
-def pick_device(name: str) -> torch.device:
-    """``auto``, ``cpu`` or ``cuda`` as a device.
-
-    Raises:
-        ClapError: CUDA asked for where there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ClapError("device = 'cuda' was asked for, but torch finds no CUDA device; use 'cpu'.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 def start_model(config: TrainConfig, device: torch.device) -> tuple[ClapModel, Tokenizer]:
     """The model that contrastive training starts from.
 
@@ -121,14 +112,14 @@ def start_model(config: TrainConfig, device: torch.device) -> tuple[ClapModel, T
     if config.text_init is not None and Path(config.text_init).is_file():
         model, tokenizer = _with_text_of(Path(config.text_init), config, config.model)
     elif config.text_init is not None:
-        text = towers.read_text(config.text_init, config.model.text_encoder)
+        text = pretrained.read_text(config.text_init, config.model.text_encoder)
         torch.manual_seed(config.seed)
-        model, tokenizer = ClapModel(towers.with_text(config.model, text)), text.tokenizer
-        towers.fill_text(model, text)
+        model, tokenizer = ClapModel(pretrained.with_text(config.model, text)), text.tokenizer
+        pretrained.fill_text(model, text)
     else:
         model, tokenizer = _own_text(config, config.model, device)
     if config.audio_init is not None:
-        towers.fill_audio(model, Path(config.audio_init))
+        pretrained.fill_audio(model, Path(config.audio_init))
     if config.loop.loss == "sigmoid":
         with torch.no_grad():
             model.logit_scale.fill_(math.log(SIGMOID_SCALE))

@@ -17,8 +17,8 @@ from train.contrastive.captions import CaptionBank
 from train.contrastive.state import RunState
 from train.data.texts import encode
 from train.losses import sigmoid_loss, softmax_loss, teacher_loss
+from train.machine.device import send
 from train.machine.distributed import Ranks
-from train.machine.placement import send
 from train.machine.random_streams import Place, seed_torch
 
 AMP = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -15,8 +15,7 @@ from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
 from train.config.teaching import TeachersConfig
 from train.distil.text_lesson import embed
-from train.machine.memory_format import channels_last
-from train.machine.placement import send
+from train.machine.device import channels_last, send
 
 
 class Teachers:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
-from train.config.contrastive import TextConfig
+from train.config.teaching import TextConfig
 from train.distil import cache as distil_cache
 from train.distil.cache import CacheKey
 from train.distil.course import Course

@@ -16,7 +16,7 @@ import soxr
 
 from runtime.bundle import AudioSpec
 from runtime.errors import AudioError, ClapError
-from train.config.contrastive import AugmentConfig
+from train.config.data import AugmentConfig
 from train.data.listing import Clip
 from train.data.prefetch import Batch, fill
 from train.data.recording import FULL_SCALE, Recording

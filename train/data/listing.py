@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runtime.errors import ClapError
-from train.config.contrastive import ListingConfig
+from train.config.data import ListingConfig
 from train.data import corpora
-from train.data.audio_files import read_folders
 from train.data.blacklist import read_blacklist
+from train.data.folders import read_folders
 from train.data.shards import read_shards
-from train.data.table import Row, Table, audio_name, columns_of, read_table
-from train.data.table import read_rows as read_rows
+from train.data.table import Row, Table, audio_name, columns_of, read_table, texts_of
 
 # Problems named in one error; a listing read by the wrong columns has one in every row.
 SHOWN = 20
@@ -160,10 +159,3 @@ def spread(clips: Sequence[Clip], recordings: Sequence[str]) -> list[Clip]:
         replace(clip, weight=weight * wanted[clip.label] / total[clip.label])
         for clip, weight in zip(clips, raw, strict=True)
     ]
-
-
-def texts_of(value: object) -> list[str]:
-    """One cell as sentences: a list gives several, an empty one none."""
-    items = value if isinstance(value, list) else [value]
-    texts = (str(item).strip() for item in items if item is not None)
-    return [text for text in texts if text]

@@ -14,7 +14,7 @@ import numpy as np
 
 from runtime import schema
 from runtime.errors import AudioError, ClapError
-from train.config.contrastive import ListingConfig
+from train.config.data import ListingConfig
 from train.config.toml_file import read_toml
 from train.data.blacklist import Overlap, write_blacklist
 from train.data.fingerprint import SAME, Fingerprint, Gallery, fingerprint, of_samples

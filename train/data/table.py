@@ -109,3 +109,10 @@ def audio_name(audio: str, columns: Mapping[str, Any]) -> str | None:
     if any(value is None or value == "" for value in needed.values()):
         return None
     return audio.format_map(needed) if "{" in audio else str(columns[audio])
+
+
+def texts_of(value: object) -> list[str]:
+    """One cell as sentences: a list gives several, an empty one none."""
+    items = value if isinstance(value, list) else [value]
+    texts = (str(item).strip() for item in items if item is not None)
+    return [text for text in texts if text]

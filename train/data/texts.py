@@ -14,8 +14,8 @@ from torch import Tensor
 from clap_export.model.config import TextEncoderConfig
 from runtime.errors import ClapError
 from runtime.prompts import fill_all
-from train.config.contrastive import TextSource
-from train.data.listing import read_rows, texts_of
+from train.config.data import TextSource
+from train.data.table import read_rows, texts_of
 
 
 def collect(sources: Sequence[TextSource], templates: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from clap_export.model.clap import ClapModel, normalise
 from runtime.errors import ClapError
 from runtime.windows import fill
-from train.config.contrastive import AugmentConfig
+from train.config.data import AugmentConfig
 from train.data import prefetch
 from train.data.augment import MelAugment, mix, mixstyle
 from train.distil.loss import regression_loss
 from train.distil.stretches import Stretches, embed
-from train.machine.memory_format import channels_last
-from train.machine.placement import send
+from train.machine.device import channels_last, send
 
 
 class AudioLesson:

@@ -10,7 +10,7 @@ from clap_export.checkpoints import Family
 from clap_export.model.config import AudioEncoderConfig, ProjectionConfig, TextEncoderConfig
 from runtime import schema
 from runtime.bundle import AudioSpec
-from train.config.contrastive import AugmentConfig, ListingConfig, TextSource
+from train.config.data import AugmentConfig, ListingConfig, TextSource
 from train.config.toml_file import read_toml
 
 

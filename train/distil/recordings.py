@@ -16,7 +16,7 @@ import numpy as np
 from runtime import audio
 from runtime.bundle import AudioSpec
 from runtime.errors import AudioError, ClapError
-from train.config.contrastive import ListingConfig
+from train.config.data import ListingConfig
 from train.data.listing import read_listing, spread
 from train.data.recording import FULL_SCALE, Recording, to_int16
 from train.data.table import columns_of

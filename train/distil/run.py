@@ -17,7 +17,6 @@ from clap_export.checkpoints import Checkpoint, load, native
 from clap_export.model.clap import ClapModel
 from runtime import schema
 from runtime.errors import ClapError
-from train.contrastive.run import pick_device
 from train.data import texts
 from train.data.vocabulary import learn_wordpiece
 from train.distil import cache as distil_cache
@@ -30,6 +29,7 @@ from train.distil.config import DistilConfig, TextLessonConfig
 from train.distil.course import Course
 from train.distil.stretches import Stretches
 from train.distil.text_lesson import TextLesson
+from train.machine.device import pick_device
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from clap_export.checkpoints import Checkpoint
 from clap_export.model.clap import ClapModel
 from clap_export.model.config import ClapConfig
 from runtime.errors import ClapError
-from train.config.contrastive import with_vocabulary
+from train.data.vocabulary import with_vocabulary
 from train.distil.config import StudentConfig
 
 

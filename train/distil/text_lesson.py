@@ -13,7 +13,7 @@ from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 from train.data.texts import encode
 from train.distil.loss import regression_loss
-from train.machine.placement import send
+from train.machine.device import send
 from train.machine.progress import track
 
 BATCH = 128  # without gradients

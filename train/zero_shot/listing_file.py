@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.errors import ClapError
-from train.config.contrastive import TaskConfig
+from train.config.data import TaskConfig
 from train.data.listing import read_listing
 
 

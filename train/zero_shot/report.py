@@ -18,8 +18,9 @@ from clap_export.checkpoints import load
 from clap_export.metrics import wilson
 from runtime import schema
 from runtime.errors import ClapError
-from train.config.contrastive import TaskConfig, TrainConfig
-from train.contrastive.run import pick_device
+from train.config.contrastive import TrainConfig
+from train.config.data import TaskConfig
+from train.machine.device import pick_device
 from train.zero_shot.task import ClipStoreFactory, Result, Task, together
 
 

@@ -16,7 +16,7 @@ from runtime.bundle import AudioSpec
 from runtime.encoder import mean_embedding
 from runtime.errors import ClapError
 from runtime.windows import rows
-from train.config.contrastive import TaskConfig
+from train.config.data import TaskConfig
 from train.data.clips import ClipStore
 from train.data.listing import Clip, read_listing
 from train.data.texts import encode

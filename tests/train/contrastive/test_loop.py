@@ -21,9 +21,9 @@ from runtime.errors import ClapError
 from tests import tiny
 from tests.places import ROOT
 from tests.tiny import run as tinyrun
-from train.config.contrastive import AugmentConfig, TrainConfig
-from train.contrastive.candidates import candidates
-from train.contrastive.captions import CaptionBank
+from train.config.contrastive import TrainConfig
+from train.config.data import AugmentConfig
+from train.contrastive.captions import CaptionBank, candidates
 from train.contrastive.loop import train
 from train.data.clips import ClipStore
 from train.data.listing import Clip, read_listing

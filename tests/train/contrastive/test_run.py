@@ -15,9 +15,12 @@ from clap_export.checkpoints import load
 from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import run as tinyrun
-from train.config.contrastive import DataConfig, TextConfig, TextSource, TrainConfig
+from train.config.contrastive import TrainConfig
+from train.config.data import DataConfig, TextSource
+from train.config.teaching import TextConfig
 from train.contrastive import run as module
-from train.contrastive.run import pick_device, run, start_model
+from train.contrastive.run import run, start_model
+from train.machine.device import pick_device
 
 CPU = torch.device("cpu")
 

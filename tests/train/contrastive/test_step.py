@@ -16,7 +16,8 @@ from torch import Tensor
 from clap_export.model.clap import ClapModel
 from tests import tiny
 from tests.tiny import run as tinyrun
-from train.config.contrastive import AugmentConfig, LoopConfig, TrainConfig
+from train.config.contrastive import LoopConfig, TrainConfig
+from train.config.data import AugmentConfig
 from train.contrastive import optimiser
 from train.contrastive.batch import Preparer
 from train.contrastive.captions import CaptionBank
@@ -26,8 +27,8 @@ from train.data.clips import ClipStore
 from train.data.listing import read_listing
 from train.data.texts import encode
 from train.losses import sigmoid_loss, softmax_loss
+from train.machine.device import send
 from train.machine.distributed import ALONE
-from train.machine.placement import send
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ import torch
 from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 from tests import tiny
-from train.config.contrastive import TextConfig
+from train.config.teaching import TextConfig
 from train.contrastive import text_stage as module
 from train.contrastive.text_stage import distil, teacher_embeddings
 

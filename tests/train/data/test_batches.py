@@ -18,7 +18,7 @@ import torch
 
 from runtime.errors import AudioError, ClapError
 from tests import tiny
-from train.config.contrastive import AugmentConfig
+from train.config.data import AugmentConfig
 from train.data.clips import ClipStore
 from train.data.listing import Clip
 from train.data.prefetch import AHEAD, Batch

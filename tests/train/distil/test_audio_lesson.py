@@ -16,7 +16,7 @@ from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import distil as tinydistil
-from train.config.contrastive import AugmentConfig
+from train.config.data import AugmentConfig
 from train.distil.audio_lesson import AudioLesson
 from train.distil.loss import regression_loss
 from train.distil.recordings import Recordings, find

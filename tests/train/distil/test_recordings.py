@@ -14,7 +14,7 @@ from clap_export.checkpoints import load
 from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import distil as tinydistil
-from train.config.contrastive import ListingConfig
+from train.config.data import ListingConfig
 from train.distil.recordings import Found, Recordings, find
 from train.distil.stretches import Stretches
 

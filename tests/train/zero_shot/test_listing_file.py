@@ -14,7 +14,7 @@ from clap_export.parity.accuracy import read_listing as read_labelled
 from runtime.errors import ClapError
 from tests.places import RECIPES
 from train.__main__ import main
-from train.config.contrastive import ListingConfig, TaskConfig
+from train.config.data import ListingConfig, TaskConfig
 from train.zero_shot import listing_file as handover
 
 ROWS = "file,class,fold\na.wav,dog_bark,1\nb.wav,rain,2\nc.wav,gun_shot,1\nd.wav,rain,1\n"

@@ -17,7 +17,8 @@ from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import run as tinyrun
 from train.__main__ import main
-from train.config.contrastive import ListingConfig, TaskConfig, TrainConfig
+from train.config.contrastive import TrainConfig
+from train.config.data import ListingConfig, TaskConfig
 from train.data.clips import ClipStore
 from train.data.listing import read_listing
 from train.zero_shot import report

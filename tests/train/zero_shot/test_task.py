@@ -12,7 +12,7 @@ import torch
 from runtime import Classifier, Encoder
 from runtime.errors import ClapError
 from tests import tiny
-from train.config.contrastive import ListingConfig, TaskConfig
+from train.config.data import ListingConfig, TaskConfig
 from train.data.clips import ClipStore
 from train.data.listing import Clip
 from train.zero_shot import task as evaluate

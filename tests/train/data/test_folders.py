@@ -14,7 +14,7 @@ import webdataset
 
 from runtime.errors import ClapError
 from tests import tiny
-from train.config.contrastive import ListingConfig
+from train.config.data import ListingConfig
 from train.data.clips import ClipStore
 from train.data.listing import read_listing
 
