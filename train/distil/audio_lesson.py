@@ -20,6 +20,7 @@ from train.data.augment import MelAugment, mix, mixstyle
 from train.distil.loss import regression_loss
 from train.distil.stretches import Stretches, embed
 from train.machine.device import channels_last, send
+from train.machine.random_streams import generator
 
 
 class AudioLesson:
@@ -77,7 +78,7 @@ class AudioLesson:
         drawn, heard = self._draw(epoch), dict[tuple[int, int], np.ndarray]()
 
         def cut(step: int, row: int, stretch: int) -> tuple[int, np.ndarray]:
-            own = np.random.default_rng((self._seed, epoch, step, row))
+            own = generator(self._seed, epoch, step, row)
             start = float(self._stretches.start[stretch])
             if self._targets is None:
                 start = self._stretches.anywhere(stretch, own)
@@ -99,7 +100,7 @@ class AudioLesson:
                 yield self._loss(send(batch.windows, self._device), target, (epoch, step))
 
     def _loss(self, waveforms: Tensor, target: Tensor, place: tuple[int, int]) -> Tensor:
-        rng = np.random.default_rng((self._seed, *place))
+        rng = generator(self._seed, *place)
         waveforms, target = mix(waveforms, target, self._augment.mix, rng)
         with torch.no_grad():
             log_mel = self._model.mel(waveforms)
@@ -120,7 +121,7 @@ class AudioLesson:
 
         Drawn at even distances along the summed weights: with equal ones, none comes twice.
         """
-        rng = np.random.default_rng((self._seed, epoch))
+        rng = generator(self._seed, epoch)
         count = self.steps * self._batch_size
         order = rng.permutation(len(self._used))
         share = np.cumsum(np.diff(self._share, prepend=0.0)[order])

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from train.machine.progress import track
+from train.machine.random_streams import seed_torch
 from train.schedule import cosine_factor
 
 
@@ -53,8 +53,8 @@ class Record:
 class Course:
     """A lesson with its optimiser: AdamW, a twentieth of warm-up, then half a cosine.
 
-    Each epoch seeds torch from (seed, epoch), and lessons draw from generators of their own, so
-    that a run resumed after any epoch goes on with the same numbers.
+    Each epoch seeds torch anew, and lessons draw from generators of their own, so that a run
+    resumed after any epoch goes on with the same numbers.
 
     Args:
         lesson: what is learned.
@@ -74,8 +74,7 @@ class Course:
     def run(self, epoch: int) -> Record:
         """Learn for one epoch (counted from 0)."""
         began, lesson = time.monotonic(), self.lesson
-        rng = np.random.default_rng((self.seed, epoch))
-        torch.manual_seed(int(rng.integers(2**62)))
+        seed_torch(self.seed, lesson.name, epoch)
         for module in lesson.modules():
             module.train()
         total, step, losses = self.epochs * lesson.steps, epoch * lesson.steps, list[Tensor]()

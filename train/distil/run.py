@@ -17,6 +17,7 @@ from clap_export.checkpoints import Checkpoint, load, native
 from clap_export.model.clap import ClapModel
 from runtime import schema
 from runtime.errors import ClapError
+from train.config.distil import DistilConfig, TextLessonConfig
 from train.data import texts
 from train.data.vocabulary import learn_wordpiece
 from train.distil import cache as distil_cache
@@ -25,7 +26,6 @@ from train.distil import student as distil_student
 from train.distil import text_lesson as distil_text
 from train.distil.audio_lesson import AudioLesson
 from train.distil.cache import CacheKey
-from train.distil.config import DistilConfig, TextLessonConfig
 from train.distil.course import Course
 from train.distil.stretches import Stretches
 from train.distil.text_lesson import TextLesson

@@ -15,6 +15,7 @@ from train.data.texts import encode
 from train.distil.loss import regression_loss
 from train.machine.device import send
 from train.machine.progress import track
+from train.machine.random_streams import generator
 
 BATCH = 128  # without gradients
 HELD_OUT_EVERY = 50
@@ -63,7 +64,7 @@ class TextLesson:
 
     def losses(self, epoch: int) -> Iterator[Tensor]:
         """One loss for each batch; where batches begin moves from epoch to epoch."""
-        rng = np.random.default_rng((self._seed, epoch))
+        rng = generator(self._seed, self.name, epoch)
         offset = int(rng.integers(self._batch_size))
         for batch in rng.permutation(self.steps):
             first = int(batch) * self._batch_size + offset
