@@ -73,10 +73,11 @@ def evaluate(
     from runtime.prompts import check_templates
     from train.config import contrastive as reader
     from train.zero_shot import summary
+    from train.zero_shot.run import run_tasks
 
     used = check_templates(templates) if templates else ()
     recipe = reader.load(config)
-    results = summary.run_tasks((model, *others), recipe, used)
+    results = run_tasks((model, *others), recipe, used)
     summary.show([summary.summarise(t, results[t.name]) for t in recipe.tasks], as_json)
 
 
@@ -89,7 +90,7 @@ def calibrate(checkpoint: Path, config: Path, output: Path) -> None:
     from clap_export.checkpoints import load, native
     from train.config import contrastive as reader
     from train.zero_shot import calibrate as platt
-    from train.zero_shot.summary import run_tasks
+    from train.zero_shot.run import run_tasks
 
     loaded = load(checkpoint)
     found = platt.apply(loaded.model, list(run_tasks([checkpoint], reader.load(config)).values()))

@@ -107,9 +107,7 @@ def train(
         }  # fmt: skip
         validates = (epoch + 1) % loop.validate_every == 0 or epoch + 1 == loop.epochs
         if validates and ranks.first:
-            record |= {
-                task.name: task.run(state.best, tokenizer, device).accuracy for task in tasks
-            }
+            record |= {task.name: task.run(state.best, tokenizer).accuracy for task in tasks}
         _watch(state, record, config, validates, ranks, device)
         state.epoch = epoch + 1
         state.records.append(record)

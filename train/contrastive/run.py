@@ -73,7 +73,7 @@ def _run(config: TrainConfig, device: torch.device, ranks: Ranks) -> Path:
     if ranks.first:
         store.write_report(config.folder)
         if tasks:
-            apply(best, [task.run(best, tokenizer, device) for task in tasks])
+            apply(best, [task.run(best, tokenizer) for task in tasks])
         native.save(finished, best, tokenizer.to_str())
     return finished
 

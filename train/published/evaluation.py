@@ -11,7 +11,7 @@ import numpy as np
 from runtime.errors import ClapError
 from train.published import retrieval
 from train.published.dataset import Dataset
-from train.published.encoders import BundleEmbedder, CheckpointEmbedder, embed_prompts
+from train.published.encoders import BundleEmbedder, CheckpointEmbedder
 from train.published.finetune import finetune_predict
 from train.published.layout import Layout
 from train.published.probe import fit_predict
@@ -68,7 +68,8 @@ class Evaluation:
         if self._setup != "zero-shot":
             return self._train(task, dataset)
         items = dataset.test_items()
-        text = embed_prompts(self._embedder, dataset.labels, self._templates or (task.template,))
+        templates = self._templates or (task.template,)
+        text = embed_labels(self._embedder.embed_text, dataset.labels, templates)
         audio = self._embed([item.path for item in items])
         truth = Dataset(dataset.labels, items, 0).truth()
         return score(task, "zero-shot", audio @ text.T, truth, dataset.absent)
