@@ -56,7 +56,7 @@ def evaluate(
     folder too, and --supervised, --extension and --plot. --template goes with both.
     """
     if config is None:
-        from train.benchmark import command
+        from train.published import command
 
         if others:
             raise ClapError("--with goes with CONFIG.toml: benchmarks are run on one model.")
@@ -72,12 +72,13 @@ def evaluate(
         )
     from runtime.prompts import check_templates
     from train.config import contrastive as reader
-    from train.zero_shot import report
+    from train.zero_shot import summary
+    from train.zero_shot.run import run_tasks
 
     used = check_templates(templates) if templates else ()
     recipe = reader.load(config)
-    results = report.run_tasks((model, *others), recipe, used)
-    report.show([report.summarise(t, results[t.name]) for t in recipe.tasks], as_json)
+    results = run_tasks((model, *others), recipe, used)
+    summary.show([summary.summarise(t, results[t.name]) for t in recipe.tasks], as_json)
 
 
 @main.command()
@@ -89,7 +90,7 @@ def calibrate(checkpoint: Path, config: Path, output: Path) -> None:
     from clap_export.checkpoints import load, native
     from train.config import contrastive as reader
     from train.zero_shot import calibrate as platt
-    from train.zero_shot.report import run_tasks
+    from train.zero_shot.run import run_tasks
 
     loaded = load(checkpoint)
     found = platt.apply(loaded.model, list(run_tasks([checkpoint], reader.load(config)).values()))
@@ -123,10 +124,10 @@ def yamnet(saved_model: Path, output: Path) -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 def distil(config: Path) -> None:
     """Teach a small model the space of the teacher that CONFIG.toml names, or resume."""
-    from train.distil import config as distil_config
+    from train.config import distil as reader
     from train.distil.run import run as run_config
 
-    click.echo(run_config(distil_config.load(config)))
+    click.echo(run_config(reader.load(config)))
 
 
 @main.command()

@@ -18,7 +18,7 @@ from tests.labelled import needs_audio
 from tests.originals import families
 from tests.places import MINI, ROOT
 from train.config import contrastive as train_config
-from train.distil import config as distil_config
+from train.config import distil as distil_config
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.M | re.S)

@@ -102,9 +102,7 @@ def train(
         }  # fmt: skip
         validates = (epoch + 1) % loop.validate_every == 0 or epoch + 1 == loop.epochs
         if validates and ranks.first:
-            record |= {
-                task.name: task.run(state.best, tokenizer, device).accuracy for task in tasks
-            }
+            record |= {task.name: task.run(state.best, tokenizer).accuracy for task in tasks}
         _watch(state, record, run, validates)
         state.epoch = epoch + 1
         state.records.append(record)

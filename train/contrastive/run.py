@@ -65,7 +65,7 @@ def _run(run: Run[TrainConfig]) -> Path:
     if ranks.first:
         store.write_report(config.folder)
         if tasks:
-            apply(best, [task.run(best, tokenizer, run.device) for task in tasks])
+            apply(best, [task.run(best, tokenizer) for task in tasks])
         native.save(finished, best, tokenizer.to_str())
     return finished
 

@@ -17,7 +17,7 @@ from train.config.teaching import TextConfig
 from train.distil import cache as distil_cache
 from train.distil.cache import CacheKey
 from train.distil.course import Course
-from train.distil.text_lesson import TextLesson
+from train.distil.text_lesson import Taught, TextLesson
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +76,8 @@ def learn(
             f"{model.config.embedding_dim}; set it to {target.shape[1]}."
         )
     seed = int(torch.randint(2**31, ()).item())
-    lesson = TextLesson(model, tokenizer, texts, target, config.batch_size, seed, device)
-    course = Course(lesson, config.epochs, config.learning_rate, seed)
+    lesson = TextLesson(model, tokenizer, Taught(texts, target), config, seed)
+    course = Course(lesson, config, seed)
     cosine = float("nan")
     for epoch in range(config.epochs):
         found = course.run(epoch)

@@ -9,8 +9,8 @@ from clap_export.checkpoints import Checkpoint
 from clap_export.model.clap import ClapModel
 from clap_export.model.config import ClapConfig
 from runtime.errors import ClapError
+from train.config.distil import StudentConfig
 from train.data.vocabulary import with_vocabulary
-from train.distil.config import StudentConfig
 
 
 def start(config: StudentConfig, teacher: Checkpoint, tokenizer: Tokenizer, seed: int) -> ClapModel:

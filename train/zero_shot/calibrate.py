@@ -10,10 +10,10 @@ import torch
 
 from clap_export.model.clap import ClapModel
 from runtime.bundle import Calibration
-from train.zero_shot.task import Result
+from train.zero_shot.task import TaskResult
 
 
-def fit(results: Sequence[Result]) -> Calibration:
+def fit(results: Sequence[TaskResult]) -> Calibration:
     """Platt scaling (Platt 1999) on every (clip, label) pair of some evaluated tasks.
 
     Logistic regression of "this label is the clip's" on the cosine; both classes weigh the same in
@@ -42,7 +42,7 @@ def fit(results: Sequence[Result]) -> Calibration:
     return Calibration(scale, bias)
 
 
-def apply(model: ClapModel, results: Sequence[Result]) -> Calibration:
+def apply(model: ClapModel, results: Sequence[TaskResult]) -> Calibration:
     """Fit on the results and put the calibration into the model's config."""
     found = fit(results)
     model.config = replace(model.config, calibration=found)

@@ -84,7 +84,7 @@ def test_a_clip_of_one_window_is_the_same_live_and_stored(scene: Scene) -> None:
 def test_equal_weights_bring_each_stretch_at_most_once(scene: Scene) -> None:
     lesson = scene.lesson(batch=3)
     held = set(np.flatnonzero(scene.stretches.held_out()))
-    drawn = [lesson._draw(epoch).ravel().tolist() for epoch in range(20)]
+    drawn = [lesson.draw(epoch).ravel().tolist() for epoch in range(20)]
     for epoch in drawn:
         assert len(set(epoch)) == len(epoch) == 12
         assert not held & set(epoch)
@@ -96,7 +96,7 @@ def test_weights_say_how_often_a_stretch_is_drawn(tmp_path: Path) -> None:
     scene = Scene(tmp_path, tone1=5.0, noise2=0.5)
     counts = Counter[str]()
     for epoch in range(200):
-        for row in scene.lesson()._draw(epoch).ravel():
+        for row in scene.lesson().draw(epoch).ravel():
             counts[scene.stretches.recordings.found[row].file.path.stem] += 1
     usual = np.median([n for name, n in counts.items() if name not in ("tone1", "noise2")])
     held = {scene.stretches.recordings.found[i].file.path.stem

@@ -9,7 +9,7 @@ import pytest
 from clap_export.model.clap import build_audio_encoder
 from runtime.errors import ClapError, SchemaError
 from tests.places import RECIPES
-from train.distil.config import DistilConfig, load
+from train.config.distil import DistilConfig, load
 
 RECIPE = RECIPES / "clap-mini-half.toml"
 

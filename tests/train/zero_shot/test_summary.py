@@ -21,7 +21,7 @@ from train.config.contrastive import TrainConfig
 from train.config.data import ListingConfig, TaskConfig
 from train.data.clips import ClipStore
 from train.data.listing import read_listing
-from train.zero_shot import report
+from train.zero_shot import summary
 from train.zero_shot.task import Result, together
 
 LABELS = ("tone", "noise", "clicks")
@@ -47,7 +47,7 @@ def test_groups_and_the_mean_of_labels_are_counted_by_clips_and_by_labels() -> N
     best = np.array([0, 0, 0, 0, 1, 2])  # all but the last are the first label's or the second's
     truth = np.array([0, 0, 0, 1, 1, 1])
     result = Result(LABELS, np.eye(3)[best], truth)
-    found = report.summarise(task({"both": ("tone", "noise"), "one": ("noise",)}), result)
+    found = summary.summarise(task({"both": ("tone", "noise"), "one": ("noise",)}), result)
     assert (found.clips, found.accuracy) == (6, 4 / 6)
     assert found.mean_of_labels == pytest.approx((1 + 1 / 3) / 2)
     assert (found.groups["both"].accuracy, found.groups["both"].clips) == (4 / 6, 6)
@@ -59,7 +59,7 @@ def test_groups_and_the_mean_of_labels_are_counted_by_clips_and_by_labels() -> N
             1.959964 * np.sqrt(bound * (1 - bound) / 3), rel=1e-5
         )
     with pytest.raises(ClapError, match=r"task three: no clips of the groups' clicks, horn\."):
-        report.summarise(task({"more": ("noise", "horn"), "other": ("clicks",)}), result)
+        summary.summarise(task({"more": ("noise", "horn"), "other": ("clicks",)}), result)
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +89,10 @@ def test_several_prompts_give_the_similarities_of_the_runtime(
 ) -> None:
     made = tiny.checkpoint()
     native.save(tmp_path / "m.safetensors", made.model, made.tokenizer)
-    (found,) = report.run_tasks([tmp_path / "m.safetensors"], recipe, TEMPLATES).values()
+    (found,) = summary.run_tasks([tmp_path / "m.safetensors"], recipe, TEMPLATES).values()
     classifier = runtime.Classifier(exported_bundle, labels=LABELS, templates=list(TEMPLATES))
     store = ClipStore(read_listing(recipe.tasks[0].listing), made.model.config.audio)
-    (other,) = report.run_tasks([tmp_path / "m.safetensors"], recipe, TEMPLATES[:1]).values()
+    (other,) = summary.run_tasks([tmp_path / "m.safetensors"], recipe, TEMPLATES[:1]).values()
     assert np.abs(other.scores - found.scores).max() > 1e-3
     assert found.scores.shape == (len(store.clips), len(LABELS))
     for i, row in enumerate(found.scores):
@@ -109,7 +109,7 @@ def test_two_models_together_from_the_command_line(
     done = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     (found,) = json.loads(done.stdout)
-    each = [report.run_tasks([model], recipe)["held-out"] for model in models]
+    each = [summary.run_tasks([model], recipe)["held-out"] for model in models]
     odds = [np.exp(np.exp(2.0 + k) * x.scores.astype(np.float64)) for k, x in enumerate(each)]
     mean = odds[0] / odds[0].sum(1, keepdims=True) + odds[1] / odds[1].sum(1, keepdims=True)
     assert found["accuracy"] == (mean.argmax(axis=1) == each[0].truth).mean()

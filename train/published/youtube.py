@@ -6,8 +6,8 @@ import csv
 from collections.abc import Iterator
 
 from runtime.errors import ClapError
-from train.benchmark.dataset import TEST, TRAIN, Dataset
-from train.benchmark.layout import Layout, Listed
+from train.published.dataset import TEST, TRAIN, Dataset
+from train.published.layout import Layout, Listed
 
 DCASE17 = (
     "Train horn", "Air horn, truck horn", "Car alarm", "Reversing beeps", "Ambulance (siren)",

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from runtime import schema
-from train.benchmark.score import Score
+from train.published.score import Score
 
 
 def as_json(model: str, templates: Sequence[str], scores: Sequence[Score]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clap_export.figure import new, save
-from train.benchmark.score import Score
+from train.published.score import Score
 
 
 def plot(scores: Sequence[Score], path: Path, title: str) -> None:

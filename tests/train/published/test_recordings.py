@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.places import MINI, SHARED_AUDIO
-from tests.train.benchmark.test_cli import evaluate
+from tests.train.published.test_cli import evaluate
 
 
 def rows(name: str) -> list[dict[str, str]]:

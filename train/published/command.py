@@ -12,13 +12,13 @@ import torch
 
 from runtime.errors import ClapError
 from runtime.prompts import check_templates
-from train.benchmark import report
-from train.benchmark.catalogue import RETRIEVAL, TASKS
-from train.benchmark.chart import plot as draw
-from train.benchmark.encoders import open_embedder
-from train.benchmark.evaluation import Evaluation
-from train.benchmark.score import Score
-from train.benchmark.task import Setup, choose
+from train.published import comparison
+from train.published.catalogue import RETRIEVAL, TASKS
+from train.published.chart import plot as draw
+from train.published.encoders import open_embedder
+from train.published.evaluation import Evaluation
+from train.published.score import Score
+from train.published.task import Setup, choose
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,6 @@ def run(
     if plot is not None:
         draw(scores, plot, f"{model.name}, {setup}")
     if as_json:
-        click.echo(report.as_json(str(model), templates, scores))
+        click.echo(comparison.as_json(str(model), templates, scores))
     else:
-        report.show(str(model), scores)
+        comparison.show(str(model), scores)

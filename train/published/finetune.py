@@ -13,11 +13,12 @@ from clap_export.model.clap import ClapModel
 from runtime import audio, windows
 from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
-from train.benchmark.dataset import Item
-from train.benchmark.encoders import decoded
-from train.benchmark.probe import loss, make_head
 from train.machine.device import channels_last, send
 from train.machine.progress import track
+from train.machine.random_streams import generator
+from train.published.dataset import LabelledFile
+from train.published.encoders import decoded
+from train.published.probe import loss, make_head
 
 # Appendix C of the paper gives Adam, this rate and these epochs, and no batch size: 32 is ours.
 LEARNING_RATE = 1e-4
@@ -28,8 +29,9 @@ FULL_SCALE = 32767
 
 
 def finetune_predict(
-    model: ClapModel, train: Sequence[Item], right: np.ndarray, test: Sequence[Item], *,
-    several: bool, seed: int, device: torch.device, epochs: int = EPOCHS,
+    model: ClapModel, train: Sequence[LabelledFile], right: np.ndarray,
+    test: Sequence[LabelledFile], *, several: bool, seed: int, device: torch.device,
+    epochs: int = EPOCHS,
 ) -> np.ndarray:  # fmt: skip
     """Train a copy of the audio encoder with a linear head on random windows; apply it.
 
@@ -60,8 +62,8 @@ def finetune_predict(
     truth = torch.from_numpy(right.astype(np.float32)).to(device)
     with torch.random.fork_rng(devices=[] if device.type == "cpu" else None):
         torch.manual_seed(seed)
-        rng = np.random.default_rng(seed)
-        classifier = Classifier(model, truth.shape[1]).to(device).train()
+        rng = generator(seed)
+        classifier = EncoderWithHead(model, truth.shape[1]).to(device).train()
         optimiser = torch.optim.Adam(classifier.learning(), lr=LEARNING_RATE, fused=True)
         for epoch in range(epochs):
             order = rng.permutation(len(train))
@@ -78,7 +80,7 @@ def finetune_predict(
     return _predict(classifier.eval(), test, model, device)
 
 
-class Classifier(nn.Module):
+class EncoderWithHead(nn.Module):
     """A copy of a model's frontend and audio encoder, with a linear head on its features.
 
     Args:
@@ -120,7 +122,10 @@ def _window(levels: np.ndarray, spec: AudioSpec, rng: np.random.Generator) -> np
 
 @torch.inference_mode()
 def _predict(
-    classifier: Classifier, test: Sequence[Item], model: ClapModel, device: torch.device
+    classifier: EncoderWithHead,
+    test: Sequence[LabelledFile],
+    model: ClapModel,
+    device: torch.device,
 ) -> np.ndarray:
     clips = decoded([item.path for item in test], model.config.audio)
     return np.stack(

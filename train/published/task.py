@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.errors import ClapError
-from train.benchmark.dataset import Dataset
-from train.benchmark.layout import Layout
+from train.published.dataset import Dataset
+from train.published.layout import Layout
 
 # Section 3.3 of the paper.
 SOUND = "This is a sound of {}"
@@ -39,7 +39,7 @@ class Paper:
 
 
 @dataclass(frozen=True)
-class Task:
+class PublishedTask:
     """A classification benchmark.
 
     Attributes:
@@ -81,7 +81,7 @@ class Captioned:
 
 @dataclass(frozen=True)
 class RetrievalTask:
-    """A retrieval benchmark; attributes as of :class:`Task`. The paper has no such table."""
+    """A published retrieval task; attributes as of :class:`PublishedTask`. The paper has none."""
 
     name: str
     title: str
@@ -93,8 +93,8 @@ class RetrievalTask:
 
 
 def choose(
-    asked: str, catalogue: Sequence[Task | RetrievalTask], data: Path
-) -> list[tuple[Task | RetrievalTask, Path]]:
+    asked: str, catalogue: Sequence[PublishedTask | RetrievalTask], data: Path
+) -> list[tuple[PublishedTask | RetrievalTask, Path]]:
     """Benchmarks by name, each with the folder of its data set.
 
     One data set may be ``data`` itself; otherwise each has its folder below. ``all`` takes those

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from clap_export.metrics import mean_average_precision, wilson
-from train.benchmark import metrics
-from train.benchmark.task import PAPER, Metric, Setup, Task
+from train.published import metrics
+from train.published.task import PAPER, Metric, PublishedTask, Setup
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Score:
     source: str | None
 
 
-def score(task: Task, setup: Setup, scores: np.ndarray, right: np.ndarray, absent: int) -> Score:
+def score(
+    task: PublishedTask, setup: Setup, scores: np.ndarray, right: np.ndarray, absent: int
+) -> Score:
     """The task's metric of scores ``[clips, labels]`` and truth ``[clips, labels]`` bool.
 
     Args:

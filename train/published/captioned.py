@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from train.benchmark.layout import Layout
-from train.benchmark.task import Captioned
+from train.published.layout import Layout
+from train.published.task import Captioned
 
 
 def audiocaps(layout: Layout) -> Captioned:

@@ -12,8 +12,8 @@ from clap_export.checkpoints import native
 from runtime import Encoder
 from runtime.errors import AudioError, ClapError
 from tests import tiny
-from train.benchmark import encoders
-from train.benchmark.encoders import (
+from train.published import encoders
+from train.published.encoders import (
     BundleEmbedder,
     CheckpointEmbedder,
     embed_prompts,

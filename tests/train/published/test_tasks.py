@@ -9,10 +9,10 @@ import pytest
 
 from runtime.errors import ClapError
 from tests.tiny import datasets as benchtrees
-from train.benchmark.catalogue import RETRIEVAL, TASKS
-from train.benchmark.dataset import Dataset, Item, spread_folds
-from train.benchmark.layout import Layout
-from train.benchmark.task import RetrievalTask, Task, choose
+from train.published.catalogue import RETRIEVAL, TASKS
+from train.published.dataset import Dataset, LabelledFile, spread_folds
+from train.published.layout import Layout
+from train.published.task import PublishedTask, RetrievalTask, choose
 
 BY_NAME = {task.name: task for task in (*TASKS, *RETRIEVAL)}
 # Classes as the data sets' papers state them.
@@ -24,14 +24,17 @@ CLASSES = {
 
 
 def layout(
-    task: Task | RetrievalTask, root: Path, extension: str | None = None, partial: bool = False
+    task: PublishedTask | RetrievalTask,
+    root: Path,
+    extension: str | None = None,
+    partial: bool = False,
 ) -> Layout:
     return Layout(root, task.name, task.download, extension, partial or task.partial)
 
 
 def read(name: str, root: Path, train: bool = True, extension: str | None = None) -> Dataset:
     task = BY_NAME[name]
-    assert isinstance(task, Task)
+    assert isinstance(task, PublishedTask)
     return task.read(layout(task, root, extension), train)
 
 
@@ -73,7 +76,7 @@ def test_another_folder_is_one_sentence_with_what_is_there_and_what_to_do(
 @pytest.mark.parametrize("name", benchtrees.TREES)
 def test_published_numbers_can_be_shares_of_the_clips(name: str) -> None:
     task = BY_NAME[name]
-    assert isinstance(task, Task)
+    assert isinstance(task, PublishedTask)
     if task.metric == "accuracy":
         count = round(task.paper.zero_shot * task.clips)
         # Four digits, rounded or cut off.
@@ -186,7 +189,7 @@ def test_captions_are_gathered_by_recording(tmp_path: Path) -> None:
 
 
 def test_splits_are_the_folds_or_the_official_one() -> None:
-    items = [Item(Path(f"{i}"), ("a",), fold) for i, fold in enumerate("1213")]
+    items = [LabelledFile(Path(f"{i}"), ("a",), fold) for i, fold in enumerate("1213")]
     folds = Dataset(("a", "b"), tuple(items), 0)
     got = [(train.tolist(), test.tolist()) for train, test in folds.splits()]
     assert got == [([1, 3], [0, 2]), ([0, 2, 3], [1]), ([0, 1, 2], [3])]
@@ -199,7 +202,7 @@ def test_splits_are_the_folds_or_the_official_one() -> None:
 
 
 def test_truth_marks_every_class_of_a_recording() -> None:
-    items = (Item(Path("x"), ("c", "a"), "1"), Item(Path("y"), ("b",), "1"))
+    items = (LabelledFile(Path("x"), ("c", "a"), "1"), LabelledFile(Path("y"), ("b",), "1"))
     assert Dataset(("a", "b", "c"), items, 0).truth().tolist() == [
         [True, False, True],
         [False, True, False],

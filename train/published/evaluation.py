@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from runtime.errors import ClapError
-from train.benchmark import retrieval
-from train.benchmark.dataset import Dataset
-from train.benchmark.encoders import BundleEmbedder, CheckpointEmbedder, embed_prompts
-from train.benchmark.finetune import finetune_predict
-from train.benchmark.layout import Layout
-from train.benchmark.probe import fit_predict
-from train.benchmark.score import Score, score
-from train.benchmark.task import RetrievalTask, Setup, Task
+from train.published import retrieval
+from train.published.dataset import Dataset
+from train.published.encoders import BundleEmbedder, CheckpointEmbedder
+from train.published.finetune import finetune_predict
+from train.published.layout import Layout
+from train.published.probe import fit_predict
+from train.published.score import Score, score
+from train.published.task import PublishedTask, RetrievalTask, Setup
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Evaluation:
         self._extension, self._seed = extension, seed
         self._embedded: tuple[tuple[Path, ...], np.ndarray] | None = None
 
-    def run(self, task: Task | RetrievalTask, root: Path) -> list[Score]:
+    def run(self, task: PublishedTask | RetrievalTask, root: Path) -> list[Score]:
         """One score of a classification benchmark, two of a retrieval one.
 
         Args:
@@ -64,16 +64,17 @@ class Evaluation:
         dataset = task.read(layout, self._setup != "zero-shot")
         return [self._classify(task, dataset)]
 
-    def _classify(self, task: Task, dataset: Dataset) -> Score:
+    def _classify(self, task: PublishedTask, dataset: Dataset) -> Score:
         if self._setup != "zero-shot":
             return self._train(task, dataset)
         items = dataset.test_items()
-        text = embed_prompts(self._embedder, dataset.labels, self._templates or (task.template,))
+        templates = self._templates or (task.template,)
+        text = embed_labels(self._embedder.embed_text, dataset.labels, templates)
         audio = self._embed([item.path for item in items])
         truth = Dataset(dataset.labels, items, 0).truth()
         return score(task, "zero-shot", audio @ text.T, truth, dataset.absent)
 
-    def _train(self, task: Task, dataset: Dataset) -> Score:
+    def _train(self, task: PublishedTask, dataset: Dataset) -> Score:
         """Each fold by a head that was trained on the others; all test clips are scored at once."""
         right, items = dataset.truth(), dataset.items
         splits = dataset.splits()

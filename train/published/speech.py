@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 from runtime.errors import ClapError
-from train.benchmark.dataset import TEST, TRAIN, Dataset, spread_folds
-from train.benchmark.layout import Layout, Listed
+from train.published.dataset import TEST, TRAIN, Dataset, spread_folds
+from train.published.layout import Layout, Listed
 
 CREMA_D = {
     "ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad",

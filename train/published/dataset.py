@@ -13,7 +13,7 @@ TRAIN, TEST = "train", "test"
 
 
 @dataclass(frozen=True)
-class Item:
+class LabelledFile:
     """A recording.
 
     Attributes:
@@ -36,10 +36,10 @@ class Dataset:
     """
 
     labels: tuple[str, ...]
-    items: tuple[Item, ...]
+    items: tuple[LabelledFile, ...]
     absent: int
 
-    def test_items(self) -> tuple[Item, ...]:
+    def test_items(self) -> tuple[LabelledFile, ...]:
         """What zero-shot numbers are taken on: the test split, or every fold."""
         return tuple(item for item in self.items if item.fold != TRAIN)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from train.benchmark.dataset import TEST, TRAIN, Dataset
-from train.benchmark.layout import Layout, Listed
+from train.published.dataset import TEST, TRAIN, Dataset
+from train.published.layout import Layout, Listed
 from train.zero_shot.task import read_candidates
 
 SCENES = (

@@ -15,9 +15,9 @@ from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import datasets as benchtrees
 from train import __main__ as command
-from train.benchmark.catalogue import TASKS
-from train.benchmark.chart import plot
-from train.benchmark.score import Score
+from train.published.catalogue import TASKS
+from train.published.chart import plot
+from train.published.score import Score
 
 FOLDERS = {task.name: task.folder for task in TASKS}
 
@@ -158,7 +158,7 @@ def test_results_are_said_as_they_are_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """What fails in the second benchmark does not take the first one's result with it."""
-    from train.benchmark.evaluation import Evaluation
+    from train.published.evaluation import Evaluation
 
     right = Evaluation.run
 
@@ -182,7 +182,7 @@ def test_a_bundle_is_not_fine_tuned(exported_bundle: Path, data: Path) -> None:
 def test_fine_tuning_from_the_command_line(
     checkpoint: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from train.benchmark import evaluation, finetune
+    from train.published import evaluation, finetune
 
     def short(*args: Any, **options: Any) -> Any:
         return finetune.finetune_predict(*args, **options, epochs=1)

@@ -1,15 +1,15 @@
 """Readers of music: GTZAN music/speech and genres, Mridangam, Beijing Opera percussion.
 
 None of them publishes folds. Those for supervised set-ups are this project's
-(:func:`train.benchmark.dataset.spread_folds`), in the numbers that HEAR (Turian et al. 2022) uses.
+(:func:`train.published.dataset.spread_folds`), in the numbers that HEAR (Turian et al. 2022) uses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from train.benchmark.dataset import Dataset, spread_folds
-from train.benchmark.layout import Layout
+from train.published.dataset import Dataset, spread_folds
+from train.published.layout import Layout
 
 GENRES = (
     "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",

@@ -12,10 +12,10 @@ from clap_export.metrics import mean_average_precision
 from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import run as tinyrun
-from train.benchmark import finetune, metrics
-from train.benchmark.dataset import Item
-from train.benchmark.finetune import finetune_predict
-from train.benchmark.probe import fit_predict
+from train.published import finetune, metrics
+from train.published.dataset import LabelledFile
+from train.published.finetune import finetune_predict
+from train.published.probe import fit_predict
 
 CPU = torch.device("cpu")
 
@@ -89,7 +89,7 @@ def test_constant_features_do_no_harm() -> None:
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledFile]:
     """Three classes of generated sounds, ten of each, some shorter or longer than a window."""
     folder = tmp_path_factory.mktemp("clips")
     found = []
@@ -98,16 +98,16 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
             samples = tiny.WINDOW + 1500 * (seed % 3 - 1)
             path = folder / f"{label}{seed}.wav"
             tiny.write_wav(path, tinyrun.sound(label, seed, samples))
-            found.append(Item(path, (label,), "1" if seed < 6 else "2"))
+            found.append(LabelledFile(path, (label,), "1" if seed < 6 else "2"))
     return found
 
 
-def right_of(items: list[Item]) -> np.ndarray:
+def right_of(items: list[LabelledFile]) -> np.ndarray:
     return np.array([[label in item.labels for label in tinyrun.LABELS] for item in items])
 
 
 def test_fine_tuning_learns_the_sounds_and_leaves_the_model_as_it_was(
-    clips: list[Item], monkeypatch: pytest.MonkeyPatch
+    clips: list[LabelledFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetune, "LEARNING_RATE", 3e-3)  # a few steps instead of hundreds
     model = tiny.checkpoint().model
@@ -126,7 +126,7 @@ def test_fine_tuning_learns_the_sounds_and_leaves_the_model_as_it_was(
     assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())
 
 
-def test_fine_tuning_with_feature_fusion_is_refused(clips: list[Item]) -> None:
+def test_fine_tuning_with_feature_fusion_is_refused(clips: list[LabelledFile]) -> None:
     model = tiny.checkpoint(tiny.FUSION).model
     with pytest.raises(ClapError, match="feature fusion does not need: use linear or mlp"):
         finetune_predict(
@@ -135,9 +135,9 @@ def test_fine_tuning_with_feature_fusion_is_refused(clips: list[Item]) -> None:
 
 
 def test_a_recording_that_cannot_be_read_stops_fine_tuning(
-    clips: list[Item], tmp_path: Path
+    clips: list[LabelledFile], tmp_path: Path
 ) -> None:
-    bad = Item(tmp_path / "none.wav", clips[0].labels, "1")
+    bad = LabelledFile(tmp_path / "none.wav", clips[0].labels, "1")
     items = [*clips[:3], bad]
     with pytest.raises(ClapError, match=r"none\.wav"):
         finetune_predict(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from runtime.errors import ClapError
-from train.benchmark.dataset import Dataset, Item
+from train.published.dataset import Dataset, LabelledFile
 
 # Path relative to the data set's folder, classes, fold.
 Listed = tuple[str, Sequence[str], str]
@@ -142,7 +142,7 @@ class Layout:
             raise ClapError(f"task {self.task}: {self.root} lists no recordings. {self._advice()}")
         paths, absent = self.find(name for name, _, _ in rows)
         items = [
-            Item(path, tuple(of), fold)
+            LabelledFile(path, tuple(of), fold)
             for path, (_, of, fold) in zip(paths, rows, strict=True)
             if path is not None
         ]
