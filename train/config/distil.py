@@ -8,10 +8,9 @@ from typing import Literal
 
 from clap_export.checkpoints import Family
 from clap_export.model.config import AudioEncoderConfig, ProjectionConfig, TextEncoderConfig
-from runtime import schema
 from runtime.bundle import AudioSpec
 from train.config.data import AugmentConfig, ListingConfig, TextSource
-from train.config.toml_file import read_toml
+from train.config.toml_file import read_config
 
 
 @dataclass(frozen=True)
@@ -180,4 +179,4 @@ def load(path: str | Path) -> DistilConfig:
     Raises:
         ClapError: the file is missing, not TOML, or its keys do not fit (all are listed).
     """
-    return schema.read(DistilConfig, read_toml(Path(path)), str(path))
+    return read_config(DistilConfig, Path(path))
