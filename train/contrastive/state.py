@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from clap_export.model.clap import LOGIT_SCALE_MAX, ClapModel
 from runtime.errors import ClapError
+from runtime.files import writing
 from train.config.contrastive import LoopConfig
 from train.contrastive import optimiser
 from train.losses import SIGMOID_BIAS
@@ -94,7 +94,7 @@ class RunState:
         """Replace the folder's state.
 
         Raises:
-            OSError: no space, or no right to write; the state that was there is still there.
+            ClapError: no space, or no right to write; the state that was there is still there.
         """
         content = {"version": VERSION, "epoch": self.epoch, "records": self.records}
         parts = {name: part.state_dict() for name, part in self._parts().items()}
@@ -139,18 +139,13 @@ class RunState:
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Save by `torch.save`, so that a stop at any moment leaves the old file or the new one."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())  # or the name could reach the disk before the content does
-    part.replace(path)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
+    with writing(path) as part, part.open("wb") as file:
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            torch.save(content, file)
+        except RuntimeError as error:  # PyTorch hides what the file said, such as "no space"
+            if isinstance(said := error.__context__, OSError):
+                raise OSError(*said.args) from error
+            raise
 
 
 def read(path: Path, device: torch.device) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _resolve(teacher: str) -> str:
     return str(Path(spec.submodule_search_locations[0]) / folder)
 
 
-def distil(
+def learn(
     model: ClapModel, tokenizer: Tokenizer, texts: Sequence[str], target: np.ndarray,
     config: TextConfig, device: torch.device,
 ) -> float:  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import ClapError
+from runtime.files import writing
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ def write_blacklist(path: Path, found: Mapping[str, Sequence[Overlap]]) -> None:
     lines = ["# Training clips that are in an evaluation set: name, tab, how they were found."]
     for listing, overlaps in found.items():
         lines += ["", f"[{listing}]", *(f"{one.name}\t{one.reason}" for one in overlaps)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with writing(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_blacklist(path: Path, listing: str) -> set[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from runtime.errors import ClapError
+from runtime.problems import listed
 from train.data.table import Row, Table, audio_name, columns_of, read_rows
 
 
@@ -173,5 +174,4 @@ def _json(path: Path) -> dict[str, dict[str, Any]]:
 
 def _refuse(path: Path, problems: list[str]) -> None:
     if problems:
-        more = f" (and {len(problems) - 20} more)" if len(problems) > 20 else ""
-        raise ClapError(f"listing {path}: {'; '.join(problems[:20])}{more}.")
+        raise ClapError(f"listing {path}: {listed(problems)}.")

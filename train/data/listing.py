@@ -8,15 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runtime.errors import ClapError
+from runtime.problems import listed
 from train.config.data import ListingConfig
 from train.data import corpora
 from train.data.blacklist import read_blacklist
 from train.data.folders import read_folders
 from train.data.shards import read_shards
 from train.data.table import Row, Table, audio_name, columns_of, read_table, texts_of
-
-# Problems named in one error; a listing read by the wrong columns has one in every row.
-SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -104,8 +102,7 @@ def read_listing(config: ListingConfig) -> list[Clip]:
         )  # fmt: skip
         recordings.append(source or row.where)
     if problems:
-        more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
-        raise ClapError(f"listing {config.path}, {'; '.join(problems[:SHOWN])}{more}.")
+        raise ClapError(f"listing {config.path}, {listed(problems)}.")
     if not clips:
         also = f" and {blacklisted} on the blacklist" if blacklisted else ""
         raise ClapError(f"listing {config.path}: no row is left after 'where' and 'exclude'{also}.")

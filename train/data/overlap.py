@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from train.data.blacklist import Overlap, write_blacklist
 from train.data.fingerprint import SAME, Fingerprint, Gallery, fingerprint, of_samples
 from train.data.listing import Clip, read_listing
 from train.data.recording import Recording
+from train.machine.cores import usable_cores
 from train.machine.progress import track
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ def _fingerprints(clips: Sequence[Clip], what: str) -> list[Fingerprint]:
 
     empty = of_samples(np.zeros(0, np.float32))
     found: list[Fingerprint] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         results: Iterable[Fingerprint | AudioError] = pool.map(made, clips)
         for result in track(results, f"fingerprints of {what}", total=len(clips)):
             if isinstance(result, AudioError):
