@@ -1,8 +1,7 @@
-"""Everything that a run needs to go on, and a file of it that is whole or not there."""
+"""Everything that a run needs to go on."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from clap_export.model.clap import LOGIT_SCALE_MAX, ClapModel
 from runtime.errors import ClapError
-from runtime.files import writing
 from train.config.contrastive import LoopConfig
 from train.contrastive import optimiser
 from train.losses import SIGMOID_BIAS
+from train.machine import state_file
 from train.schedule import Plateau, cosine_factor, warmup_factor
 from train.tagger import Lesson
 
@@ -98,7 +97,7 @@ class RunState:
         """
         content = {"version": VERSION, "epoch": self.epoch, "records": self.records}
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        write(folder / LAST, {**content, **parts, "bias": self.bias.detach()})
+        state_file.write(folder / LAST, {**content, **parts, "bias": self.bias.detach()})
 
     def load(self, folder: Path, device: torch.device) -> None:
         """Go on from the folder's state, if there is one.
@@ -107,9 +106,9 @@ class RunState:
             ClapError: it is damaged, of another version, or of another model.
         """
         path = folder / LAST
-        if not path.is_file():
+        state = state_file.read(path, device)
+        if state is None:
             return
-        state = read(path, device)
         if state.get("version") != VERSION:
             raise ClapError(
                 f"{path} is of version {state.get('version', 1)}, this program writes {VERSION}: "
@@ -135,32 +134,6 @@ class RunState:
         }  # fmt: skip
         kept = {"average": self.average, "lesson": self.lesson}
         return parts | {name: part for name, part in kept.items() if part is not None}
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Save by `torch.save`, so that a stop at any moment leaves the old file or the new one."""
-    with writing(path) as part, part.open("wb") as file:
-        try:
-            torch.save(content, file)
-        except RuntimeError as error:  # PyTorch hides what the file said, such as "no space"
-            if isinstance(said := error.__context__, OSError):
-                raise OSError(*said.args) from error
-            raise
-
-
-def read(path: Path, device: torch.device) -> dict[str, Any]:
-    """What :func:`write` wrote; tensors, numbers and texts only.
-
-    Raises:
-        ClapError: damaged, or something else.
-    """
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ClapError(
-            f"{path} cannot be read, so the run cannot go on: remove it to begin anew."
-        ) from error
-    return state if isinstance(state, dict) else {}
 
 
 def _warm_ema(decay: float) -> Callable[[Any, Any, Any], None]:
