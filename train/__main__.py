@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -52,7 +53,8 @@ def run(config: Path) -> None:
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
-    model: Path, config: Path | None, task: str | None, data: Path | None, supervised: str | None,
+    model: Path, config: Path | None, task: str | None, data: Path | None,
+    supervised: Literal["linear", "mlp", "finetune"] | None,
     templates: tuple[str, ...], extension: str | None, seed: int, plot: Path | None,
     others: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
@@ -66,10 +68,13 @@ def evaluate(
 
         if others:
             raise ClapError("--with goes with CONFIG.toml: benchmarks are run on one model.")
-        command.run(
-            model, task, data, supervised=supervised, templates=templates, extension=extension,
-            seed=seed, plot=plot, as_json=as_json,
-        )  # fmt: skip
+        if task is None or data is None:
+            raise ClapError(
+                "evaluate needs CONFIG.toml, or --task and --data: say on what MODEL is evaluated."
+            )
+        setup = "zero-shot" if supervised is None else supervised
+        request = command.Request(model, task, data, setup, templates, extension, seed)
+        command.run(request, plot=plot, as_json=as_json)
         return
     if task or data or supervised or extension or plot:
         raise ClapError(
@@ -159,9 +164,9 @@ def overlap(listing_config: Path, eval_listing: Path, output: Path) -> None:
 def listing(config: Path, task: str, output: Path) -> None:
     """Write the clips of CONFIG.toml's TASK as a CSV for the --listing of clap-export."""
     from train.config import contrastive as reader
-    from train.zero_shot import listing_file as handover
+    from train.zero_shot import listing_file
 
-    clips = handover.write(reader.load(config).tasks, task, output)
+    clips = listing_file.write(reader.load(config).tasks, task, output)
     click.echo(f"{clips} clips -> {output}")
 
 

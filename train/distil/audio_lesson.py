@@ -19,8 +19,8 @@ from train.data.augment import MelAugment, mix, mixstyle
 from train.distil.loss import regression_loss
 from train.distil.stretches import Stretches
 from train.machine.cores import usable_cores
-from train.machine.device import channels_last, send
-from train.machine.random_streams import generator
+from train.machine.device import channels_last
+from train.machine.run import Run
 from train.zero_shot.embedding import embed_clips
 
 
@@ -35,8 +35,8 @@ class AudioLesson:
         stretches: of the recordings, with the teacher.
         targets: ``[stretches, dim]`` of the teacher, one for each; None to have the teacher listen
             to other stretches of the same recordings in every step.
-        config: of the run. Where ``augment`` mixes two stretches, the embedding that the student
-            should give lies between theirs, at the same share.
+        run: its config and device. Where ``augment`` mixes two stretches, the embedding that the
+            student should give lies between theirs, at the same share.
 
     Raises:
         ClapError: fewer stretches than one batch.
@@ -46,12 +46,12 @@ class AudioLesson:
 
     def __init__(
         self, model: ClapModel, stretches: Stretches, targets: np.ndarray | None,
-        config: DistilConfig,
+        run: Run[DistilConfig],
     ) -> None:  # fmt: skip
         self._model, self._stretches, self._targets = model, stretches, targets
-        self._augment, self._masks = config.augment, MelAugment(config.augment)
-        self._batch_size, self._seed = config.audio.batch_size, config.seed
-        self._device = model.logit_scale.device
+        self._run, self._augment = run, run.config.augment
+        self._masks = MelAugment(self._augment)
+        self._batch_size = run.config.audio.batch_size
         held = stretches.held_out()
         self._held, self._used = np.flatnonzero(held), np.flatnonzero(~held)
         if len(self._used) < self._batch_size:
@@ -78,7 +78,7 @@ class AudioLesson:
         drawn, heard = self.draw(epoch), dict[tuple[int, int], np.ndarray]()
 
         def cut(step: int, row: int, stretch: int) -> tuple[int, np.ndarray]:
-            own = generator(self._seed, epoch, step, row)
+            own = self._run.generator(epoch, step, row)
             start = float(self._stretches.start[stretch])
             if self._targets is None:
                 start = self._stretches.anywhere(stretch, own)
@@ -87,7 +87,7 @@ class AudioLesson:
 
         batches = prefetch.fill(
             lambda step: drawn[step], cut, range(self.steps), self._stretches.spec.window_samples,
-            usable_cores(), self._device.type == "cuda",
+            usable_cores(), self._run.device.type == "cuda",
         )  # fmt: skip
         with closing(batches):
             for step, batch in enumerate(batches):
@@ -96,11 +96,11 @@ class AudioLesson:
                     target = self._stretches.embed(clips)
                 else:
                     stored = self._targets[batch.indices].astype(np.float32)
-                    target = send(stored, self._device)
-                yield self._loss(send(batch.windows, self._device), target, (epoch, step))
+                    target = self._run.send(stored)
+                yield self._loss(self._run.send(batch.windows), target, (epoch, step))
 
     def _loss(self, waveforms: Tensor, target: Tensor, place: tuple[int, int]) -> Tensor:
-        rng = generator(self._seed, *place)
+        rng = self._run.generator(*place)
         waveforms, target = mix(waveforms, target, self._augment.mix, rng)
         with torch.no_grad():
             log_mel = self._model.mel(waveforms)
@@ -121,7 +121,7 @@ class AudioLesson:
 
         Drawn at even distances along the summed weights: with equal ones, none comes twice.
         """
-        rng = generator(self._seed, epoch)
+        rng = self._run.generator(epoch)
         count = self.steps * self._batch_size
         order = rng.permutation(len(self._used))
         share = np.cumsum(np.diff(self._share, prepend=0.0)[order])

@@ -6,12 +6,12 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 
 from clap_export.checkpoints import Checkpoint, load, native
 from clap_export.model.clap import ClapModel
-from runtime.bundle import AudioSpec
 from train.config.distil import DistilConfig
 from train.data import texts
 from train.data.vocabulary import learn_wordpiece
@@ -25,6 +25,7 @@ from train.distil.stretches import Stretches
 from train.distil.text_lesson import Taught, TextLesson
 from train.machine.device import pick_device
 from train.machine.folder import run_folder
+from train.machine.run import Run
 from train.zero_shot.embedding import embed_texts
 
 log = logging.getLogger(__name__)
@@ -43,14 +44,14 @@ def run(config: DistilConfig) -> Path:
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    device = pick_device(config.device)
+    here = Run(config, pick_device(config.device))
     source = config.teacher
     teacher = load(source.checkpoint, source.family, source.tokenizer)
     sentences, content = _read(config, teacher)
     tokenizer = Tokenizer.from_str(content)  # truncation and padding get set on it, not on content
-    student = pupil.start(config.student, teacher, tokenizer, config.seed).to(device)
+    student = pupil.start(config.student, teacher, tokenizer, config.seed).to(here.device)
     space = teacher.space_id()  # of the weights while they are on the CPU
-    teacher.model.to(device)
+    teacher.model.to(here.device)
     stretches = _stretches(config, teacher.model)
     cache, targets = config.audio.cache, None
     if cache is not None:
@@ -60,7 +61,7 @@ def run(config: DistilConfig) -> Path:
         taught = _taught(config, teacher, sentences, CacheKey.of(space, sentences))
         lesson = TextLesson(student, tokenizer, taught, config.texts, config.seed)
         courses.append(Course(lesson, config.texts, config.seed))
-    lesson = AudioLesson(student, stretches, targets, config)
+    lesson = AudioLesson(student, stretches, targets, here)
     courses.append(Course(lesson, config.audio, config.seed))
     with run_folder(config.folder):
         state = DistilState(student, courses, fingerprint(config, stretches.key(space), sentences))
@@ -84,7 +85,7 @@ def _read(config: DistilConfig, teacher: Checkpoint) -> tuple[list[str], str]:
 
 
 def _stretches(config: DistilConfig, teacher: ClapModel) -> Stretches:
-    spec: AudioSpec = config.student.audio
+    spec = config.student.audio
     found = find(config.audio.listings, config.audio.files)
     made = Stretches(Recordings(found, [spec, teacher.config.audio]), spec, teacher)
     log.info("%d recordings, %d stretches", len(made.recordings), len(made))
@@ -100,10 +101,10 @@ def _taught(
     # A tokenizer of its own: truncation and padding are set on it.
     tokenizer, model = Tokenizer.from_str(teacher.tokenizer), teacher.model
 
-    def read() -> torch.Tensor:
-        return embed_texts(model, tokenizer, sentences)
+    def read() -> np.ndarray:
+        return embed_texts(model, tokenizer, sentences).cpu().numpy()
 
-    target = kept(cache, key, model.config.embedding_dim, lambda: read().cpu().numpy())
+    target = kept(cache, key, model.config.embedding_dim, read)
     return Taught(sentences, target)
 
 

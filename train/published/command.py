@@ -1,20 +1,20 @@
-"""``python -m train evaluate MODEL --task … --data …``: from options to a report."""
+"""``python -m train evaluate MODEL --task … --data …``: from options to a table, JSON or picture."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import click
-import torch
 
+from clap_export import figure
 from runtime.errors import ClapError
 from runtime.prompts import check_templates
-from train.published import comparison
+from train.machine.device import pick_device
+from train.published import chart, comparison
 from train.published.catalogue import RETRIEVAL, TASKS
-from train.published.chart import plot as draw
 from train.published.encoders import open_embedder
 from train.published.evaluation import Evaluation
 from train.published.score import Score
@@ -23,52 +23,74 @@ from train.published.task import Setup, choose
 log = logging.getLogger(__name__)
 
 
-def run(
-    model: Path, task: str | None, data: Path | None, *, supervised: str | None = None,
-    templates: Sequence[str] = (), extension: str | None = None, seed: int = 0,
-    plot: Path | None = None, as_json: bool = False,
-) -> None:  # fmt: skip
-    """Evaluate a checkpoint or bundle and print what was found.
+@dataclass(frozen=True)
+class Request:
+    """What is evaluated, on what, and how.
 
-    Args:
-        model: of any family that the loader reads, or a bundle's folder.
+    Attributes:
+        model: a checkpoint of any family that the loader reads, or a bundle's folder.
         task: names with commas between them, or ``all``.
         data: folder of the data sets.
-        supervised: ``linear``, ``mlp`` or ``finetune``; None is zero-shot.
-        templates: prompts instead of the benchmarks' own.
+        setup: zero-shot, or what is trained.
+        templates: prompts in place of the tasks' own; several are averaged.
         extension: of the audio files, where it is not the published one.
         seed: of whatever is trained.
+
+    Raises:
+        ClapError: options that do not fit together.
+    """
+
+    model: Path
+    task: str
+    data: Path
+    setup: Setup = "zero-shot"
+    templates: tuple[str, ...] = ()
+    extension: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.setup != "zero-shot" and self.templates:
+            raise ClapError("--supervised reads no prompts: leave --template out.")
+        if self.templates:
+            check_templates(self.templates)
+        if self.extension is not None and not re.fullmatch(r"\.?\w+", self.extension):
+            raise ClapError(
+                f"--extension {self.extension!r} ends no file's name: give one as flac."
+            )
+        if not 0 <= self.seed < 2**63:
+            raise ClapError(f"--seed {self.seed}: give a number from 0 to 2^63 - 1.")
+
+
+def run(request: Request, *, plot: Path | None = None, as_json: bool = False) -> None:
+    """Evaluate a model and print what was found.
+
+    Args:
+        request: what to do.
         plot: picture to write.
         as_json: print JSON instead of a table.
 
     Raises:
-        ClapError: options that do not fit together, or anything that cannot be used.
+        ClapError: anything that cannot be used.
     """
-    if task is None or data is None:
-        raise ClapError(
-            "evaluate needs CONFIG.toml, or --task and --data: say on what MODEL is evaluated."
-        )
-    if supervised is not None and templates:
-        raise ClapError("--supervised reads no prompts: leave --template out.")
-    if templates:
-        check_templates(templates)
-    setup = cast(Setup, supervised or "zero-shot")
+    if plot is not None:
+        figure.new(1, 1)  # an error after hours of work could have been had at once
     # There is nothing to train for retrieval: who asks for it by name is told.
-    catalogue = TASKS if supervised and task == "all" else (*TASKS, *RETRIEVAL)
-    chosen = choose(task, catalogue, data)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trained_on_all = request.setup != "zero-shot" and request.task == "all"
+    catalogue = TASKS if trained_on_all else (*TASKS, *RETRIEVAL)
+    chosen = choose(request.task, catalogue, request.data)
+    extension = request.extension and request.extension.removeprefix(".")
     evaluation = Evaluation(
-        open_embedder(model, device), setup=setup, templates=templates,
-        extension=None if extension is None else extension.removeprefix("."), seed=seed,
+        open_embedder(request.model, pick_device("auto")), setup=request.setup,
+        templates=request.templates, extension=extension, seed=request.seed,
     )  # fmt: skip
     scores: list[Score] = []
     for one, root in chosen:
         scores += (found := evaluation.run(one, root))
         for score in found:  # said at once: what fails after hours takes no result with it
             log.info("%s: %s %.2f %%", score.title, score.metric, 100 * score.value)
-    if plot is not None:
-        draw(scores, plot, f"{model.name}, {setup}")
     if as_json:
-        click.echo(comparison.as_json(str(model), templates, scores))
+        click.echo(comparison.as_json(str(request.model), request.templates, scores))
     else:
-        comparison.show(str(model), scores)
+        comparison.show(str(request.model), scores)
+    if plot is not None:
+        chart.plot(scores, plot, f"{request.model.name}, {request.setup}")

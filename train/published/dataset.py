@@ -40,8 +40,15 @@ class Dataset:
     absent: int
 
     def test_items(self) -> tuple[LabelledFile, ...]:
-        """What zero-shot numbers are taken on: the test split, or every fold."""
-        return tuple(item for item in self.items if item.fold != TRAIN)
+        """What zero-shot numbers are taken on: the test split, or every fold.
+
+        Raises:
+            ClapError: there is none.
+        """
+        found = tuple(item for item in self.items if item.fold != TRAIN)
+        if not found:
+            raise ClapError(f"all {len(self.items)} recordings are for training: none is for test.")
+        return found
 
     def truth(self) -> np.ndarray:
         """``[items, labels]`` bool: which labels are right."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from tokenizers import Tokenizer
 from clap_export.checkpoints import Checkpoint, load
 from runtime import audio, bundle, windows
 from runtime.encoder import Encoder, mean_embedding
+from train.machine.cores import usable_cores
 from train.machine.progress import track
 from train.zero_shot.embedding import embed_clips, embed_texts
 
@@ -84,7 +86,7 @@ def open_embedder(source: Path, device: torch.device) -> CheckpointEmbedder | Bu
     Raises:
         ClapError: it is neither, or damaged.
     """
-    if (source / bundle.MANIFEST).is_file():
+    if os.path.isfile(source / bundle.MANIFEST):
         return BundleEmbedder(source)
     return CheckpointEmbedder(load(source), device)
 
@@ -95,6 +97,6 @@ def decoded(paths: Sequence[Path], spec: bundle.AudioSpec) -> Iterator[np.ndarra
     Raises:
         AudioError: a recording cannot be used.
     """
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for i in range(0, len(paths), AHEAD):
             yield from pool.map(lambda path: audio.prepare(path, spec), paths[i : i + AHEAD])

@@ -14,9 +14,10 @@ from train.published.dataset import Dataset
 from train.published.encoders import BundleEmbedder, CheckpointEmbedder
 from train.published.finetune import finetune_predict
 from train.published.layout import Layout
-from train.published.probe import fit_predict
+from train.published.probe import Head, fit_predict
 from train.published.score import Score, score
 from train.published.task import PublishedTask, RetrievalTask, Setup
+from train.zero_shot.embedding import embed_labels
 
 log = logging.getLogger(__name__)
 
@@ -78,21 +79,18 @@ class Evaluation:
         """Each fold by a head that was trained on the others; all test clips are scored at once."""
         right, items = dataset.truth(), dataset.items
         splits = dataset.splits()
-        several = task.metric != "accuracy"
+        paths = [item.path for item in items]
+        head = Head(self._setup == "mlp", task.metric != "accuracy", self._seed)
         logits = np.zeros(right.shape, np.float32)
         for train, test in splits:
             if isinstance(self._embedder, CheckpointEmbedder) and self._setup == "finetune":
                 logits[test] = finetune_predict(
-                    self._embedder.model, [items[i] for i in train], right[train],
-                    [items[i] for i in test], several=several, seed=self._seed,
-                    device=self._embedder.device,
+                    self._embedder.model, [paths[i] for i in train], right[train],
+                    [paths[i] for i in test], head,
                 )  # fmt: skip
             else:
-                audio = self._embed([item.path for item in items])
-                logits[test] = fit_predict(
-                    audio[train], right[train], audio[test], deep=self._setup == "mlp",
-                    several=several, seed=self._seed,
-                )  # fmt: skip
+                audio = self._embed(paths)
+                logits[test] = fit_predict(audio[train], right[train], audio[test], head)
         tested = np.sort(np.concatenate([test for _, test in splits]))
         return score(task, self._setup, logits[tested], right[tested], dataset.absent)
 

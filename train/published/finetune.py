@@ -4,45 +4,41 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from clap_export.model.clap import ClapModel
-from runtime import audio, windows
+from runtime import windows
 from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
+from train.data.recording import FULL_SCALE, Recording
 from train.machine.device import channels_last, send
 from train.machine.progress import track
 from train.machine.random_streams import generator
-from train.published.dataset import LabelledFile
 from train.published.encoders import decoded
-from train.published.probe import loss, make_head
+from train.published.probe import Head
 
 # Appendix C of the paper gives Adam, this rate and these epochs, and no batch size: 32 is ours.
 LEARNING_RATE = 1e-4
 EPOCHS = 30
 BATCH = 32
-# Training recordings are kept as int16: half the memory of float32.
-FULL_SCALE = 32767
 
 
 def finetune_predict(
-    model: ClapModel, train: Sequence[LabelledFile], right: np.ndarray,
-    test: Sequence[LabelledFile], *, several: bool, seed: int, device: torch.device,
+    model: ClapModel, train: Sequence[Path], right: np.ndarray, test: Sequence[Path], head: Head,
     epochs: int = EPOCHS,
 ) -> np.ndarray:  # fmt: skip
-    """Train a copy of the audio encoder with a linear head on random windows; apply it.
+    """Train a copy of the audio encoder with a head on random windows, and apply it.
 
     Args:
-        model: to start from; it is left as it is.
+        model: to start from, on the device to train on; it is left as it is.
         train: recordings to learn from.
         right: ``[train, labels]`` bool.
         test: other recordings.
-        several: a clip may have several labels.
-        seed: of the head, the order and the windows.
-        device: to train on.
+        head: its seed is also that of the order and the windows.
         epochs: passes over the training recordings.
 
     Returns:
@@ -58,12 +54,14 @@ def finetune_predict(
             "--supervised finetune cuts windows of one length, which a model with feature fusion "
             "does not need: use linear or mlp."
         )
-    held = [_levels(audio.prepare(item.path, spec)) for item in track(train, "decoding")]
+    device = model.logit_scale.device
+    # As int16: half the memory of float32.
+    held = [Recording(path).whole(spec) for path in track(train, "decoding")]
     truth = torch.from_numpy(right.astype(np.float32)).to(device)
     with torch.random.fork_rng(devices=[] if device.type == "cpu" else None):
-        torch.manual_seed(seed)
-        rng = generator(seed)
-        classifier = EncoderWithHead(model, truth.shape[1]).to(device).train()
+        torch.manual_seed(head.seed)
+        rng = generator(head.seed)
+        classifier = EncoderWithHead(model, head, truth.shape[1]).to(device).train()
         optimiser = torch.optim.Adam(classifier.learning(), lr=LEARNING_RATE, fused=True)
         for epoch in range(epochs):
             order = rng.permutation(len(train))
@@ -75,25 +73,26 @@ def finetune_predict(
                 rows = np.stack([_window(held[i], spec, rng) for i in chosen])
                 optimiser.zero_grad()
                 logits = classifier(send(rows, device))
-                loss(logits, truth[send(chosen, device)], several).backward()
+                head.loss(logits, truth[send(chosen, device)]).backward()
                 optimiser.step()
-    return _predict(classifier.eval(), test, model, device)
+    return _predict(classifier.eval(), test, model)
 
 
 class EncoderWithHead(nn.Module):
-    """A copy of a model's frontend and audio encoder, with a linear head on its features.
+    """A copy of a model's frontend and audio encoder, with a head on its features.
 
     Args:
         model: whose parts are copied.
+        head: on top.
         labels: number of outputs.
     """
 
-    def __init__(self, model: ClapModel, labels: int) -> None:
+    def __init__(self, model: ClapModel, head: Head, labels: int) -> None:
         super().__init__()
         self.mel = copy.deepcopy(model.mel)
         self.encoder = copy.deepcopy(model.audio_encoder)
         channels_last(self.encoder)
-        self.head = make_head(self.encoder.width, labels, deep=False)
+        self.head = head.make(self.encoder.width, labels)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Waveforms ``[batch, window_samples]`` to logits ``[batch, labels]``."""
@@ -104,10 +103,6 @@ class EncoderWithHead(nn.Module):
     def learning(self) -> list[nn.Parameter]:
         """Parameters that are trained: all but the frontend's."""
         return [*self.encoder.parameters(), *self.head.parameters()]
-
-
-def _levels(samples: np.ndarray) -> np.ndarray:
-    return (np.clip(samples, -1, 1) * FULL_SCALE).round().astype(np.int16)
 
 
 def _window(levels: np.ndarray, spec: AudioSpec, rng: np.random.Generator) -> np.ndarray:
@@ -121,16 +116,8 @@ def _window(levels: np.ndarray, spec: AudioSpec, rng: np.random.Generator) -> np
 
 
 @torch.inference_mode()
-def _predict(
-    classifier: EncoderWithHead,
-    test: Sequence[LabelledFile],
-    model: ClapModel,
-    device: torch.device,
-) -> np.ndarray:
-    clips = decoded([item.path for item in test], model.config.audio)
-    return np.stack(
-        [
-            classifier(torch.from_numpy(rows).to(device)).mean(dim=0).cpu().numpy()
-            for rows in track(clips, "test", len(test))
-        ]
-    )
+def _predict(classifier: EncoderWithHead, test: Sequence[Path], model: ClapModel) -> np.ndarray:
+    spec, device = model.config.audio, model.logit_scale.device
+    clips = track(decoded(test, spec), "test", len(test))
+    heard = (send(windows.rows(clip, spec), device) for clip in clips)
+    return np.stack([classifier(rows).mean(dim=0).cpu().numpy() for rows in heard])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Layout:
         partial: recordings may be absent (clips that are no longer on YouTube).
 
     Raises:
-        ClapError: no such folder.
+        ClapError: no such folder, or one that cannot be read.
     """
 
     def __init__(
@@ -32,8 +33,12 @@ class Layout:
     ) -> None:
         self.root, self.task, self._download = root, task, download
         self._extension, self._partial = extension, partial
-        if not root.is_dir():
-            raise ClapError(f"task {task}: there is no folder {root}. {self._advice()}")
+        try:
+            self._holds()
+        except (OSError, ValueError) as error:
+            raise ClapError(
+                f"task {task}: {root} is no folder that can be read ({error}). {self._advice()}"
+            ) from error
 
     def file(self, name: str) -> Path:
         """A file that must be there.
@@ -42,17 +47,29 @@ class Layout:
             ClapError: it is not.
         """
         path = self.root / name
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ClapError(
                 f"task {self.task} reads {name}, but {self.root} holds {self._holds()}. "
                 f"{self._advice()}"
             )
         return path
 
+    def text(self, name: str) -> str:
+        """A text file, UTF-8 with or without a byte order mark.
+
+        Raises:
+            ClapError: missing or unreadable.
+        """
+        path = self.file(name)
+        try:
+            return path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ClapError(f"task {self.task}: {path} cannot be read ({error}).") from error
+
     def table(
         self, name: str, columns: Sequence[str], *, header: bool = True, delimiter: str = ","
     ) -> list[dict[str, str]]:
-        """Rows of a CSV file with at least these columns.
+        """Rows of a CSV file with at least these columns; lines that begin with # are comments.
 
         Args:
             name: relative to the folder.
@@ -63,41 +80,51 @@ class Layout:
         Raises:
             ClapError: missing, unreadable, without rows, or with other columns.
         """
-        path = self.file(name)
+        path, lines = self.root / name, self.text(name).split("\n")
+        reader = csv.DictReader(
+            [f"{line}\n" for line in lines if not line.startswith("#")],
+            None if header else columns, delimiter=delimiter, skipinitialspace=True,
+        )  # fmt: skip
         try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(
-                    file, None if header else columns, delimiter=delimiter, skipinitialspace=True
-                )
-                rows = list(reader)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ClapError(f"task {self.task}: {path} cannot be read ({error}).") from error
+            rows = list(reader)
+        except csv.Error as error:
+            raise ClapError(
+                f"task {self.task}: {path} is no table: row {reader.line_num}: {error}. "
+                f"{self._advice()}"
+            ) from error
         has = reader.fieldnames or ()
         if absent := [column for column in columns if column not in has]:
             raise ClapError(
                 f"task {self.task}: {path} has no column {', '.join(absent)}; it has "
                 f"{', '.join(has) or 'nothing'}. {self._advice()}"
             )
-        short = next((i for i, row in enumerate(rows) if None in map(row.get, columns)), None)
-        if not rows or short is not None:
-            what = "has no rows" if short is None else f"has too few columns in row {short + 1}"
-            raise ClapError(f"task {self.task}: {path} {what}. {self._advice()}")
+        if not rows:
+            raise ClapError(f"task {self.task}: {path} has no rows. {self._advice()}")
+        for number, row in enumerate(rows, start=1):
+            more = any(map(str.strip, row.get(None) or ()))  # where DictReader puts them
+            if more or None in map(row.get, columns):
+                raise ClapError(
+                    f"task {self.task}: {path} has too {'many' if more else 'few'} columns in row "
+                    f"{number}. {self._advice()}"
+                )
         return rows
 
     def lines(self, name: str) -> list[str]:
         """Lines of a text file that are not blank."""
-        text = self.file(name).read_text(encoding="utf-8")
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return [line.strip() for line in self.text(name).split("\n") if line.strip()]
 
     def audio_in(self, pattern: str) -> list[str]:
         """Relative paths, as published, of the audio files that fit a pattern, in order.
+
+        Names that begin with a dot are passed over: archives that were made on a Mac hold them.
 
         Raises:
             ClapError: there is none.
         """
         wanted = Path(pattern)
         here = wanted.with_suffix(self._suffix(pattern)).as_posix()
-        found = sorted(path.relative_to(self.root) for path in self.root.glob(here))
+        shown = (path for path in self.root.glob(here) if not path.name.startswith("."))
+        found = sorted(path.relative_to(self.root) for path in shown)
         if not found:
             raise ClapError(
                 f"task {self.task} reads {here}, but {self.root} holds {self._holds()}. "
@@ -112,8 +139,8 @@ class Layout:
             ClapError: files are absent where none may be, or all are.
         """
         asked = list(names)
-        paths = [self.root / Path(name).with_suffix(self._suffix(name)) for name in asked]
-        found = [path if path.is_file() else None for path in paths]
+        paths = [self._path(name) for name in asked]
+        found = [path if os.path.isfile(path) else None for path in paths]
         absent = [path for path, there in zip(paths, found, strict=True) if there is None]
         if absent and (not self._partial or len(absent) == len(asked)):
             raise ClapError(
@@ -147,6 +174,11 @@ class Layout:
             if path is not None
         ]
         return Dataset(tuple(known), tuple(items), absent)
+
+    def _path(self, name: str) -> Path:
+        """Where a recording lies by its published relative path."""
+        wanted = Path(name)
+        return self.root / (wanted.with_suffix(self._suffix(name)) if wanted.name else wanted)
 
     def _suffix(self, name: str) -> str:
         return Path(name).suffix if self._extension is None else f".{self._extension}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -16,9 +18,37 @@ HIDDEN = 512
 LEAST_STEPS = 1000
 
 
-def fit_predict(
-    train: np.ndarray, right: np.ndarray, test: np.ndarray, *, deep: bool, several: bool, seed: int
-) -> np.ndarray:
+@dataclass(frozen=True)
+class Head:
+    """What is trained on embeddings.
+
+    Attributes:
+        deep: three layers instead of one.
+        several: a clip may have several labels: binary cross-entropy instead of softmax.
+        seed: of the first weights and the order of the clips.
+    """
+
+    deep: bool = False
+    several: bool = False
+    seed: int = 0
+
+    def make(self, width: int, labels: int) -> nn.Module:
+        """One fully connected layer, or three with ReLU between them."""
+        if not self.deep:
+            return nn.Linear(width, labels)
+        return nn.Sequential(
+            nn.Linear(width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(),
+            nn.Linear(HIDDEN, labels),
+        )  # fmt: skip
+
+    def loss(self, logits: Tensor, right: Tensor) -> Tensor:
+        """Cross-entropy of logits and truth, ``[clips, labels]`` float32 each."""
+        if self.several:
+            return nn.functional.binary_cross_entropy_with_logits(logits, right)
+        return nn.functional.cross_entropy(logits, right)
+
+
+def fit_predict(train: np.ndarray, right: np.ndarray, test: np.ndarray, head: Head) -> np.ndarray:
     """Train a head and apply it.
 
     Inputs are standardised by the training set's mean and deviation: the entries of unit vectors
@@ -28,9 +58,7 @@ def fit_predict(
         train: embeddings ``[clips, dim]``.
         right: ``[clips, labels]`` bool.
         test: embeddings ``[others, dim]``.
-        deep: three layers instead of one.
-        several: a clip may have several labels: binary cross-entropy instead of softmax.
-        seed: of the first weights and the order of the clips.
+        head: to train.
 
     Returns:
         logits ``[others, labels]`` float32.
@@ -44,40 +72,21 @@ def fit_predict(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the matrices are too small to share
     try:
-        return _train_and_apply(x, y, z, deep, several, seed)
+        return _train_and_apply(x, y, z, head)
     finally:
         torch.set_num_threads(threads)
 
 
-def _train_and_apply(
-    x: Tensor, y: Tensor, z: Tensor, deep: bool, several: bool, seed: int
-) -> np.ndarray:
+def _train_and_apply(x: Tensor, y: Tensor, z: Tensor, head: Head) -> np.ndarray:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        head = make_head(x.shape[1], y.shape[1], deep)
-        optimiser = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE, fused=True)
+        torch.manual_seed(head.seed)
+        layers = head.make(x.shape[1], y.shape[1])
+        optimiser = torch.optim.Adam(layers.parameters(), lr=LEARNING_RATE, fused=True)
         per_epoch = -(-len(x) // BATCH)
         for _ in range(max(EPOCHS, -(-LEAST_STEPS // per_epoch))):
             for chosen in torch.randperm(len(x)).split(BATCH):
                 optimiser.zero_grad()
-                loss(head(x[chosen]), y[chosen], several).backward()
+                head.loss(layers(x[chosen]), y[chosen]).backward()
                 optimiser.step()
     with torch.inference_mode():
-        return head.eval()(z).numpy()
-
-
-def make_head(width: int, labels: int, deep: bool) -> nn.Module:
-    """One fully connected layer, or three with ReLU between them."""
-    if not deep:
-        return nn.Linear(width, labels)
-    return nn.Sequential(
-        nn.Linear(width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(),
-        nn.Linear(HIDDEN, labels),
-    )  # fmt: skip
-
-
-def loss(logits: Tensor, right: Tensor, several: bool) -> Tensor:
-    """Cross-entropy of logits and truth ``[clips, labels]``; see :func:`fit_predict`."""
-    if several:
-        return nn.functional.binary_cross_entropy_with_logits(logits, right)
-    return nn.functional.cross_entropy(logits, right)
+        return layers.eval()(z).numpy()

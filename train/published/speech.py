@@ -47,7 +47,7 @@ def ravdess(layout: Layout, _train: bool) -> Dataset:
         for part in RAVDESS_PARTS:
             for name in layout.audio_in(f"{part}/Actor_*/*.wav"):
                 numbers = _parts(layout, name, "-", 7)
-                emotion = int(numbers[2]) if numbers[2].isdigit() else 0
+                emotion = int(numbers[2]) if numbers[2].isdecimal() else 0
                 known = RAVDESS[emotion - 1] if 1 <= emotion <= len(RAVDESS) else numbers[2]
                 yield name, [known], _actor_fold(layout, name, numbers[6])
 
@@ -122,18 +122,17 @@ def _parts(layout: Layout, name: str, between: str, least: int) -> list[str]:
 
 
 def _actor_fold(layout: Layout, name: str, actor: str) -> str:
-    if not actor.isdigit():
+    if not actor.isdecimal():
         raise ClapError(f"task {layout.task}: the name of {name} has no number of an actor.")
     return str(int(actor) % ACTOR_FOLDS + 1)
 
 
 def _listed_names(layout: Layout, name: str) -> list[str]:
-    path = layout.file(name)
+    text = layout.text(name)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["data"]
-        return [row["wav"].rsplit("/", 1)[-1] for row in rows]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return [row["wav"].rsplit("/", 1)[-1] for row in json.loads(text)["data"]]
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise ClapError(
-            f"task {layout.task}: {path} is not a list of recordings as VocalSound's "
+            f"task {layout.task}: {layout.file(name)} is not a list of recordings as VocalSound's "
             f"({type(error).__name__}: {error}). Take it as published."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,16 +117,18 @@ def choose(
             f"--task {asked!r} names no benchmark ({', '.join(other) or 'it is empty'}): choose "
             f"from all, {', '.join(known)}."
         )
-    if not data.is_dir():
+    if not os.path.isdir(data):
         raise ClapError(f"--data {data} is no folder: give the one that holds the data sets.")
     if names == ["all"]:
-        found = [(task, data / task.folder) for task in catalogue if (data / task.folder).is_dir()]
+        found = [
+            (task, data / task.folder) for task in catalogue if os.path.isdir(data / task.folder)
+        ]
         if not found:
             folders = ", ".join(dict.fromkeys(task.folder for task in catalogue))
             raise ClapError(f"--data {data} holds no data set: it may hold the folders {folders}.")
         return found
     chosen = [known[name] for name in dict.fromkeys(names)]
-    absent = [task for task in chosen if not (data / task.folder).is_dir()]
+    absent = [task for task in chosen if not os.path.isdir(data / task.folder)]
     if len(chosen) == 1 and absent:
         return [(chosen[0], data)]
     if absent:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 
 from runtime.errors import ClapError
@@ -37,16 +36,16 @@ def audioset(layout: Layout, train: bool) -> Dataset:
     def listed() -> Iterator[Listed]:
         for part, fold in AUDIOSET_PARTS.items():
             if fold == TEST or train:
-                lines = [x for x in layout.lines(f"{part}.csv") if not x.startswith("#")]
-                for row in csv.reader(lines, skipinitialspace=True):
-                    mids = row[3].split(",") if len(row) == 4 else [""]
+                columns = ("ytid", "start", "end", "labels")
+                for row in layout.table(f"{part}.csv", columns, header=False):
+                    mids = row["labels"].split(",")
                     if other := [mid for mid in mids if mid not in name_of]:
                         raise ClapError(
                             f"task audioset: {part}.csv has a row of class {other[0]!r}, which is "
                             "not in class_labels_indices.csv: take the lists as published."
                         )
                     names = [name_of[mid] for mid in mids]
-                    yield f"audios/{part}/Y{row[0]}.wav", names, fold
+                    yield f"audios/{part}/Y{row['ytid']}.wav", names, fold
 
     return layout.dataset(list(name_of.values()), listed())
 

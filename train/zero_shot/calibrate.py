@@ -10,6 +10,7 @@ import torch
 
 from clap_export.model.clap import ClapModel
 from runtime.bundle import Calibration
+from runtime.errors import ClapError
 from train.zero_shot.task import TaskResult
 
 
@@ -19,7 +20,12 @@ def fit(results: Sequence[TaskResult]) -> Calibration:
     Logistic regression of "this label is the clip's" on the cosine; both classes weigh the same in
     sum, since a deployment's share of true labels is not that of these tasks, so 0.5 is where a
     pair is as likely true as false.
+
+    Raises:
+        ClapError: there are no results.
     """
+    if not results:
+        raise ClapError("there are no tasks to fit a calibration on: give a config with [[tasks]].")
     cosine = np.concatenate([r.scores.ravel() for r in results])
     truth = np.concatenate(
         [(np.arange(len(r.labels))[None, :] == r.truth[:, None]).ravel() for r in results]

@@ -38,7 +38,7 @@ def run_tasks(
         factory = ClipStoreFactory(model.config.audio)
         tasks = [Task(task, factory) for task in config.tasks]
         answers.append([task.run(model, tokenizer, templates) for task in tasks])
-        scales.append(float(model.scale()))
+        scales.append(model.scale().item())
     found = answers[0]
     if len(answers) > 1:
         found = [together(results, scales) for results in zip(*answers, strict=True)]

@@ -22,6 +22,7 @@ from train.distil.loss import regression_loss
 from train.distil.recordings import Recordings, find
 from train.distil.stretches import Stretches
 from train.distil.student import start
+from train.machine.run import Run
 
 CPU = torch.device("cpu")
 
@@ -30,13 +31,14 @@ class Scene:
     """A teacher, its student, and 15 stretches, of which one is held out."""
 
     def __init__(self, folder: Path, **weights: float) -> None:
+        self.folder = folder
         self.teacher: Checkpoint = load(tinydistil.teacher(folder))
         found = find((), (str(tinydistil.clips(folder / "sounds", 5)),))
         found = [replace(f, weight=weights.get(f.file.path.stem, 1.0)) for f in found]
         specs = [tinydistil.SPEC, self.teacher.model.config.audio]
         self.stretches = Stretches(Recordings(found, specs), tinydistil.SPEC, self.teacher.model)
         every = self.stretches.on_grid(np.arange(len(self.stretches)))
-        embedded = self.stretches.embed(every, CPU)
+        embedded = self.stretches.embed(every)
         self.targets = embedded.numpy().astype(np.float16)
 
     def student(self) -> ClapModel:
@@ -44,9 +46,9 @@ class Scene:
 
     def lesson(self, batch: int = 4, live: bool = False, **augment: Any) -> AudioLesson:
         targets = None if live else self.targets
-        return AudioLesson(
-            self.student(), self.stretches, targets, AugmentConfig(**augment), batch, 3, CPU
-        )
+        config = tinydistil.config(self.folder, seed=3, augment=AugmentConfig(**augment))
+        config = replace(config, audio=replace(config.audio, batch_size=batch))
+        return AudioLesson(self.student(), self.stretches, targets, Run(config, CPU))
 
 
 @pytest.fixture

@@ -13,12 +13,9 @@ from runtime import Encoder
 from runtime.errors import AudioError, ClapError
 from tests import tiny
 from train.published import encoders
-from train.published.encoders import (
-    BundleEmbedder,
-    CheckpointEmbedder,
-    embed_prompts,
-    open_embedder,
-)
+from train.published.encoders import BundleEmbedder, CheckpointEmbedder, open_embedder
+from train.zero_shot import embedding
+from train.zero_shot.embedding import embed_labels
 
 CPU = torch.device("cpu")
 LENGTHS = [1, 1600, 7999, 8000, 8001, 20_500, 31_000]
@@ -41,6 +38,7 @@ def test_a_checkpoint_and_its_bundle_give_the_runtimes_embeddings(
 ) -> None:
     # Batches that begin and end inside recordings, and several rounds of decoding.
     monkeypatch.setattr(encoders, "BATCH", 3)
+    monkeypatch.setattr(embedding, "WINDOWS", 3)
     monkeypatch.setattr(encoders, "AHEAD", 2)
     found = [
         embedder.embed_audio(paths)
@@ -59,7 +57,7 @@ def test_a_checkpoint_and_its_bundle_give_the_runtimes_embeddings(
 def test_texts_are_the_runtimes_whatever_the_batch(
     exported_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoders, "BATCH", 3)
+    monkeypatch.setattr(embedding, "TEXTS", 3)
     texts = [*tiny.SENTENCES, "rain " * 40, "sea"]
     want = Encoder(exported_bundle).embed_text(texts)
     for embedder in (CheckpointEmbedder(tiny.checkpoint(), CPU), BundleEmbedder(exported_bundle)):
@@ -80,11 +78,11 @@ def test_feature_fusion_hears_each_clip_alone(paths: list[Path]) -> None:
 
 def test_an_ensemble_of_prompts_is_their_mean_at_unit_norm() -> None:
     embedder = CheckpointEmbedder(tiny.checkpoint(), CPU)
-    got = embed_prompts(embedder, ["dog", "rain"], ["{}", "a loud {} at sea"])
+    got = embed_labels(embedder.embed_text, ["dog", "rain"], ["{}", "a loud {} at sea"])
     for label, row in zip(["dog", "rain"], got, strict=True):
         mean = embedder.embed_text([label, f"a loud {label} at sea"]).mean(axis=0)
         assert row == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)
-    (alone,) = embed_prompts(embedder, ["dog"], ["{}"])
+    (alone,) = embed_labels(embedder.embed_text, ["dog"], ["{}"])
     assert np.abs(alone - got[0]).max() > 1e-3
 
 

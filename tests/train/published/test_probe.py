@@ -15,9 +15,7 @@ from tests.tiny import run as tinyrun
 from train.published import finetune, metrics
 from train.published.dataset import LabelledFile
 from train.published.finetune import finetune_predict
-from train.published.probe import fit_predict
-
-CPU = torch.device("cpu")
+from train.published.probe import Head, fit_predict
 
 
 def toy(seed: int, count: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -32,10 +30,10 @@ def toy(seed: int, count: int = 120) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_separable_problem_is_solved_and_a_random_one_is_not(deep: bool) -> None:
     (train, right), (test, truth) = toy(0), toy(1)
-    logits = fit_predict(train, right, test, deep=deep, several=False, seed=0)
+    logits = fit_predict(train, right, test, Head(deep))
     assert metrics.accuracy(logits, truth) == 1.0
     drawn = np.random.default_rng(2).permutation(len(right))
-    logits = fit_predict(train, right[drawn], test, deep=deep, several=False, seed=0)
+    logits = fit_predict(train, right[drawn], test, Head(deep))
     assert metrics.accuracy(logits, truth) < 0.6  # chance is 1 / 3
 
 
@@ -46,7 +44,7 @@ def test_layers_between_solve_what_one_layer_cannot() -> None:
     right = np.stack([same, ~same], axis=1)
     found = [
         metrics.accuracy(
-            fit_predict(x[:300], right[:300], x[300:], deep=deep, several=False, seed=0),
+            fit_predict(x[:300], right[:300], x[300:], Head(deep)),
             right[300:],
         )
         for deep in (False, True)
@@ -59,7 +57,7 @@ def test_several_labels_of_a_clip_are_learned_independently() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((400, 8)).astype(np.float32)
     right = x[:, :3] > 0.3
-    logits = fit_predict(x[:300], right[:300], x[300:], deep=False, several=True, seed=0)
+    logits = fit_predict(x[:300], right[:300], x[300:], Head(several=True))
     assert mean_average_precision(logits, right[300:]) > 0.95
     said = metrics.more_likely_than_not(logits)
     assert metrics.micro_f1(said, right[300:]) > 0.8
@@ -73,9 +71,7 @@ def test_the_seed_decides_and_leaves_other_random_numbers_alone() -> None:
     (train, right), (test, _) = toy(0), toy(1)
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    runs = [
-        fit_predict(train, right, test, deep=True, several=False, seed=seed) for seed in (0, 0, 1)
-    ]
+    runs = [fit_predict(train, right, test, Head(deep=True, seed=seed)) for seed in (0, 0, 1)]
     assert torch.equal(torch.get_rng_state(), before)
     assert np.array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
@@ -84,7 +80,7 @@ def test_the_seed_decides_and_leaves_other_random_numbers_alone() -> None:
 def test_constant_features_do_no_harm() -> None:
     (train, right), (test, truth) = toy(0), toy(1)
     train[:, 5] = test[:, 5] = 0.25
-    logits = fit_predict(train, right, test, deep=False, several=False, seed=0)
+    logits = fit_predict(train, right, test, Head())
     assert metrics.accuracy(logits, truth) == 1.0
 
 
@@ -102,6 +98,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledFile]:
     return found
 
 
+def paths(items: list[LabelledFile]) -> list[Path]:
+    return [item.path for item in items]
+
+
 def right_of(items: list[LabelledFile]) -> np.ndarray:
     return np.array([[label in item.labels for label in tinyrun.LABELS] for item in items])
 
@@ -114,9 +114,7 @@ def test_fine_tuning_learns_the_sounds_and_leaves_the_model_as_it_was(
     before = {name: x.clone() for name, x in model.state_dict().items()}
     train, test = clips[:18], clips[18:]
     runs = [
-        finetune_predict(
-            model, train, right_of(train), test, several=False, seed=0, device=CPU, epochs=epochs
-        )
+        finetune_predict(model, paths(train), right_of(train), paths(test), Head(), epochs)
         for epochs in (1, 30, 30)
     ]
     assert runs[1].shape == (12, 3)
@@ -129,9 +127,7 @@ def test_fine_tuning_learns_the_sounds_and_leaves_the_model_as_it_was(
 def test_fine_tuning_with_feature_fusion_is_refused(clips: list[LabelledFile]) -> None:
     model = tiny.checkpoint(tiny.FUSION).model
     with pytest.raises(ClapError, match="feature fusion does not need: use linear or mlp"):
-        finetune_predict(
-            model, clips[:3], right_of(clips[:3]), clips[3:], several=False, seed=0, device=CPU
-        )
+        finetune_predict(model, paths(clips[:3]), right_of(clips[:3]), paths(clips[3:]), Head())
 
 
 def test_a_recording_that_cannot_be_read_stops_fine_tuning(
@@ -141,6 +137,5 @@ def test_a_recording_that_cannot_be_read_stops_fine_tuning(
     items = [*clips[:3], bad]
     with pytest.raises(ClapError, match=r"none\.wav"):
         finetune_predict(
-            tiny.checkpoint().model, items, right_of(items), clips[3:4], several=False,
-            seed=0, device=CPU, epochs=1,
-        )  # fmt: skip
+            tiny.checkpoint().model, paths(items), right_of(items), paths(clips[3:4]), Head(), 1
+        )

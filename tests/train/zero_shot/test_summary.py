@@ -22,7 +22,8 @@ from train.config.data import ListingConfig, TaskConfig
 from train.data.clips import ClipStore
 from train.data.listing import read_listing
 from train.zero_shot import summary
-from train.zero_shot.task import Result, together
+from train.zero_shot.run import run_tasks
+from train.zero_shot.task import TaskResult, together
 
 LABELS = ("tone", "noise", "clicks")
 TEMPLATES = ("a sound of {}", "{}")
@@ -31,8 +32,8 @@ TEMPLATES = ("a sound of {}", "{}")
 def test_together_is_the_mean_of_probabilities() -> None:
     """Two labels, by hand: 3 to 1 and 1 to 9 are 0.75 and 0.1 for the first."""
     truth = np.array([0])
-    one = Result(("a", "b"), np.array([[np.log(3), 0.0]]), truth)
-    other = Result(("a", "b"), np.array([[0.0, 0.5 * np.log(9)]]), truth)
+    one = TaskResult(("a", "b"), np.array([[np.log(3), 0.0]]), truth)
+    other = TaskResult(("a", "b"), np.array([[0.0, 0.5 * np.log(9)]]), truth)
     found = together([one, other], [1.0, 2.0])
     assert found.scores == pytest.approx(np.array([[0.425, 0.575]]))
     assert found.accuracy == 0.0
@@ -46,7 +47,7 @@ def task(groups: dict[str, tuple[str, ...]]) -> TaskConfig:
 def test_groups_and_the_mean_of_labels_are_counted_by_clips_and_by_labels() -> None:
     best = np.array([0, 0, 0, 0, 1, 2])  # all but the last are the first label's or the second's
     truth = np.array([0, 0, 0, 1, 1, 1])
-    result = Result(LABELS, np.eye(3)[best], truth)
+    result = TaskResult(LABELS, np.eye(3)[best], truth)
     found = summary.summarise(task({"both": ("tone", "noise"), "one": ("noise",)}), result)
     assert (found.clips, found.accuracy) == (6, 4 / 6)
     assert found.mean_of_labels == pytest.approx((1 + 1 / 3) / 2)
@@ -89,10 +90,10 @@ def test_several_prompts_give_the_similarities_of_the_runtime(
 ) -> None:
     made = tiny.checkpoint()
     native.save(tmp_path / "m.safetensors", made.model, made.tokenizer)
-    (found,) = summary.run_tasks([tmp_path / "m.safetensors"], recipe, TEMPLATES).values()
+    (found,) = run_tasks([tmp_path / "m.safetensors"], recipe, TEMPLATES).values()
     classifier = runtime.Classifier(exported_bundle, labels=LABELS, templates=list(TEMPLATES))
     store = ClipStore(read_listing(recipe.tasks[0].listing), made.model.config.audio)
-    (other,) = summary.run_tasks([tmp_path / "m.safetensors"], recipe, TEMPLATES[:1]).values()
+    (other,) = run_tasks([tmp_path / "m.safetensors"], recipe, TEMPLATES[:1]).values()
     assert np.abs(other.scores - found.scores).max() > 1e-3
     assert found.scores.shape == (len(store.clips), len(LABELS))
     for i, row in enumerate(found.scores):
@@ -109,7 +110,7 @@ def test_two_models_together_from_the_command_line(
     done = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     (found,) = json.loads(done.stdout)
-    each = [summary.run_tasks([model], recipe)["held-out"] for model in models]
+    each = [run_tasks([model], recipe)["held-out"] for model in models]
     odds = [np.exp(np.exp(2.0 + k) * x.scores.astype(np.float64)) for k, x in enumerate(each)]
     mean = odds[0] / odds[0].sum(1, keepdims=True) + odds[1] / odds[1].sum(1, keepdims=True)
     assert found["accuracy"] == (mean.argmax(axis=1) == each[0].truth).mean()
