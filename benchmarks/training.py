@@ -37,11 +37,11 @@ from clap_export.bench.machine import machine  # noqa: E402
 from clap_export.bench.timing import GpuSeconds, interleave, latency  # noqa: E402
 from clap_export.checkpoints import load  # noqa: E402
 from runtime import schema  # noqa: E402
-from train.config.contrastive import ListingConfig  # noqa: E402
 from train.config.contrastive import load as read_recipe  # noqa: E402
+from train.config.data import ListingConfig  # noqa: E402
 from train.data.throughput import measure  # noqa: E402
 from train.losses import softmax_loss  # noqa: E402
-from train.machine.memory_format import channels_last  # noqa: E402
+from train.machine.device import channels_last  # noqa: E402
 
 AMP = {"off": torch.float32, "bf16": torch.bfloat16}
 TOKENS = 16

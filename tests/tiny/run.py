@@ -18,21 +18,16 @@ from clap_export.model.cnn14 import Cnn14Config
 from clap_export.model.config import AudioEncoderConfig, ClapConfig
 from runtime import schema
 from tests import tiny
-from train.config.contrastive import (
-    AugmentConfig,
-    ListingConfig,
-    LoopConfig,
-    TaskConfig,
-    TrainConfig,
-)
+from train.config.contrastive import LoopConfig, TrainConfig
+from train.config.data import AugmentConfig, ListingConfig, TaskConfig
 from train.contrastive.batch import Preparer
 from train.contrastive.captions import CaptionBank
 from train.contrastive.optimiser import set_learning
 from train.contrastive.state import RunState
 from train.contrastive.step import Learner
-from train.data.clips import ClipStore
+from train.data.clips import ClipStore, Draws
 from train.data.listing import read_listing
-from train.machine.distributed import ALONE
+from train.machine.run import Run
 from train.tagger import Lesson, Tagger
 
 LABELS = ("tone", "noise", "clicks")
@@ -92,12 +87,12 @@ def begin(
     store = ClipStore(read_listing(made.listings[0]), shape.audio)
     bank = CaptionBank(store.clips, made.templates, names)
     bank.refresh(model, tiny.tokenizer(), device)
-    label_of = np.array([bank.index[clip.label] for clip in store.clips])
     set_learning(model, 0, made.loop)
     steps = range(made.loop.steps_per_epoch)
-    batches = list(store.batches(1, 0, steps, made.loop.batch_size, made.augment))
-    prepare = Preparer(model, bank, label_of, made, device, ALONE, tagger=tagger)
-    learner = Learner(state, tiny.tokenizer(), bank, made, device, ALONE)
+    batches = list(store.batches(Draws(1, 0, made.loop.batch_size, made.augment), steps))
+    run = Run(made, device)
+    prepare = Preparer(model, bank, run, tagger=tagger)
+    learner = Learner(state, tiny.tokenizer(), bank, run)
     return state, lambda number: learner.step(prepare(batches[number], 0, number), 0, number)
 
 

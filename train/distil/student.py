@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from tokenizers import Tokenizer
 
 from clap_export.checkpoints import Checkpoint
 from clap_export.model.clap import ClapModel
 from clap_export.model.config import ClapConfig
 from runtime.errors import ClapError
-from train.config.contrastive import with_vocabulary
-from train.distil.config import StudentConfig
+from train.config.distil import StudentConfig
+from train.data.vocabulary import with_vocabulary
+from train.machine.random_streams import seed_weights
 
 
 def start(config: StudentConfig, teacher: Checkpoint, tokenizer: Tokenizer, seed: int) -> ClapModel:
@@ -49,7 +49,7 @@ def start(config: StudentConfig, teacher: Checkpoint, tokenizer: Tokenizer, seed
     )
     if own_text:
         shape = with_vocabulary(shape, tokenizer.get_vocab_size())
-    torch.manual_seed(seed)
+    seed_weights(seed)
     student = ClapModel(shape).eval()
     parts = ("logit_scale",) if own_text else ("logit_scale", "text_encoder.", "text_projection.")
     state = student.state_dict()

@@ -18,7 +18,7 @@ from tests.goldens import recipe
 from tests.places import ROOT
 from tests.tiny import write_wav
 from train.config import contrastive as reader
-from train.config.contrastive import ListingConfig
+from train.config.data import ListingConfig
 from train.contrastive.run import run
 
 # Golden whose layout the audio tower's file has, what its names begin with, one of its layers, text
