@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,10 @@ from runtime import schema
 from runtime.bundle import AudioSpec
 from train.config.data import AugmentConfig, ListingConfig, TextSource
 from train.config.toml_file import read_toml
+
+# Far above what anyone means, and below what fills a machine with a typing error.
+MOST_SPANS = 10_000_000
+MOST_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,10 @@ class TextLessonConfig:
 
     def __post_init__(self) -> None:
         _check_loop(self.epochs, self.batch_size, self.learning_rate)
+        if not self.sources:
+            raise ValueError("there is nothing to read: give 'sources'")
+        if not 0 <= self.spans <= MOST_SPANS:
+            raise ValueError(f"spans is {self.spans}, must be from 0 to {MOST_SPANS}")
 
 
 @dataclass(frozen=True)
@@ -156,8 +165,11 @@ class DistilConfig:
             raise ValueError(
                 f"text = 'teacher' keeps the teacher's text tower: leave out {', '.join(given)}"
             )
-        if self.seed < 0:
-            raise ValueError(f"'seed' is {self.seed}, must be at least 0")
+        if not 0 <= self.seed < 2**63:
+            limit = "at least 0" if self.seed < 0 else "below 2^63"
+            raise ValueError(f"'seed' is {self.seed}, must be {limit}")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise ValueError(f"'threads' is {self.threads}, must be from 1 to {MOST_THREADS}")
 
     @property
     def folder(self) -> Path:
@@ -167,10 +179,10 @@ class DistilConfig:
 
 def _check_loop(epochs: int, batch_size: int, learning_rate: float) -> None:
     # One stretch alone has no statistics to normalise by, and no other to be compared with.
-    if epochs < 1 or batch_size < 2 or learning_rate <= 0:
+    if epochs < 1 or batch_size < 2 or not 0 < learning_rate < math.inf:
         raise ValueError(
             f"epochs={epochs}, batch_size={batch_size}, learning_rate={learning_rate}: there must "
-            "be at least 1 epoch and 2 in a batch, and the rate must be above 0"
+            "be at least 1 epoch and 2 in a batch, and the rate must be above 0 and finite"
         )
 
 
