@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Literal
 
 import click
 
 from runtime.errors import ClapError
+from runtime.plain_text import printable
 
 
 @click.group()
 def main() -> None:
     """Train a CLAP model (run CONFIG.toml) or evaluate a checkpoint."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 def run(config: Path) -> None:
     """Train as CONFIG.toml says, or resume where the run stopped."""
-    from train.config import contrastive as reader
+    from train.config.contrastive import load
     from train.contrastive.run import run as run_config
 
-    finished = run_config(reader.load(config))
+    finished = run_config(load(config))
     if os.environ.get("RANK", "0") == "0":  # once, however many processes torchrun started
         click.echo(finished)
 
@@ -166,33 +172,81 @@ def listing(config: Path, task: str, output: Path) -> None:
 
 @main.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--threads", type=click.IntRange(min=1), help="Most of them; default one a core.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Most of them; default one a usable core."
+)
 @click.option("--seconds", type=float, default=5.0, show_default=True, help="For each number.")
 @click.option("--streamed", is_flag=True, help="Decode while drawing even what fits into memory.")
 def throughput(recipe: Path, threads: int | None, seconds: float, streamed: bool) -> None:
     """Training windows a second that loading RECIPE.toml's data gives, with 1, 2, 4, … threads."""
-    import os
+    from train.config.contrastive import load
+    from train.data.throughput import measure
+    from train.machine.cores import usable_cores
 
-    from train.config import contrastive as reader
-    from train.data import throughput as meter
-
-    most = threads or os.cpu_count() or 1
-    for found in meter.measure(reader.load(recipe), most, seconds, streamed):
+    for found in measure(load(recipe), threads or usable_cores(), seconds, streamed):
         where = "in memory" if found.held else "streamed"
         rate = f"{found.windows_per_second:9.1f} windows/s"
         click.echo(f"{found.threads:3d} threads  {rate}  {where}")
 
 
 def entry() -> None:
-    """Errors of the user in one sentence, exit code 2; ``python -m train CONFIG.toml`` runs it."""
+    """Run a command; ``python -m train CONFIG.toml`` is short for ``run``.
+
+    The process ends with 0 when all is done; 2 when the input is at fault, in one sentence; 130,
+    143 or 129 when SIGINT, SIGTERM or SIGHUP stopped it; 141 when the reader of its output went
+    away; 70, with a traceback, when the fault is ours.
+    """
     arguments = sys.argv[1:]
     if arguments and arguments[0].endswith(".toml"):
         arguments = ["run", *arguments]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    _end_in_order()
     try:
-        main(args=arguments, prog_name="python -m train")
+        sys.exit(main(args=arguments, prog_name="python -m train", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except ClapError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(printable(f"Error: {error}", keep="\n"), err=True)
         sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
+        sys.exit(141)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(70)
+
+
+def _end_in_order() -> None:
+    """Turn SIGTERM and SIGHUP into an exception, so that half-written files are removed.
+
+    Not under torchrun: a process that waits for the others in C would not hear of it, while the
+    default ends it at once. What it leaves half-written the next run removes.
+    """
+    if "RANK" in os.environ:
+        return
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+    def end(number: int, _frame: object) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    for number in numbers:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+            signal.signal(number, end)
+
+
+class _Printable(logging.Formatter):
+    """Names of files in messages are shown, and never act on the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep="\n\t")
 
 
 if __name__ == "__main__":

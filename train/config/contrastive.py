@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from clap_export.model.config import ClapConfig
-from runtime import schema
+from runtime.errors import LabelError
+from runtime.prompts import check_templates
+from train.config.bounds import MOST_INT, bound
 from train.config.data import AugmentConfig, DataConfig, ListingConfig, TaskConfig
 from train.config.teaching import TaggerConfig, TeachersConfig, TextConfig
-from train.config.toml_file import read_toml
+from train.config.toml_file import read_config
+
+MAX_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,14 @@ class LoopConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps_per_epoch", "batch_size", "validate_every", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        counts = ("epochs", "steps_per_epoch", "batch_size", "validate_every", "accumulate")
+        bound(self, *counts, least=1, most=MOST_INT)
+        begins = ("text_negatives", "audio_from_epoch", "text_from_epoch", "plateau_patience")
+        bound(self, *begins, least=0, most=MOST_INT)
+        rates = ("learning_rate", "audio_learning_rate", "text_learning_rate")
+        bound(self, *rates, "weight_decay", "warmup_epochs", "clip_norm", least=0)
+        bound(self, "ema", least=0, below=1)
+        bound(self, "eps", above=0)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas are {list(self.betas)}, must be two numbers from 0 to below 1")
         if not 0 < self.plateau_factor < 1:
@@ -121,10 +130,8 @@ class LoraConfig:
     def __post_init__(self) -> None:
         if not self.towers:
             raise ValueError("towers is empty: name 'audio', 'text' or both")
-        if self.rank < 1:
-            raise ValueError(f"rank is {self.rank}, must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}, must be at least 0 and below 1")
+        bound(self, "rank", least=1, most=MOST_INT)
+        bound(self, "dropout", least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -154,16 +161,16 @@ class TrainConfig:
 
     out: str
     seed: int
-    threads: int | None
     device: Literal["auto", "cpu", "cuda"]
-    init: str | None
     templates: tuple[str, ...]
-    model: ClapConfig | None
-    text: TextConfig | None
     listings: tuple[ListingConfig, ...]
     tasks: tuple[TaskConfig, ...]
     augment: AugmentConfig
     loop: LoopConfig
+    threads: int | None = None
+    init: str | None = None
+    model: ClapConfig | None = None
+    text: TextConfig | None = None
     audio_init: str | None = None
     text_init: str | None = None
     teachers: TeachersConfig | None = None
@@ -173,6 +180,14 @@ class TrainConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        bound(self, "seed", least=0, below=2**63)
+        bound(self, "threads", least=1, most=MAX_THREADS)
+        try:
+            check_templates(self.templates or "{}")
+        except LabelError as error:
+            raise ValueError(error) from error
+        if not self.listings:
+            raise ValueError("there are no [[listings]] to learn from")
         if (self.init is None) == (self.model is None):
             raise ValueError(
                 "give one of 'init' and [model]: go on from a checkpoint, or start one"
@@ -207,7 +222,4 @@ def load(path: str | Path) -> TrainConfig:
     Raises:
         ClapError: the file is missing, not TOML, or its keys do not fit (all are listed).
     """
-    data = read_toml(Path(path))
-    for key in ("threads", "init", "model", "text"):  # TOML has no null
-        data.setdefault(key, None)
-    return schema.read(TrainConfig, data, str(path))
+    return read_config(TrainConfig, Path(path))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from train.config.bounds import MOST_INT, bound
+
 
 @dataclass(frozen=True)
 class ListingConfig:
@@ -50,6 +52,7 @@ class ListingConfig:
     blacklist: str | None = None
 
     def __post_init__(self) -> None:
+        bound(self, "weight", above=0, most=1e12)
         if self.audio is None and self.kind in ("table", "audiocaps"):
             raise ValueError(
                 f"kind '{self.kind}' needs 'audio': a column, or a pattern with columns in braces"
@@ -99,10 +102,8 @@ class DataConfig:
     memory_gb: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.bad_share < 1:
-            raise ValueError(f"bad_share is {self.bad_share}, must be at least 0 and below 1")
-        if self.memory_gb is not None and self.memory_gb < 0:
-            raise ValueError(f"memory_gb is {self.memory_gb}, must be at least 0")
+        bound(self, "bad_share", least=0, below=1)
+        bound(self, "memory_gb", least=0, most=1e9)
 
     @property
     def memory(self) -> int | None:
@@ -130,3 +131,9 @@ class AugmentConfig:
     time_mask: int = 0
     frequency_mask: int = 0
     filter_db: float = 0.0
+
+    def __post_init__(self) -> None:
+        bound(self, "gain_db", "filter_db", least=0, most=120)
+        bound(self, "speed", least=0, below=1)
+        bound(self, "mix", "mixstyle", least=0, most=1)
+        bound(self, "time_mask", "frequency_mask", least=0, most=MOST_INT)

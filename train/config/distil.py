@@ -9,14 +9,11 @@ from typing import Literal
 
 from clap_export.checkpoints import Family
 from clap_export.model.config import AudioEncoderConfig, ProjectionConfig, TextEncoderConfig
-from runtime import schema
 from runtime.bundle import AudioSpec
+from train.config.bounds import MOST_INT, bound
+from train.config.contrastive import MAX_THREADS
 from train.config.data import AugmentConfig, ListingConfig, TextSource
-from train.config.toml_file import read_toml
-
-# Far above what anyone means, and below what fills a machine with a typing error.
-MOST_SPANS = 10_000_000
-MOST_THREADS = 4096
+from train.config.toml_file import read_config
 
 
 @dataclass(frozen=True)
@@ -125,8 +122,7 @@ class TextLessonConfig:
         _check_loop(self.epochs, self.batch_size, self.learning_rate)
         if not self.sources:
             raise ValueError("there is nothing to read: give 'sources'")
-        if not 0 <= self.spans <= MOST_SPANS:
-            raise ValueError(f"spans is {self.spans}, must be from 0 to {MOST_SPANS}")
+        bound(self, "spans", "vocabulary", least=0, most=MOST_INT)
 
 
 @dataclass(frozen=True)
@@ -166,10 +162,8 @@ class DistilConfig:
                 f"text = 'teacher' keeps the teacher's text tower: leave out {', '.join(given)}"
             )
         if not 0 <= self.seed < 2**63:
-            limit = "at least 0" if self.seed < 0 else "below 2^63"
-            raise ValueError(f"'seed' is {self.seed}, must be {limit}")
-        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
-            raise ValueError(f"'threads' is {self.threads}, must be from 1 to {MOST_THREADS}")
+            raise ValueError(f"'seed' is {self.seed}, must be at least 0 and below 2^63")
+        bound(self, "threads", least=1, most=MAX_THREADS)
 
     @property
     def folder(self) -> Path:
@@ -179,7 +173,8 @@ class DistilConfig:
 
 def _check_loop(epochs: int, batch_size: int, learning_rate: float) -> None:
     # One stretch alone has no statistics to normalise by, and no other to be compared with.
-    if epochs < 1 or batch_size < 2 or not 0 < learning_rate < math.inf:
+    counts = 1 <= epochs <= MOST_INT and 2 <= batch_size <= MOST_INT
+    if not counts or not 0 < learning_rate < math.inf:
         raise ValueError(
             f"epochs={epochs}, batch_size={batch_size}, learning_rate={learning_rate}: there must "
             "be at least 1 epoch and 2 in a batch, and the rate must be above 0 and finite"
@@ -192,4 +187,4 @@ def load(path: str | Path) -> DistilConfig:
     Raises:
         ClapError: the file is missing, not TOML, or its keys do not fit (all are listed).
     """
-    return schema.read(DistilConfig, read_toml(Path(path)), str(path))
+    return read_config(DistilConfig, Path(path))

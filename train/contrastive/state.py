@@ -117,15 +117,15 @@ class RunState:
         try:
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
-        except (RuntimeError, ValueError, KeyError) as error:
+            with torch.no_grad():
+                self.bias.copy_(state["bias"])
+            self.epoch, self.records = int(state["epoch"]), list(state["records"])
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split()[:40])
             raise ClapError(
                 f"{path} is of a run with another model or optimiser ({reason}): choose another "
                 "'out', or give the config that it was made with."
             ) from error
-        with torch.no_grad():
-            self.bias.copy_(state["bias"])
-        self.epoch, self.records = state["epoch"], state["records"]
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {

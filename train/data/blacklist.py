@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runtime.errors import ClapError
 from runtime.files import writing
+from train.config.text_file import read_text
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,7 @@ def read_blacklist(path: Path, listing: str) -> set[str]:
     Raises:
         ClapError: unreadable, or made without this listing.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClapError(f"blacklist {path} cannot be read: {error}.") from error
+    lines = read_text(path, "blacklist").splitlines()
     sections: dict[str, set[str]] = {}
     names: set[str] = set()
     for line in lines:

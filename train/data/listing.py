@@ -85,10 +85,14 @@ def read_listing(config: ListingConfig) -> list[Clip]:
         if name in unwanted:
             blacklisted += 1
             continue
-        said, called, classes = (
-            tuple(text for column in group for text in texts_of(columns[column]))
-            for group in (captions, names, labels)
-        )
+        try:
+            said, called, classes = (
+                tuple(text for column in group for text in texts_of(columns[column]))
+                for group in (captions, names, labels)
+            )
+        except ValueError as error:
+            problems.append(f"{row.where}: {error}")
+            continue
         label = next(iter(classes + said + called), None)
         if label is None:
             problems.append(f"{row.where}: neither a caption nor a label")

@@ -7,7 +7,6 @@ and remote ones are refused.
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from runtime.audio_files import is_audio
 from runtime.errors import ClapError
 from runtime.problems import listed
+from train.config.text_file import parse_json
 from train.data.table import Row, Table
 
 # Texts are read into memory at once; no caption is larger.
@@ -120,7 +120,7 @@ def _row(
 
 
 def _object(content: bytes) -> dict[str, Any]:
-    found = json.loads(content)
+    found = parse_json(content)
     if not isinstance(found, dict):
         raise ValueError("no JSON object")
     return found

@@ -31,7 +31,11 @@ def collect(sources: Sequence[TextSource], templates: Sequence[str]) -> tuple[li
             for column in source.columns:
                 if column not in row:
                     raise ClapError(f"{source.path}, line {number}: no column {column}.")
-                for text in texts_of(row[column]):
+                try:
+                    found = texts_of(row[column])
+                except ValueError as error:
+                    raise ClapError(f"{source.path}, line {number}: {error}.") from error
+                for text in found:
                     if not source.label:
                         captions[text] = None
                         continue

@@ -17,7 +17,7 @@ from runtime.errors import ClapError
 from train.data.recording import FULL_SCALE, Recording
 from train.machine.device import channels_last, send
 from train.machine.progress import track
-from train.machine.random_streams import generator
+from train.machine.random_streams import generator, seed_weights
 from train.published.encoders import decoded
 from train.published.probe import Head
 
@@ -59,7 +59,7 @@ def finetune_predict(
     held = [Recording(path).whole(spec) for path in track(train, "decoding")]
     truth = torch.from_numpy(right.astype(np.float32)).to(device)
     with torch.random.fork_rng(devices=[] if device.type == "cpu" else None):
-        torch.manual_seed(head.seed)
+        seed_weights(head.seed)
         rng = generator(head.seed)
         classifier = EncoderWithHead(model, head, truth.shape[1]).to(device).train()
         optimiser = torch.optim.Adam(classifier.learning(), lr=LEARNING_RATE, fused=True)

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from train.machine.random_streams import seed_weights
+
 # Appendix C of the paper gives Adam, this rate and these epochs, and no batch size: 64 is ours.
 LEARNING_RATE = 1e-3
 EPOCHS = 30
@@ -79,7 +81,7 @@ def fit_predict(train: np.ndarray, right: np.ndarray, test: np.ndarray, head: He
 
 def _train_and_apply(x: Tensor, y: Tensor, z: Tensor, head: Head) -> np.ndarray:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(head.seed)
+        seed_weights(head.seed)
         layers = head.make(x.shape[1], y.shape[1])
         optimiser = torch.optim.Adam(layers.parameters(), lr=LEARNING_RATE, fused=True)
         per_epoch = -(-len(x) // BATCH)
