@@ -11,7 +11,7 @@ import soundfile
 
 from clap_export.parity.accuracy import (
     Accuracy,
-    Run,
+    Scored,
     agreement,
     evaluate,
     measure,
@@ -39,8 +39,8 @@ def test_measures_counted_by_hand() -> None:
 
 def test_agreement_is_of_best_labels() -> None:
     accuracy = Accuracy(2, 2, 1.0, 1.0, 1.0)
-    one = Run(np.array([[0.9, 0.1], [0.2, 0.3]]), accuracy)
-    two = Run(np.array([[0.5, 0.4], [0.3, 0.2]]), accuracy)
+    one = Scored(np.array([[0.9, 0.1], [0.2, 0.3]]), accuracy)
+    two = Scored(np.array([[0.5, 0.4], [0.3, 0.2]]), accuracy)
     assert agreement(one, two) == 0.5
     assert agreement(one, one) == 1.0
 

@@ -137,7 +137,14 @@ def test_a_bundle_in_int8(fp32: Path, clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "int8"
     lowered = lower.to_int8(fp32, out, recordings([clips]), read_listing(clips / "list.csv"))
     names = [check.name for check in lowered.parity.checks]
-    assert len(names) == 4
+    assert names == [
+        "audio embedding, 1 - cosine to FP32",
+        "the same of 95 % of all clips, by 6 with 95 % confidence",
+        "text embedding, 1 - cosine to FP32",
+        "6 clips, other best phrase than FP32",
+        "listing, top-1 accuracy lost to FP32",
+        "listing, other top-1 label than FP32",
+    ]
     manifest = read_manifest(out)
     assert manifest.parity == lowered.parity
     assert manifest.space_id == read_manifest(fp32).space_id
@@ -176,13 +183,13 @@ def test_the_layer_that_hurts_most_is_left_out_first(
     checkpoint = tiny.checkpoint("cnn14")
     write_bundle(checkpoint, tmp_path / "fp32")
     effects = {}
-    observe = lower._Graph.observe
+    observe = lower._Encoder.observe
 
-    def spoilt(self: lower._Graph, *given: object) -> None:
+    def spoilt(self: lower._Encoder, *given: object) -> None:
         observe(self, *given)  # type: ignore[arg-type]
         effects[self.name] = dict(self.effects)
 
-    monkeypatch.setattr(lower._Graph, "observe", spoilt)
+    monkeypatch.setattr(lower._Encoder, "observe", spoilt)
     monkeypatch.setattr(lower, "LEFT_OUT", (3.0,))
     lowered = lower.to_int8(tmp_path / "fp32", tmp_path / "int8", recordings([clips]))
     audio = effects["audio.onnx"]
