@@ -16,28 +16,20 @@ A signal ends a command as an exception does, so that what is half-made is remov
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 
 import click
 
 from clap_export import __version__
-from clap_export.cli import terminal
+from clap_export.cli import signals, terminal
 from runtime.errors import ClapError
 from runtime.plain_text import printable
 
 DONE, GATE_FAILED, BAD_INPUT, FAULT = 0, 1, 2, 70
 BY_SIGNAL = 128  # and the signal's number, as shells have it
 INTERRUPTED, PIPE_CLOSED = BY_SIGNAL + 2, BY_SIGNAL + 13
-# Signals that ask a process to end. Ctrl-C is Python's KeyboardInterrupt already.
-ASKING = ("SIGTERM", "SIGHUP")
-GRACE = 5.0  # seconds in which a repeated signal does not disturb the cleaning up
 # Which extra brings a package that a verb may find missing.
 EXTRA_OF = {
     "rich": "cli",
@@ -48,14 +40,6 @@ EXTRA_OF = {
 }
 
 
-class Signalled(BaseException):
-    """The process was asked to end. No Exception, so that nothing on the way takes it for one."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
 def code_of(work: Callable[[], object]) -> int:
     """Run a command; what went wrong is said on standard error.
 
@@ -64,10 +48,10 @@ def code_of(work: Callable[[], object]) -> int:
     """
     terminal.prepare()
     try:
-        with _signals_raise():
+        with signals.raising():
             found = work()
             terminal.flush()
-    except Signalled as asked:
+    except signals.Signalled as asked:
         return BY_SIGNAL + asked.number
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -116,30 +100,3 @@ def _fault() -> int:
         "not of what you gave it: please report it with the lines above."
     )
     return FAULT
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Turn signals that ask to end into :class:`Signalled`; one that is ignored stays so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    last = -GRACE
-
-    def raised(number: int, frame: FrameType | None) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= GRACE:  # service managers send several at once
-            last = now
-            raise Signalled(number)
-
-    before = {}
-    for name in ASKING:
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            before[number] = signal.signal(number, raised)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

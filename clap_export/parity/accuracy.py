@@ -68,7 +68,7 @@ def read_listing(path: Path) -> list[Labelled]:
     """
     header, rows = _read_rows(path)
     if sorted(header) != ["label", "path"] or not rows:
-        found = ", ".join(map(repr, header)) or "none"
+        found = ", ".join(header) or "none"
         raise ClapError(
             f"--listing {path} has the columns {found} and {len(rows)} rows: it must have the "
             "columns path and label, with a comma between, and a row a recording."

@@ -161,7 +161,7 @@ def _fp32(source: Path) -> Bundle:
 
 
 def _copy(bundle: Bundle, out: Path) -> None:
-    out.mkdir()
+    out.mkdir(parents=True)
     for name in bundle.manifest.files:
         (out / name).write_bytes(bundle.path(name).read_bytes())
 
