@@ -33,7 +33,7 @@ from clap_export.bench.report import (
 )
 from clap_export.bench.timing import latency, pass_seconds
 from clap_export.bench.worker import Timed, Times, Worker
-from clap_export.parity.accuracy import Accuracy, Item, measure, read_listing
+from clap_export.parity.accuracy import Accuracy, Labelled, measure, read_listing
 from runtime import audio
 from runtime.bundle import read_manifest
 from runtime.errors import ClapError
@@ -123,7 +123,7 @@ class _Runner:
         self.accuracy: Accuracy | None = None
 
     def open(
-        self, items: Sequence[Item], first: _Runner | None, progress: Callable[[str], None]
+        self, items: Sequence[Labelled], first: _Runner | None, progress: Callable[[str], None]
     ) -> None:
         """Load it, see how near its embeddings are to the first one's, and how accurate."""
         ask = self._worker.ask
