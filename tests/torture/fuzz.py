@@ -54,7 +54,11 @@ def _run(name: str, seed: int, start: int, count: int, work: Path, found: Found)
     """One process, until it ends or dies; returns the number of the next input."""
     command = [sys.executable, "-m", "tests.torture.worker", name, *map(str, (seed, start, count))]
     process = subprocess.Popen(
-        [*command, str(work)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [*command, str(work)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert process.stdout is not None
     lines: queue.Queue[str | None] = queue.Queue()
@@ -81,7 +85,9 @@ def _run(name: str, seed: int, start: int, count: int, work: Path, found: Found)
         if begun is None:
             raise RuntimeError(f"{name}: the worker could not begin (exit code {code})")
         found.outcomes["crashed"] += 1
-        found.problems.setdefault(f"crash {code}", f"input {begun} of seed {seed}: exit code {code}")
+        found.problems.setdefault(
+            f"crash {code}", f"input {begun} of seed {seed}: exit code {code}"
+        )
         return begun + 1
     return count
 
