@@ -86,8 +86,10 @@ def _rows(heads: list[str], rows: list[list[object]]) -> str:
 def _readers(found: dict[str, Any]) -> str:
     kinds = ("accepted", "refused", "escaped", "crashed", "hung")
     rows: list[list[object]] = [
-        [one["name"], *(one["outcomes"].get(kind, 0) for kind in kinds)]
-        + [f"{one['slowest']:.2f} s", f"{one['largest'] >> 20} MiB"]
+        [
+            *(one["name"], *(one["outcomes"].get(kind, 0) for kind in kinds)),
+            *(f"{one['slowest']:.2f} s", f"{one['largest'] >> 20} MiB"),
+        ]
         for one in found["readers"]
     ]
     return _rows(["reader", *kinds, "slowest", "most memory for one"], rows)
@@ -103,9 +105,11 @@ def _writers(found: dict[str, Any]) -> str:
 
 def _loads(found: dict[str, Any]) -> str:
     rows: list[list[object]] = [
-        [f"{one['predictions']:,}", one["threads"], f"{one['seconds']:.0f} s"]
-        + [f"{one['grown_mib']:+.1f} MiB", f"{one['descriptors']:+d}", f"{one['new_threads']:+d}"]
-        + [one["different"]]
+        [
+            *(f"{one['predictions']:,}", one["threads"], f"{one['seconds']:.0f} s"),
+            *(f"{one['grown_mib']:+.1f} MiB", f"{one['descriptors']:+d}"),
+            *(f"{one['new_threads']:+d}", one["different"]),
+        ]
         for one in found["load"]
     ]
     heads = ["predictions", "threads", "time", "memory", "descriptors", "threads left", "different"]
