@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,20 +15,17 @@ from numpy.typing import NDArray
 
 from runtime import audio, fusion, grouping, windows
 from runtime.arguments import maybe_whole, shown, whole
-from runtime.backends import TENSORRT, Backend, choose, open_backend, open_engine
-from runtime.bundle import AudioSpec, Bundle, Graph, Manifest
+from runtime.backends import Backend
+from runtime.bundle import AudioSpec, Bundle, Manifest
 from runtime.cores import usable_cores
-from runtime.engines import Engine
 from runtime.errors import AudioError, BackendError, BundleError, ClapError
 from runtime.lease import Lease
-from runtime.tokenizer import TextTokenizer
+from runtime.loaded import Loaded
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
     Embeddings: TypeAlias = NDArray[np.float32]
-
-log = logging.getLogger(__name__)
 
 
 class Encoder:
@@ -68,36 +64,32 @@ class Encoder:
     ) -> None:
         self.batch_size = check_batch_size(batch_size)
         self.max_seconds = audio.check_max_seconds(max_seconds)
-        opened = isinstance(bundle, Bundle)
-        if not opened and not isinstance(bundle, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(bundle, (str, os.PathLike, Bundle)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise BundleError(f"{shown(bundle)} is no bundle: pass the path of its folder.")
         self._given = bundle
-        self._check_hashes = not opened if check_hashes is None else check_hashes
-        self._bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False)
-        self._asked_device = maybe_whole("device", device, 0)
-        self.device = self._asked_device or 0
-        self.providers = choose(
-            providers, self.manifest.engines, self._asked_device, self._bundle.folder
+        opened = isinstance(bundle, Bundle)
+        self._loaded = Loaded(
+            bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False),
+            not opened if check_hashes is None else check_hashes,
+            providers,
+            maybe_whole("threads", threads),
+            maybe_whole("device", device, 0),
         )
-        self._threads = maybe_whole("threads", threads)
-        self._one_thread_each: bool | None = None  # known when an engine was open
-        close: Callable[[Backend], None] = lambda backend: backend.close()  # noqa: E731
-        self._audio = Lease(lambda: self._open_audio(self._threads), close)
-        self._single = Lease(lambda: self._open_audio(1), close)
-        self._text = Lease(self._open_text, lambda text: text[0].close())
+        self.providers = self._loaded.providers
+        self.device = self._loaded.device or 0
 
     def __reduce__(self) -> tuple[object, ...]:
         make = partial(
-            type(self), providers=self.providers, threads=self._threads,
-            check_hashes=self._check_hashes, batch_size=self.batch_size,
-            max_seconds=self.max_seconds, device=self._asked_device,
+            type(self), providers=self.providers, threads=self._loaded.threads,
+            check_hashes=self._loaded.check_hashes, batch_size=self.batch_size,
+            max_seconds=self.max_seconds, device=self._loaded.device,
         )  # fmt: skip
         return make, (self._given,)
 
     @property
     def manifest(self) -> Manifest:
         """The bundle's manifest."""
-        return self._bundle.manifest
+        return self._loaded.bundle.manifest
 
     def embed_audio(
         self,
@@ -156,7 +148,7 @@ class Encoder:
         if not len(self._checked(batch)):
             raise ClapError("no windows were given: pass at least one.")
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
-        lease = self._single if one_thread and self._threads is None else self._audio
+        lease = self._loaded.single if one_thread else self._loaded.audio
         found = np.concatenate(list(self._stream(self._batches(batch, size), lease)))
         return _check_finite(found) if finite else found
 
@@ -179,7 +171,7 @@ class Encoder:
             raise ClapError("no texts were given: pass at least one.")
         size = self.batch_size
         batches = [texts[i : i + size] for i in range(0, len(texts), size)]
-        with self._text.use() as (backend, tokenizer):
+        with self._loaded.text.use() as (backend, tokenizer):
             name = backend.output_names[0]
             found = backend.stream(dict(tokenizer(batch)) for batch in batches)
             rows = [
@@ -231,10 +223,10 @@ class Encoder:
         found = grouping.embed(
             grouping.groups(clips, size),
             lambda group: self._batches(self._together(group), size),
-            lambda feeds: self._stream(feeds, self._audio),
+            lambda feeds: self._stream(feeds, self._loaded.audio),
             self.manifest.embedding_dim,
         )
-        return map(_check_finite, found) if finite else found
+        return _checked(found) if finite else found
 
     @property
     def many_at_once(self) -> int:
@@ -246,11 +238,7 @@ class Encoder:
         Raises:
             BackendError: the provider is not available.
         """
-        if self._threads is not None:
-            return 1
-        if self._one_thread_each is None:
-            self._one_thread_each = self.open_audio().one_thread_each
-        return usable_cores() if self._one_thread_each else 1
+        return usable_cores() if self._loaded.one_thread_each() else 1
 
     def open_audio(self) -> Backend:
         """Load the audio encoder, or return it when it is loaded.
@@ -259,11 +247,11 @@ class Encoder:
             BackendError: the provider is not available, or the graph cannot be loaded.
             BundleError: its file was altered, or is no audio graph.
         """
-        return self._audio.get()
+        return self._loaded.audio.get()
 
     def close_text(self) -> None:
         """Release the text encoder; it is loaded again when needed."""
-        self._text.close()
+        self._loaded.text.close()
 
     def close(self) -> None:
         """Release the encoders; they are loaded again when needed.
@@ -271,9 +259,7 @@ class Encoder:
         Other threads may be using them: these finish with what they have, and the memory is free
         when the last of them is done.
         """
-        self._text.close()
-        self._audio.close()
-        self._single.close()
+        self._loaded.close()
 
     def __enter__(self) -> Encoder:
         return self
@@ -285,45 +271,6 @@ class Encoder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _open_audio(self, threads: int | None) -> Backend:
-        if threads is not self._threads:
-            # Two engines are in memory only if both have been of use.
-            self._audio.close(only_unused=True)
-        engines = self.manifest.engines
-        backend = self._open(self.manifest.audio_graph, engines and engines.audio, threads)
-        wanted = fusion.INPUTS if self._fused else ("waveform",)
-        if backend.input_names != wanted:
-            raise BundleError(
-                f"'{self.manifest.audio_graph.file}' has inputs {backend.input_names}; "
-                f"this audio graph must have {wanted}. Export the bundle again."
-            )
-        return backend
-
-    def _open_text(self) -> tuple[Backend, TextTokenizer]:
-        spec = self.manifest.text
-        tokenizer = TextTokenizer(self._path(spec.tokenizer), spec)
-        engines = self.manifest.engines
-        graph = self.manifest.text_graph
-        backend = self._open(graph, engines and engines.text, self._threads)
-        if set(backend.input_names) != set(spec.inputs):
-            raise BundleError(
-                f"'{graph.file}' has inputs {backend.input_names}, the "
-                f"manifest says {spec.inputs}. Export the bundle again."
-            )
-        return backend, tokenizer
-
-    def _open(self, graph: Graph, engine: Engine | None, threads: int | None) -> Backend:
-        if engine is not None and self.providers == (TENSORRT,):
-            backend = open_engine(self._path(engine.file), engine, self.device)
-        else:
-            path = self._path(graph.file)
-            backend = open_backend(path, self.providers, threads, self.device)
-        log.debug("opened %s on %s", graph.file, backend.provider)
-        return backend
-
-    def _path(self, name: str) -> Path:
-        return self._bundle.checked_path(name) if self._check_hashes else self._bundle.path(name)
 
     def _checked(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         length = self.manifest.audio.window_samples
@@ -439,6 +386,11 @@ def check_batch_size(batch_size: object) -> int:
         ClapError: it is not.
     """
     return whole("batch_size", batch_size)
+
+
+def _checked(found: Iterator[Embeddings]) -> Iterator[Embeddings]:
+    for rows in found:
+        yield _check_finite(rows)
 
 
 def _check_finite(rows: Embeddings) -> Embeddings:

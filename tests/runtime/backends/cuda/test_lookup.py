@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from runtime import Classifier, Encoder, LabelBank, lookup
+from runtime.backends.cuda import lookup as device_lookup
 from runtime.backends.cuda.driver import Driver
 from runtime.backends.cuda.lookup import DeviceBank
 from runtime.backends.ort import OrtBackend
@@ -57,12 +58,12 @@ def test_a_bank_goes_up_in_slabs_and_scores_come_back_in_parts(
     cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bank, embeddings = units(2, 300, 13), units(3, 11, 13)
-    monkeypatch.setattr(lookup, "SLAB", 300 * 4 * 5)  # 5, 5 and 3 of the 13 dimensions
-    monkeypatch.setattr(lookup, "SCORES", 300 * 4 * 2)  # 2 rows at a time
+    monkeypatch.setattr(device_lookup, "SLAB", 300 * 4 * 5)  # 5, 5 and 3 of the 13 dimensions
+    monkeypatch.setattr(device_lookup, "SCORES", 300 * 4 * 2)  # 2 rows at a time
     made = DeviceBank(Driver(0, cuda), bank)
     np.testing.assert_allclose(made.similarities(embeddings), truth(bank, embeddings), atol=1e-6)
-    monkeypatch.setattr(lookup, "SLAB", 1)  # not even one dimension
-    monkeypatch.setattr(lookup, "SCORES", 1)
+    monkeypatch.setattr(device_lookup, "SLAB", 1)  # not even one dimension
+    monkeypatch.setattr(device_lookup, "SCORES", 1)
     other = DeviceBank(Driver(0, cuda), bank)
     np.testing.assert_allclose(other.similarities(embeddings), truth(bank, embeddings), atol=1e-6)
     made.close()
@@ -164,7 +165,7 @@ class OnGpu(OrtBackend):
 @pytest.fixture
 def encoder(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Encoder]:
     """Of the tiny bundle, on a GPU by its own account; number 1 of its machine."""
-    monkeypatch.setattr("runtime.encoder.open_backend", lambda path, *rest: OnGpu(path, ("cpu",)))
+    monkeypatch.setattr("runtime.loaded.open_backend", lambda path, *rest: OnGpu(path, ("cpu",)))
     monkeypatch.setattr(lookup, "LARGE", DIM * len(LABELS))
     with Encoder(tiny_bundle, providers=("cuda",), device=1) as made:
         yield made
