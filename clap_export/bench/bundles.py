@@ -23,7 +23,8 @@ from runtime.classifier import Classifier
 from runtime.encoder import Encoder, graph_inputs, mean_embedding
 from runtime.engines import Engine
 from runtime.labels import LabelBank
-from runtime.scores import Ranking, similarities
+from runtime.lookup import similarities
+from runtime.scores import Ranking
 from runtime.tokenizer import TextTokenizer
 
 MANY_LABELS, TOP_K = 1000, 5

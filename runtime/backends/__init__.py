@@ -9,7 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engines import Engine
+from runtime import arguments
+from runtime.engines import Engine, Engines
+from runtime.errors import BackendError
 
 
 class Backend(Protocol):
@@ -19,6 +21,10 @@ class Backend(Protocol):
         provider: short name of what really runs it, such as ``cpu`` or ``cuda``.
         input_names: of the graph, in its order.
         output_names: of the graph, in its order.
+        takes_int16: an input of floats may be given as int16, with full scale 32768.
+        on_gpu: it computes on a GPU, where a large bank of labels is looked up as well.
+        one_thread_each: many recordings are quickest with a run of one thread for each core at a
+            time, not with one run after the other on all cores.
     """
 
     @property
@@ -29,6 +35,15 @@ class Backend(Protocol):
 
     @property
     def output_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def takes_int16(self) -> bool: ...
+
+    @property
+    def on_gpu(self) -> bool: ...
+
+    @property
+    def one_thread_each(self) -> bool: ...
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the graph on a batch; all outputs by name.
@@ -52,6 +67,54 @@ class Backend(Protocol):
         ...
 
 
+TENSORRT = "tensorrt"  # the provider that runs engines, not graphs
+GPU = ("cuda", TENSORRT)
+
+
+def choose(
+    providers: Sequence[str] | None, engines: Engines | None, device: int | None, folder: Path
+) -> tuple[str, ...]:
+    """The providers to run a bundle on.
+
+    Args:
+        providers: asked for; None for the bundle's own: ``tensorrt`` with engines, else ``cpu``.
+        engines: of the bundle.
+        device: number of a GPU, if one was asked for.
+        folder: of the bundle, for the sentence.
+
+    Raises:
+        BackendError: no names, ``tensorrt`` without engines or beside others, or the number of a
+            GPU for what runs on none.
+    """
+    if providers is None:
+        chosen: tuple[str, ...] = ("cpu",) if engines is None else (TENSORRT,)
+    elif isinstance(providers, str):
+        chosen = (providers,)
+    elif isinstance(providers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        chosen = tuple(providers)
+    else:
+        chosen = ()
+    if not chosen or not all(isinstance(name, str) for name in chosen):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise BackendError(
+            f"providers={arguments.shown(providers)}: pass names, such as ('cuda', 'cpu')."
+        )
+    if TENSORRT in chosen and len(chosen) > 1:
+        raise BackendError(
+            f"providers={chosen!r}: TensorRT runs its engines alone; pass ('tensorrt',)."
+        )
+    if TENSORRT in chosen and engines is None:
+        raise BackendError(
+            f"provider 'tensorrt' was asked for, but {folder} holds no engines. "
+            f"Build them on the GPU that shall run them: clap-export build {folder}"
+        )
+    if device is not None and chosen[0] not in GPU:
+        raise BackendError(
+            f"device={device} was asked for, but provider {chosen[0]!r} runs on no GPU: leave the "
+            f"device out, or choose from {', '.join(GPU)}."
+        )
+    return chosen
+
+
 def open_backend(
     model: Path | bytes,
     providers: Sequence[str] = ("cpu",),
@@ -71,6 +134,7 @@ def open_backend(
         BackendError: the first provider is not available (there is no silent fall to another), the
             engine is not installed, or the graph cannot be loaded.
     """
+    arguments.maybe_whole("threads", threads, error=BackendError)
     if "openvino" in providers:
         from runtime.backends.openvino import OpenVinoBackend
 

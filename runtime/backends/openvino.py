@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import forks
+from runtime.cores import engine_threads
 from runtime.errors import BackendError
 
 PROVIDER = "openvino"
@@ -18,6 +20,8 @@ PROVIDER = "openvino"
 class OpenVinoBackend:
     """A compiled model; see :class:`runtime.backends.Backend`."""
 
+    takes_int16 = on_gpu = one_thread_each = False
+
     def __init__(
         self, model: Path | bytes, providers: Sequence[str], threads: int | None = None
     ) -> None:
@@ -25,11 +29,9 @@ class OpenVinoBackend:
             raise BackendError(
                 f"providers={tuple(providers)!r}: OpenVINO runs a graph alone; pass ('openvino',)."
             )
-        if threads is not None and threads < 1:
-            raise BackendError(f"threads={threads} was asked for: pass at least 1, or None.")
         try:
             import openvino  # pyright: ignore[reportMissingTypeStubs, reportMissingImports]
-        except ImportError as error:
+        except Exception as error:  # a broken installation raises more than ImportError
             raise BackendError(
                 f"provider 'openvino' was asked for, but OpenVINO cannot be imported ({error}). "
                 "Install it: pip install openvino; or ask for providers=('cpu',)."
@@ -40,8 +42,8 @@ class OpenVinoBackend:
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
+        if engine_threads(threads):
+            settings["INFERENCE_NUM_THREADS"] = engine_threads(threads)
         try:
             core: Any = openvino.Core()  # pyright: ignore
             read = core.read_model(model if isinstance(model, bytes) else str(model))
@@ -52,6 +54,7 @@ class OpenVinoBackend:
         self.input_names = tuple(str(i.get_any_name()) for i in self._compiled.inputs)
         self.output_names = tuple(str(o.get_any_name()) for o in self._compiled.outputs)
         self._local = threading.local()  # a request serves one thread at a time
+        forks.watch(self)
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the graph on a batch; all outputs by name."""
@@ -78,3 +81,8 @@ class OpenVinoBackend:
         """Drop the model; runs in progress finish."""
         self._compiled = None
         self._local = threading.local()
+
+    def forked(self) -> None:
+        """In a child of the process that opened it: it cannot run there."""
+        forks.leak(dict(self.__dict__))
+        self.close()

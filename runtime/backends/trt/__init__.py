@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import forks
 from runtime.backends.cuda.driver import Driver
 from runtime.backends.trt.dialect import Dialect, installed
 from runtime.backends.trt.lane import Lane
@@ -55,6 +56,9 @@ class TensorRtBackend:
             are found out before any of TensorRT is loaded that would crash without a GPU.
     """
 
+    takes_int16 = on_gpu = True
+    one_thread_each = False
+
     def __init__(
         self,
         path: Path,
@@ -82,6 +86,7 @@ class TensorRtBackend:
         self._count = 0
         self._closed = False
         self._change = threading.Condition()
+        forks.watch(self)
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the engine on a batch; all outputs by name."""
@@ -145,6 +150,11 @@ class TensorRtBackend:
             lane.close()
         self._loaded.close()
         self._driver.close()
+
+    def forked(self) -> None:
+        """In a child of the process that opened it: the GPU's memory is not the child's."""
+        forks.leak(dict(self.__dict__))
+        self._free, self._closed, self._change = [], True, threading.Condition()
 
     @contextmanager
     def _lane(self) -> Generator[Lane]:
