@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from runtime import audio, fusion, grouping, windows
 from runtime.backends import Backend, open_backend, open_engine
-from runtime.bundle import AudioSpec, Bundle, Graph, Manifest
+from runtime.bundle import AudioSpec, Bundle, Graph, Manifest, check_shapes
+from runtime.content import Content
 from runtime.engines import Engine
 from runtime.errors import BackendError, BundleError, ClapError
 from runtime.tokenizer import TextTokenizer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NORM_TOLERANCE = 1e-2  # the norm is taken in float32; TensorRT may round the result to half
 TENSORRT = "tensorrt"  # the provider that runs engines, not graphs
 
 
@@ -38,8 +40,8 @@ class Encoder:
         providers: ``cpu``, ``cuda``, ``tensorrt`` or ``openvino``: the first is the one wanted, and
             its absence is an error. Default ``tensorrt`` of a bundle with engines, else ``cpu``.
         threads: of the CPU inside one run; None lets the engine choose.
-        check_hashes: compare the SHA-256 of a file of the bundle when it is loaded. Of an opened
-            bundle none is compared.
+        check_hashes: compare the SHA-256 of a file of the bundle with that of the bytes that are
+            loaded. An opened bundle has its own say, and is compared again if it was.
         batch_size: most windows or texts given to an engine at once.
         max_seconds: longer recordings are refused.
         device: number of the GPU, for ``cuda`` and ``tensorrt``.
@@ -64,7 +66,7 @@ class Encoder:
         if not max_seconds > 0:
             raise ClapError(f"max_seconds={max_seconds}: pass a positive number of seconds.")
         self.max_seconds = max_seconds
-        self._check_hashes = check_hashes and not isinstance(bundle, Bundle)
+        self._check_hash = check_hashes and not isinstance(bundle, Bundle)
         self._bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False)
         self.providers = self._chosen(providers)
         self.device = device
@@ -147,7 +149,7 @@ class Encoder:
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise ClapError("no texts were given: pass at least one.")
-        backend, tokenizer = self._open_text()
+        backend, tokenizer = self.open_text()
         size = self.batch_size
         batches = [texts[i : i + size] for i in range(0, len(texts), size)]
         found = backend.stream(dict(tokenizer(batch)) for batch in batches)
@@ -236,13 +238,21 @@ class Encoder:
     ) -> None:
         self.close()
 
-    def _open_text(self) -> tuple[Backend, TextTokenizer]:
+    def open_text(self) -> tuple[Backend, TextTokenizer]:
+        """Load the text encoder and its tokenizer, or return them when they are loaded.
+
+        Raises:
+            BackendError: the provider is not available, or the graph cannot be loaded.
+            BundleError: a file was altered, is none, or does not fit the others.
+        """
         with self._text_lock:
             if self._text is None:
                 spec = self.manifest.text
-                tokenizer = TextTokenizer(self._path(spec.tokenizer), spec)
+                tokenizer = TextTokenizer(self._read(spec.tokenizer), spec)
                 engines = self.manifest.engines
-                backend = self._open(self.manifest.text_graph, engines and engines.text)
+                backend = self._open(
+                    self.manifest.text_graph, engines and engines.text, tokenizer.largest_id
+                )
                 if set(backend.input_names) != set(spec.inputs):
                     raise BundleError(
                         f"'{self.manifest.text_graph.file}' has inputs {backend.input_names}, the "
@@ -269,17 +279,18 @@ class Encoder:
             )
         return chosen
 
-    def _open(self, graph: Graph, engine: Engine | None) -> Backend:
+    def _open(self, graph: Graph, engine: Engine | None, largest_id: int = 0) -> Backend:
         if engine is not None and self.providers == (TENSORRT,):
-            backend = open_engine(self._path(engine.file), engine, self.device)
+            backend = open_engine(self._read(engine.file), engine, self.device)
         else:
-            path = self._path(graph.file)
-            backend = open_backend(path, self.providers, self._threads, self.device)
+            content, found = self._bundle.graph(graph, check_hash=self._check_hash)
+            check_shapes(self.manifest, graph, found, largest_id)
+            backend = open_backend(content, self.providers, self._threads, self.device)
         log.debug("opened %s on %s", graph.file, backend.provider)
         return backend
 
-    def _path(self, name: str) -> Path:
-        return self._bundle.checked_path(name) if self._check_hashes else self._bundle.path(name)
+    def _read(self, name: str) -> Content:
+        return self._bundle.read(name, check_hash=self._check_hash)
 
     def _checked(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         length = self.manifest.audio.window_samples
@@ -309,6 +320,12 @@ class Encoder:
             raise BackendError(
                 "the engine returned embeddings that are not finite. "
                 "Export the bundle with another precision (fp32)."
+            )
+        off = np.abs(np.linalg.norm(result, axis=1) - 1)
+        if (off > NORM_TOLERANCE).any():
+            raise BundleError(
+                f"the graph returned embeddings that are not of unit norm (off by {off.max():.3g})."
+                " Export the bundle again."
             )
         return result
 

@@ -1,9 +1,10 @@
-"""The one way in which files and folders are written: aside, then renamed.
+"""The one way in which files are read, and files and folders are written: aside, then renamed.
 
-What is written has a temporary name beside its place, ``.NAME.OWNER.part``, until it is whole and
-on the disk. A reader sees all of it or nothing; a failure, an exception or a signal that is turned
-into one leaves what was there before. The temporary is locked while its writer lives, so
-that the next writer of the same name can tell what a killed process left behind, and removes it.
+What is read is read once, from one descriptor. What is written has a temporary name beside its
+place, ``.NAME.OWNER.part``, until it is whole and on the disk. A reader sees all of it or nothing;
+a failure, an exception or a signal that is turned into one leaves what was there before. The
+temporary is locked while its writer lives, so that the next writer of the same name can tell what
+a killed process left behind, and removes it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from runtime.errors import ClapError
 
@@ -26,7 +28,72 @@ try:
 except ImportError:  # Windows: left-overs of killed processes stay
     fcntl = None
 
+BINARY = getattr(os, "O_BINARY", 0)  # Windows: no translation of line ends
 MAX_NAME = 80  # characters of a name kept in its temporary's: file systems take 255 bytes
+
+
+@contextmanager
+def reading(
+    path: str | os.PathLike[str], *, missing: str = "", error: type[ClapError] = ClapError
+) -> Iterator[BinaryIO]:
+    """A file that is open for reading. A pipe or a device is refused, and not waited for.
+
+    Args:
+        path: of the file; a symbolic link is followed.
+        missing: the sentence for a file that is not there.
+        error: which exception says what is wrong.
+
+    Raises:
+        ClapError: as ``error``: there is no such file, it may not be read, or is none; or what the
+            block does with it fails.
+    """
+    try:
+        # O_NONBLOCK: else a pipe without a writer is waited for.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | BINARY)
+    except (FileNotFoundError, NotADirectoryError) as problem:
+        raise error(missing or f"'{path}' does not exist.") from problem
+    except OSError as problem:
+        raise _unreadable(path, problem, error) from problem
+    except ValueError as problem:  # a NUL in the name, or half of a surrogate pair
+        raise error(f"{os.fspath(path)!r} is no name of a file ({problem}).") from problem
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = "folder" if stat.S_ISDIR(mode) else "device or a pipe"
+        raise error(f"'{path}' is a {kind}, not a file.")
+    with open(descriptor, "rb") as file:
+        try:
+            yield file
+        except OSError as problem:
+            raise _unreadable(path, problem, error) from problem
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    most: int,
+    missing: str = "",
+    error: type[ClapError] = ClapError,
+) -> bytes:
+    """A file's content, read once; see :func:`reading`.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+        missing: the sentence for a file that is not there.
+        error: which exception says what is wrong.
+
+    Raises:
+        ClapError: as ``error``: it cannot be read, or is larger.
+    """
+    with reading(path, missing=missing, error=error) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise error(f"'{path}' has {size} bytes; at most {most} are read.")
+        data = file.read(size + 1)  # one more: it may have grown
+    if len(data) != size:
+        raise error(f"'{path}' changed while it was read: try again.")
+    return data
 
 
 @contextmanager
@@ -232,6 +299,12 @@ def _check_target(asked: Path, target: Path, overwrite: bool, error: type[ClapEr
 
 def _exists(path: Path, error: type[ClapError]) -> ClapError:
     return error(f"'{path}' exists: choose another name, or ask for it to be overwritten.")
+
+
+def _unreadable(
+    path: str | os.PathLike[str], problem: OSError, error: type[ClapError]
+) -> ClapError:
+    return error(f"'{path}' cannot be read: {problem.strerror or problem}.")
 
 
 def _unwritable(path: Path, problem: OSError, error: type[ClapError]) -> ClapError:

@@ -133,7 +133,7 @@ def _differences(name: str, found: np.ndarray, wanted: np.ndarray) -> dict[str, 
 @torch.no_grad()
 def _compare_mel(model: ClapModel, bundle: Bundle, batches: list[np.ndarray]) -> dict[str, float]:
     """The spectrogram inside the graph against the model's, on every window."""
-    graph = onnx.load(bundle.path(bundle.manifest.audio_graph.file))
+    graph = onnx.load_model_from_string(bundle.graph(bundle.manifest.audio_graph)[0].data)
     graph.graph.output.append(onnx.ValueInfoProto(name=LOG_MEL))
     backend, spec = open_backend(graph.SerializeToString()), bundle.manifest.audio
     worst = 0.0

@@ -20,6 +20,7 @@ from runtime import Encoder
 from runtime.bundle import (
     Bundle,
     FileEntry,
+    Graph,
     Manifest,
     Parity,
     Precision,
@@ -80,7 +81,7 @@ def to_fp16(
         wanted = Numbers.of(encoder, held, listing, progress)
     shutil.copytree(source, out)
     for graph in (bundle.manifest.audio_graph, bundle.manifest.text_graph):
-        _write(out / graph.file, fp16.convert(onnx.load(bundle.path(graph.file))))
+        _write(out / graph.file, fp16.convert(_load(bundle, graph)))
     parity = _gates(out, bundle.manifest, "fp16", held, listing, wanted, progress)
     return Lowered(parity, ())
 
@@ -119,11 +120,11 @@ def to_int8(
         some = [shown[i] for i in _spread(len(shown), MOST_WINDOWS)]
         windows = [row for clip in some for row in encoder.windows_of(clip)]
         picked = [windows[i] for i in _spread(len(windows), MOST_WINDOWS)]
-        audio = _Graph(bundle.path(bundle.manifest.audio_graph.file))
+        audio = _Graph(bundle, bundle.manifest.audio_graph)
         audio.observe([graph_inputs([row], spec) for row in picked], progress)
         progress("activations of the text encoder")
-        text = _Graph(bundle.path(bundle.manifest.text_graph.file))
-        tokens = TextTokenizer(bundle.path(bundle.manifest.text.tokenizer), bundle.manifest.text)
+        text = _Graph(bundle, bundle.manifest.text_graph)
+        tokens = TextTokenizer(bundle.read(bundle.manifest.text.tokenizer), bundle.manifest.text)
         text.observe([dict(tokens([phrase])) for phrase in PHRASES], progress)
         held = [encoder.windows_of(clip) for clip in held_paths]
         wanted = Numbers.of(encoder, held, listing, progress)
@@ -170,9 +171,9 @@ def _gates(
 class _Graph:
     """One encoder: its FP32 graph, the layers in it, and how far each one's rounding is felt."""
 
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
-        self.model = onnx.load(path)
+    def __init__(self, bundle: Bundle, graph: Graph) -> None:
+        self.name = graph.file
+        self.model = _load(bundle, graph)
         self.steps: dict[str, ranges.Steps] = {}
         self.effects: dict[str, float] = {}
 
@@ -198,6 +199,10 @@ class _Graph:
         """Write the graph with some layers in FP32."""
         chosen = self.effects.keys() - set(left)
         _write(folder / self.name, int8.quantise(self.model, self.steps, chosen))
+
+
+def _load(bundle: Bundle, graph: Graph) -> onnx.ModelProto:
+    return onnx.load_model_from_string(bundle.graph(graph)[0].data)
 
 
 def _write(path: Path, graph: onnx.ModelProto) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.content import Content
 from runtime.errors import BackendError
 
 PROVIDER = "openvino"
@@ -19,7 +20,10 @@ class OpenVinoBackend:
     """A compiled model; see :class:`runtime.backends.Backend`."""
 
     def __init__(
-        self, model: Path | bytes, providers: Sequence[str], threads: int | None = None
+        self,
+        model: Content | Path | bytes,
+        providers: Sequence[str],
+        threads: int | None = None,
     ) -> None:
         if tuple(providers) != (PROVIDER,):
             raise BackendError(
@@ -34,7 +38,7 @@ class OpenVinoBackend:
                 f"provider 'openvino' was asked for, but OpenVINO cannot be imported ({error}). "
                 "Install it: pip install openvino; or ask for providers=('cpu',)."
             ) from error
-        name = "model in memory" if isinstance(model, bytes) else f"'{model}'"
+        content = Content.of(model, BackendError)
         settings: dict[str, Any] = {
             # Else it takes bfloat16 where the CPU has it: too coarse for the mel frontend.
             "INFERENCE_PRECISION_HINT": "f32",
@@ -44,10 +48,10 @@ class OpenVinoBackend:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
             core: Any = openvino.Core()  # pyright: ignore
-            read = core.read_model(model if isinstance(model, bytes) else str(model))
+            read = core.read_model(content.data)
             self._compiled: Any = core.compile_model(read, "CPU", settings)
         except Exception as error:  # the library raises RuntimeError and its own kinds
-            raise BackendError(f"OpenVINO cannot load {name}: {error}") from error
+            raise BackendError(f"OpenVINO cannot load '{content.path}': {error}") from error
         self.provider = PROVIDER
         self.input_names = tuple(str(i.get_any_name()) for i in self._compiled.inputs)
         self.output_names = tuple(str(o.get_any_name()) for o in self._compiled.outputs)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.backends.bound import Bound
+from runtime.content import Content
 from runtime.errors import BackendError
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class OrtBackend:
 
     def __init__(
         self,
-        model: Path | bytes,
+        model: Content | Path | bytes,
         providers: Sequence[str],
         threads: int | None = None,
         device: int = 0,
@@ -47,17 +48,20 @@ class OrtBackend:
         options.intra_op_num_threads = threads or 0  # 0: one per core
         options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ONLY
-        name = "model in memory" if isinstance(model, bytes) else f"'{model}'"
+        # Else bytes that look like its own format are not read as the ONNX that was checked.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        content = Content.of(model, BackendError)
         try:
             # enable_fallback=0: without it a failing GPU is replaced by the CPU during a run.
             self._session: Any = ort.InferenceSession(
-                model if isinstance(model, bytes) else str(model),
+                content.data,
                 options,
                 providers=wanted,
                 enable_fallback=0,
             )
         except Exception as error:  # the library raises a dozen types without a common base
-            raise BackendError(f"ONNX Runtime cannot load {name}: {error}") from error
+            raise BackendError(f"ONNX Runtime cannot load '{content.path}': {error}") from error
+        self._session._model_bytes = None  # it would keep the file in memory beside the weights
         active = cast("list[str]", self._session.get_providers())
         if active[0] != wanted[0][0]:
             # The provider is compiled in, but its libraries or its device are not there.
