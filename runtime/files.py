@@ -16,7 +16,7 @@ import shutil
 import socket
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -35,7 +35,7 @@ MAX_NAME = 80  # characters of a name kept in its temporary's: file systems take
 @contextmanager
 def reading(
     path: str | os.PathLike[str], *, missing: str = "", error: type[ClapError] = ClapError
-) -> Iterator[BinaryIO]:
+) -> Generator[BinaryIO]:
     """A file that is open for reading. A pipe or a device is refused, and not waited for.
 
     Args:
@@ -60,7 +60,7 @@ def reading(
     if not stat.S_ISREG(mode):
         os.close(descriptor)
         kind = "folder" if stat.S_ISDIR(mode) else "device or a pipe"
-        raise error(f"'{path}' is a {kind}, not a file.")
+        raise error(f"'{path}' is a {kind}, not a file. {missing}".rstrip())
     with open(descriptor, "rb") as file:
         try:
             yield file
@@ -99,7 +99,7 @@ def read(
 @contextmanager
 def writing(
     path: str | os.PathLike[str], *, overwrite: bool = True, error: type[ClapError] = ClapError
-) -> Iterator[Path]:
+) -> Generator[Path]:
     """A path to write a file at, which becomes ``path`` when the block ends without an exception.
 
     Args:
@@ -140,7 +140,7 @@ def writing(
 
 
 @contextmanager
-def scratch(beside: str | os.PathLike[str], error: type[ClapError] = ClapError) -> Iterator[Path]:
+def scratch(beside: str | os.PathLike[str], error: type[ClapError] = ClapError) -> Generator[Path]:
     """A folder to make things in, on the file system of ``beside``; removed at the end.
 
     :func:`publish` gives what was made there its place.
@@ -181,7 +181,7 @@ def publish(made: Path, out: Path) -> None:
 
 
 @contextmanager
-def owning(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> Iterator[None]:
+def owning(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> Generator[None]:
     """Be the only process that writes what lies at ``path``; for folders that grow.
 
     The lock is the file ``.NAME.lock`` beside it; the system releases it when its process ends,
@@ -298,7 +298,9 @@ def _check_target(asked: Path, target: Path, overwrite: bool, error: type[ClapEr
 
 
 def _exists(path: Path, error: type[ClapError]) -> ClapError:
-    return error(f"'{path}' exists: choose another name, or ask for it to be overwritten.")
+    return error(
+        f"'{path}' exists: choose another name, or ask for it to be overwritten (overwrite=True)."
+    )
 
 
 def _unreadable(

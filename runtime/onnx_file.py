@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from runtime.errors import BundleError
 from runtime.plain_text import printable
@@ -38,6 +38,7 @@ DOMAINS = ("", "ai.onnx")
 MOST_NODES = MOST_TENSORS = 20_000
 MOST_RANK = 8
 MOST_ELEMENTS = 1 << 31  # of a shape that a constant asks for
+MOST_TYPED = 1 << 20  # bytes of a list of varints: large constants are raw
 MOST_TEXT = 4096  # bytes of a name
 # Beginnings of other formats that an engine would tell by these bytes.
 OTHER_FORMATS = (b"ORTM", b"TFL3")
@@ -46,6 +47,9 @@ OTHER_FORMATS = (b"ORTM", b"TFL3")
 SIZES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 INT64 = 7
 
+Shape: TypeAlias = "tuple[int | None, ...]"
+Node: TypeAlias = "tuple[str, list[str], list[str]]"
+View: TypeAlias = "memoryview[int]"
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
@@ -68,10 +72,10 @@ class OnnxGraph:
         nodes: each operation's name, inputs and outputs.
     """
 
-    inputs: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
-    outputs: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    nodes: list[tuple[str, list[str], list[str]]] = field(default_factory=list)
+    inputs: dict[str, Shape] = field(default_factory=dict[str, Shape])
+    outputs: dict[str, Shape] = field(default_factory=dict[str, Shape])
+    tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    nodes: list[Node] = field(default_factory=list[Node])
 
     def rows(self, indices: str) -> int | None:
         """Length of the constant table that an input picks rows of, if there is one."""
@@ -110,7 +114,7 @@ def check(data: bytes, name: str) -> OnnxGraph:
         ) from None
 
 
-def _model(data: memoryview) -> OnnxGraph:
+def _model(data: View) -> OnnxGraph:
     if bytes(data[4:8]) in OTHER_FORMATS or bytes(data[:1]) != b"\x08":
         raise _Bad("it is no ONNX model")
     result: OnnxGraph | None = None
@@ -130,7 +134,7 @@ def _model(data: memoryview) -> OnnxGraph:
     return result
 
 
-def _graph(data: memoryview) -> OnnxGraph:
+def _graph(data: View) -> OnnxGraph:
     graph = OnnxGraph()
     made: set[str] = set()
     for number, value in _fields(data, _GRAPH, "graph"):
@@ -181,7 +185,7 @@ def _product(shape: list[int]) -> int:
     return total if all(shape) else 0
 
 
-def _node(data: memoryview) -> tuple[str, list[str], list[str], Tensor | None]:
+def _node(data: View) -> tuple[str, list[str], list[str], Tensor | None]:
     inputs: list[str] = []
     outputs: list[str] = []
     operation, constant = "", None
@@ -203,7 +207,7 @@ def _node(data: memoryview) -> tuple[str, list[str], list[str], Tensor | None]:
     return operation, inputs, outputs, constant if operation == "Constant" else None
 
 
-def _attribute(data: memoryview) -> Tensor | None:
+def _attribute(data: View) -> Tensor | None:
     """The attribute's tensor, if it is one."""
     found = None
     for number, value in _fields(data, _ATTRIBUTE, "attribute"):
@@ -212,13 +216,13 @@ def _attribute(data: memoryview) -> Tensor | None:
     return found
 
 
-def _tensor(data: memoryview) -> tuple[str, Tensor]:
+def _tensor(data: View) -> tuple[str, Tensor]:
     dims: list[int] = []
     kind, name, raw, typed = 0, "", None, 0
-    values: memoryview | None = None
+    values: View | None = None
     for number, value in _fields(data, _TENSOR, "constant"):
         if number == 1:
-            dims += _varints(value, MOST_RANK) if isinstance(value, memoryview) else [value]
+            dims += [value] if isinstance(value, int) else _varints(value, MOST_RANK)
         elif number == 2:
             kind = value
         elif number == 8:
@@ -227,11 +231,11 @@ def _tensor(data: memoryview) -> tuple[str, Tensor]:
             raw = value
         elif number in (4, 10):  # packed floats or doubles
             size = 4 if number == 4 else 8
-            if not isinstance(value, memoryview) or len(value) % size:
+            if isinstance(value, int) or len(value) % size:
                 raise _Bad(f"constant '{name}' has numbers in a form that is not read")
             typed += len(value) // size
         elif number in (5, 7, 11):  # packed whole numbers
-            if not isinstance(value, memoryview):
+            if isinstance(value, int) or len(value) > MOST_TYPED:
                 raise _Bad(f"constant '{name}' has numbers in a form that is not read")
             typed += _count(value)
             values = value if number == 7 else values
@@ -253,7 +257,7 @@ def _tensor(data: memoryview) -> tuple[str, Tensor]:
     return name, Tensor(tuple(dims), whole)
 
 
-def _value_info(data: memoryview) -> tuple[str, tuple[int | None, ...]]:
+def _value_info(data: View) -> tuple[str, tuple[int | None, ...]]:
     """Name and shape of an input or output."""
     name, shape = "", ()
     for number, value in _fields(data, _VALUE_INFO, "input"):
@@ -266,7 +270,7 @@ def _value_info(data: memoryview) -> tuple[str, tuple[int | None, ...]]:
     return name, shape
 
 
-def _shape(data: memoryview) -> tuple[int | None, ...]:
+def _shape(data: View) -> tuple[int | None, ...]:
     axes: list[int | None] = []
     for number, value in _fields(data, _TENSOR_TYPE, "type"):
         if number == 2:
@@ -316,7 +320,7 @@ _SHAPE: _Fields = {1: BYTES}
 _AXIS: _Fields = {1: VARINT, 2: BYTES, 3: BYTES}
 
 
-def _fields(data: memoryview, known: _Fields, where: str) -> Iterator[tuple[int, Any]]:
+def _fields(data: View, known: _Fields, where: str) -> Iterator[tuple[int, Any]]:
     """Fields of a message: an int for a varint, else a view of the bytes."""
     at, end = 0, len(data)
     while at < end:
@@ -344,7 +348,7 @@ def _fields(data: memoryview, known: _Fields, where: str) -> Iterator[tuple[int,
         at += size
 
 
-def _long(data: memoryview, at: int) -> tuple[int, int]:
+def _long(data: View, at: int) -> tuple[int, int]:
     """A varint as a signed number of 64 bits, and where it ends."""
     value = shift = 0
     while True:
@@ -360,7 +364,7 @@ def _long(data: memoryview, at: int) -> tuple[int, int]:
     return (value - (1 << 64) if value >> 63 else value), at
 
 
-def _varints(data: memoryview, most: int) -> list[int]:
+def _varints(data: View, most: int) -> list[int]:
     found: list[int] = []
     at = 0
     while at < len(data):
@@ -371,12 +375,12 @@ def _varints(data: memoryview, most: int) -> list[int]:
     return found
 
 
-def _count(data: memoryview) -> int:
+def _count(data: View) -> int:
     """How many varints there are: each ends in a byte below 128."""
     return sum(byte < 128 for byte in data)
 
 
-def _text(data: memoryview) -> str:
+def _text(data: View) -> str:
     if len(data) > MOST_TEXT:
         raise _Bad(f"a name of {len(data)} bytes is too long")
     try:

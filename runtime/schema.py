@@ -205,6 +205,8 @@ def _value(kind: Any, data: object, path: str, problems: list[str]) -> Any:
             problems.append(f"'{path}' must be a list, is {type(data).__name__}")
             return ()
         inner = get_args(kind)[0]
+        if inner is str and all(type(item) is str for item in cast("list[object]", data)):
+            return tuple(cast("list[str]", data))  # a bank may have a million names
         items = enumerate(cast("list[object]", data))
         return tuple(_value(inner, item, f"{path}[{i}]", problems) for i, item in items)
     if origin is dict:

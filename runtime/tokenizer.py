@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -126,7 +126,7 @@ class TextTokenizer:
 
 
 @contextmanager
-def _library(problem: str) -> Iterator[None]:
+def _library(problem: str) -> Generator[None]:
     """Whatever the library raises, in a sentence: it has no exceptions of its own."""
     try:
         yield
