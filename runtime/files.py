@@ -29,7 +29,9 @@ except ImportError:  # Windows: left-overs of killed processes stay
     fcntl = None
 
 BINARY = getattr(os, "O_BINARY", 0)  # Windows: no translation of line ends
-MAX_NAME = 80  # characters of a name kept in its temporary's: file systems take 255 bytes
+# Neither through a link, nor waiting for whoever writes into a pipe.
+NO_SURPRISE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+MAX_NAME = 80  # bytes of a name kept in its temporary's: file systems take 255 bytes
 
 
 @contextmanager
@@ -116,16 +118,21 @@ def writing(
     """
     asked = Path(path)
     try:
-        target = asked.resolve() if asked.is_symlink() else asked
-        _check_target(asked, target, overwrite, error)
+        target = Path(os.path.realpath(asked)) if asked.is_symlink() else asked
+        mode = _check_target(asked, target, overwrite, error)
         sweep(target)
         part = _temporary(target)
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         raise _unwritable(asked, problem, error) from problem
     try:
         _lock(descriptor)
+        # What writes may put a file of its own there, which it alone can read: safetensors does.
+        mode = os.fstat(descriptor).st_mode & 0o777 if mode is None else mode
+        if fcntl is None:
+            os.close(descriptor)  # Windows renames no file that is open
         yield part
+        os.chmod(part, mode)
         _flush(part)
         _put(part, target, overwrite)
         _flush(target.parent)
@@ -134,7 +141,8 @@ def writing(
     except OSError as problem:
         raise _unwritable(asked, problem, error) from problem
     finally:
-        os.close(descriptor)
+        if fcntl is not None:
+            os.close(descriptor)
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
 
@@ -154,7 +162,7 @@ def scratch(beside: str | os.PathLike[str], error: type[ClapError] = ClapError) 
         folder = _temporary(target)
         folder.mkdir()
         descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         raise _unwritable(target, problem, error) from problem
     try:
         _lock(descriptor)
@@ -173,8 +181,8 @@ def publish(made: Path, out: Path) -> None:
     Raises:
         OSError: it cannot be renamed; :func:`scratch` puts that into a sentence.
     """
-    for path in made.rglob("*"):
-        if path.is_file():
+    for path in (*made.rglob("*"), made):
+        if path.is_file() or path.is_dir():
             _flush(path)
     made.rename(out)
     _flush(out.parent)
@@ -191,10 +199,10 @@ def owning(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> 
         ClapError: as ``error``: another process is writing there.
     """
     target = Path(path)
-    lock = target.with_name(f".{target.name}.lock")
     try:
+        lock = target.with_name(f".{_short(target.name)}.lock")
         descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         raise _unwritable(target, problem, error) from problem
     try:
         if not _lock(descriptor):
@@ -206,14 +214,16 @@ def owning(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> 
 
 def sweep(path: Path) -> None:
     """Remove temporaries of ``path`` whose writers are dead."""
+    if fcntl is None:
+        return
     for left in path.parent.glob(f"{_glob(_prefix(path))}*.part"):
         owner = left.name.removeprefix(_prefix(path)).split("-")[0]
-        if not owner.isdigit() or _alive(int(owner)):
+        if not (owner.isascii() and owner.isdecimal() and len(owner) < 10) or _alive(int(owner)):
             continue
         with contextlib.suppress(OSError):
-            descriptor = os.open(left, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            descriptor = os.open(left, os.O_RDONLY | NO_SURPRISE)
             try:
-                if fcntl and _lock(descriptor):
+                if _lock(descriptor):
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
             finally:
                 os.close(descriptor)
@@ -225,10 +235,16 @@ def _temporary(path: Path) -> Path:
 
 def _prefix(path: Path) -> str:
     """What temporaries of this file on this host begin with."""
-    owner = f"{socket.gethostname()}/{path.name}".encode(errors="surrogateescape")
-    # Cut by bytes: a name of 80 characters may have 320.
-    short = path.name.encode(errors="surrogateescape")[:MAX_NAME].decode(errors="ignore")
-    return f".{short}.{zlib.crc32(owner):08x}-"
+    owner = zlib.crc32(f"{socket.gethostname()}/".encode() + os.fsencode(path.name))
+    return f".{_short(path.name)}.{owner:08x}-"
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for more; cut by bytes, as a character may have four."""
+    whole = os.fsencode(name)
+    if len(whole) <= MAX_NAME:
+        return name
+    return f"{whole[:MAX_NAME].decode(errors='ignore')}.{zlib.crc32(whole):08x}"
 
 
 def _glob(text: str) -> str:
@@ -260,13 +276,18 @@ def _lock(descriptor: int | None) -> bool:
 
 def _flush(path: Path) -> None:
     """Onto the disk, so that a power cut after the rename finds the content too."""
-    descriptor = os.open(path, os.O_RDONLY)
+    if path.is_dir():
+        # Folders cannot be flushed on every system; their files have been.
+        with contextlib.suppress(OSError):
+            _sync(path, os.O_RDONLY)
+    else:
+        _sync(path, os.O_RDWR if fcntl is None else os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
-    except OSError:
-        # Folders cannot be flushed on every file system; a file that cannot be has an error.
-        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise
     finally:
         os.close(descriptor)
 
@@ -284,17 +305,21 @@ def _put(part: Path, target: Path, overwrite: bool) -> None:
     part.replace(target)
 
 
-def _check_target(asked: Path, target: Path, overwrite: bool, error: type[ClapError]) -> None:
+def _check_target(asked: Path, target: Path, overwrite: bool, error: type[ClapError]) -> int | None:
+    """Permissions of the file that is replaced, if there is one."""
     try:
         mode = target.lstat().st_mode
     except FileNotFoundError:
-        return
+        return None
     if stat.S_ISDIR(mode):
         raise error(f"'{asked}' is a folder: give the name of a file.")
+    if stat.S_ISLNK(mode):
+        raise error(f"'{asked}' is a symbolic link that leads to itself: give another name.")
     if not stat.S_ISREG(mode):
         raise error(f"'{asked}' is a device, not a file: give the name of a file.")
     if not overwrite:
         raise _exists(asked, error)
+    return mode & 0o777
 
 
 def _exists(path: Path, error: type[ClapError]) -> ClapError:
@@ -309,5 +334,6 @@ def _unreadable(
     return error(f"'{path}' cannot be read: {problem.strerror or problem}.")
 
 
-def _unwritable(path: Path, problem: OSError, error: type[ClapError]) -> ClapError:
-    return error(f"'{path}' cannot be written: {problem.strerror or problem}.")
+def _unwritable(path: Path, problem: OSError | ValueError, error: type[ClapError]) -> ClapError:
+    reason = problem.strerror if isinstance(problem, OSError) else "it is no name of a file"
+    return error(f"'{path}' cannot be written: {reason or problem}.")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.backends import quiet
 from runtime.content import Content
 from runtime.errors import BackendError
 
@@ -32,7 +33,7 @@ class OpenVinoBackend:
         if threads is not None and threads < 1:
             raise BackendError(f"threads={threads} was asked for: pass at least 1, or None.")
         try:
-            import openvino  # pyright: ignore[reportMissingTypeStubs, reportMissingImports]
+            openvino = quiet.openvino()
         except ImportError as error:
             raise BackendError(
                 f"provider 'openvino' was asked for, but OpenVINO cannot be imported ({error}). "
@@ -47,7 +48,7 @@ class OpenVinoBackend:
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
-            core: Any = openvino.Core()  # pyright: ignore
+            core: Any = openvino.Core()
             read = core.read_model(content.data)
             self._compiled: Any = core.compile_model(read, "CPU", settings)
         except Exception as error:  # the library raises RuntimeError and its own kinds

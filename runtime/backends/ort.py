@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.backends import quiet
 from runtime.backends.bound import Bound
 from runtime.content import Content
 from runtime.errors import BackendError
@@ -104,13 +105,12 @@ class OrtBackend:
 
 def _import_onnxruntime(providers: Sequence[str]) -> Any:
     try:
-        import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
+        ort = quiet.onnxruntime()
     except ImportError as error:
         package = "onnxruntime-gpu[cuda,cudnn]" if "cuda" in providers else "onnxruntime"
         raise BackendError(
             f"ONNX Runtime cannot be imported ({error}). Install it: pip install '{package}'"
         ) from error
-    ort = cast(Any, onnxruntime)
     if "cuda" in providers and hasattr(ort, "preload_dlls"):
         # Finds CUDA libraries that pip installed; it prints what it misses, a CLI's output is JSON.
         with contextlib.redirect_stdout(io.StringIO()) as said:
