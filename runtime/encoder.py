@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Embeddings: TypeAlias = NDArray[np.float32]
 
+NORM_TOLERANCE = 1e-2  # the norm is taken in float32; TensorRT may round the result to half
 
 class Encoder:
     """The two encoders of a bundle. Each is loaded when first used; threads may share one Encoder,
@@ -39,8 +40,9 @@ class Encoder:
             its absence is an error. Default ``tensorrt`` of a bundle with engines, else ``cpu``.
         threads: of the CPU inside one run. None lets the engine choose for single recordings, and
             many are given one thread and one core each; see :attr:`many_at_once`.
-        check_hashes: compare the SHA-256 of a file of the bundle when it is loaded; default for a
-            folder, not for an opened bundle.
+        check_hashes: compare the SHA-256 of a file of the bundle with that of the bytes that are
+            loaded; default for a folder. An opened bundle has its own say, and is compared again
+            if it was.
         batch_size: most windows or texts given to an engine at once.
         max_seconds: longer recordings are refused; infinity for no limit.
         device: number of the GPU, for ``cuda`` and ``tensorrt``; default the first.
@@ -294,6 +296,13 @@ class Encoder:
             raise BundleError(
                 f"the graph returned {result.dtype} {result.shape}, the manifest promises float32 "
                 f"{expected}. Export the bundle again."
+            )
+        off = np.abs(np.linalg.norm(result, axis=1) - 1)
+        off = off[np.isfinite(off)]  # what is not finite may be one recording's own fault
+        if (off > NORM_TOLERANCE).any():
+            raise BundleError(
+                f"the graph returned embeddings that are not of unit norm (off by {off.max():.3g})."
+                " Export the bundle again."
             )
         return result
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from runtime import fusion
 from runtime.backends import TENSORRT, Backend, choose, open_backend, open_engine
-from runtime.bundle import Bundle, Graph
+from runtime.bundle import Bundle, Graph, check_shapes
+from runtime.content import Content
 from runtime.engines import Engine
 from runtime.errors import BundleError
 from runtime.lease import Lease
@@ -95,8 +95,10 @@ class Loaded:
     def _open_text(self) -> tuple[Backend, TextTokenizer]:
         manifest = self.bundle.manifest
         spec, graph = manifest.text, manifest.text_graph
-        tokenizer = TextTokenizer(self._path(spec.tokenizer), spec)
-        backend = self._open(graph, manifest.engines and manifest.engines.text, self.threads)
+        tokenizer = TextTokenizer(self._read(spec.tokenizer), spec)
+        backend = self._open(
+            graph, manifest.engines and manifest.engines.text, self.threads, tokenizer.largest_id
+        )
         if set(backend.input_names) != set(spec.inputs):
             raise BundleError(
                 f"'{graph.file}' has inputs {backend.input_names}, the manifest says "
@@ -104,17 +106,20 @@ class Loaded:
             )
         return backend, tokenizer
 
-    def _open(self, graph: Graph, engine: Engine | None, threads: int | None) -> Backend:
+    def _open(
+        self, graph: Graph, engine: Engine | None, threads: int | None, largest_id: int = 0
+    ) -> Backend:
         if engine is not None and self.providers == (TENSORRT,):
-            backend = open_engine(self._path(engine.file), engine, self.device or 0)
+            backend = open_engine(self._read(engine.file), engine, self.device or 0)
         else:
-            path = self._path(graph.file)
-            backend = open_backend(path, self.providers, threads, self.device or 0)
+            content, found = self.bundle.graph(graph, check_hash=self.check_hashes)
+            check_shapes(self.bundle.manifest, graph, found, largest_id)
+            backend = open_backend(content, self.providers, threads, self.device or 0)
         log.debug("opened %s on %s", graph.file, backend.provider)
         return backend
 
-    def _path(self, name: str) -> Path:
-        return self.bundle.checked_path(name) if self.check_hashes else self.bundle.path(name)
+    def _read(self, name: str) -> Content:
+        return self.bundle.read(name, check_hash=self.check_hashes)
 
 
 def _close(backend: Backend) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime import arguments
+from runtime.content import Content
 from runtime.engines import Engine, Engines
 from runtime.errors import BackendError
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Model: TypeAlias = Content | Path | bytes
 
 
 class Backend(Protocol):
@@ -116,7 +122,7 @@ def choose(
 
 
 def open_backend(
-    model: Path | bytes,
+    model: Model,
     providers: Sequence[str] = ("cpu",),
     threads: int | None = None,
     device: int = 0,
@@ -124,7 +130,8 @@ def open_backend(
     """Load a graph.
 
     Args:
-        model: path of an ONNX file, or its bytes.
+        model: an ONNX file's content, which is what a bundle's graph is loaded from; or its path or
+            bytes, where it is one of our own that nobody else could write.
         providers: short names, first the wanted one, then those that may run what it cannot:
             ``cpu`` and ``cuda`` of ONNX Runtime, or ``openvino`` alone.
         threads: of the CPU inside one run; None lets the engine choose.
@@ -144,11 +151,11 @@ def open_backend(
     return OrtBackend(model, providers, threads, device)
 
 
-def open_engine(path: Path, engine: Engine, device: int = 0) -> Backend:
+def open_engine(plan: Content | Path, engine: Engine, device: int = 0) -> Backend:
     """Load a TensorRT engine.
 
     Args:
-        path: the file, whose hash must have been checked: loading it runs native code.
+        plan: the engine file; its hash must have been checked, because loading it runs native code.
         engine: what the manifest says of it.
         device: number of the GPU.
 
@@ -157,4 +164,4 @@ def open_engine(path: Path, engine: Engine, device: int = 0) -> Backend:
     """
     from runtime.backends.trt import TensorRtBackend
 
-    return TensorRtBackend(path, engine, device)
+    return TensorRtBackend(plan, engine, device)

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import forks
+from runtime.backends import quiet
 from runtime.backends.bound import Bound
+from runtime.content import Content
 from runtime.cores import engine_threads
 from runtime.errors import BackendError
 
@@ -40,7 +42,7 @@ class OrtBackend:
 
     def __init__(
         self,
-        model: Path | bytes,
+        model: Content | Path | bytes,
         providers: Sequence[str],
         threads: int | None = None,
         device: int = 0,
@@ -51,21 +53,21 @@ class OrtBackend:
         options.intra_op_num_threads = engine_threads(threads)  # 0: one per core
         options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ONLY
-        name = "model in memory" if isinstance(model, bytes) else f"'{model}'"
+        # Else bytes that look like its own format are not read as the ONNX that was checked.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        content = Content.of(model, BackendError)
         try:
             with _quiet(ort, providers):
                 # enable_fallback=0: without it a failing GPU is replaced by the CPU during a run.
                 self._session: Any = ort.InferenceSession(
-                    model if isinstance(model, bytes) else str(model),
-                    options,
-                    providers=wanted,
-                    enable_fallback=0,
+                    content.data, options, providers=wanted, enable_fallback=0
                 )
+            self._session._model_bytes = None  # it would keep the file in memory beside the weights
             active = cast("list[str]", self._session.get_providers())
             inputs: list[Any] = self._session.get_inputs()
             outputs = {cast(str, o.name): tuple(o.shape[1:]) for o in self._session.get_outputs()}
         except Exception as error:  # the library raises a dozen types without a common base
-            raise BackendError(f"ONNX Runtime cannot load {name}: {error}") from error
+            raise BackendError(f"ONNX Runtime cannot load '{content.path}': {error}") from error
         if active[0] != wanted[0][0]:
             # The provider is compiled in, but its libraries or its device are not there.
             raise BackendError(
@@ -117,19 +119,18 @@ def _import_onnxruntime(providers: Sequence[str]) -> Any:
     package, extra = ("onnxruntime-gpu[cuda,cudnn]", "gpu") if gpu else ("onnxruntime", "cpu")
     install = f"pip install '{package}' (the extra clap-export[{extra}])"
     try:
-        import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
+        ort = quiet.onnxruntime()
     except Exception as error:  # a broken installation raises more than ImportError
         other = "" if gpu else ", or use another engine: clap-export[openvino] runs on CPUs too"
         raise BackendError(
             f"ONNX Runtime cannot be imported ({error}). Install it: {install}{other}."
         ) from error
-    if not hasattr(onnxruntime, "InferenceSession"):  # one of two packages was removed
+    if not hasattr(ort, "InferenceSession"):  # one of two packages was removed
         raise BackendError(
             "onnxruntime is a folder without the library, as is left where onnxruntime and "
             "onnxruntime-gpu were both installed and one was removed: "
             f"pip uninstall onnxruntime onnxruntime-gpu; {install}."
         )
-    ort = cast(Any, onnxruntime)
     if CUDA in providers and hasattr(ort, "preload_dlls"):
         # Finds CUDA libraries that pip installed; it prints what it misses, a CLI's output is JSON.
         with contextlib.redirect_stdout(io.StringIO()) as said:

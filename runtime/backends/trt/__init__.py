@@ -17,6 +17,7 @@ from runtime.backends.cuda.driver import Driver
 from runtime.backends.trt.dialect import Dialect, installed
 from runtime.backends.trt.lane import Lane
 from runtime.backends.trt.loaded import Loaded
+from runtime.content import Content
 from runtime.engines import Engine, check
 from runtime.errors import BackendError
 
@@ -46,7 +47,7 @@ class TensorRtBackend:
     Threads may run at once: each run has a lane of its own, up to four.
 
     Args:
-        path: the engine file; its hash must have been checked, because loading runs native code.
+        plan: the engine file; its hash must have been checked, because loading runs native code.
         engine: what the manifest says of it.
         device: number of the GPU.
         driver, dialect: default the machine's own.
@@ -61,7 +62,7 @@ class TensorRtBackend:
 
     def __init__(
         self,
-        path: Path,
+        plan: Content | Path,
         engine: Engine,
         device: int = 0,
         *,
@@ -74,8 +75,9 @@ class TensorRtBackend:
             capability = self._driver.info.compute_capability
             check(engine, library.library, library.version, capability)
             self._driver.enter()
-            self._size = path.stat().st_size
-            self._loaded = Loaded(library, path.read_bytes(), engine)
+            content = Content.of(plan, BackendError)
+            self._size = len(content.data)
+            self._loaded = Loaded(library, content.data, engine)
         except BaseException:
             self._driver.close()
             raise
