@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,8 @@ from typing import Literal
 from clap_export.checkpoints import Family
 from clap_export.model.config import AudioEncoderConfig, ProjectionConfig, TextEncoderConfig
 from runtime.bundle import AudioSpec
+from train.config.bounds import MOST_INT, bound
+from train.config.contrastive import MAX_THREADS
 from train.config.data import AugmentConfig, ListingConfig, TextSource
 from train.config.toml_file import read_config
 
@@ -117,6 +120,9 @@ class TextLessonConfig:
 
     def __post_init__(self) -> None:
         _check_loop(self.epochs, self.batch_size, self.learning_rate)
+        if not self.sources:
+            raise ValueError("there is nothing to read: give 'sources'")
+        bound(self, "spans", "vocabulary", least=0, most=MOST_INT)
 
 
 @dataclass(frozen=True)
@@ -155,8 +161,9 @@ class DistilConfig:
             raise ValueError(
                 f"text = 'teacher' keeps the teacher's text tower: leave out {', '.join(given)}"
             )
-        if self.seed < 0:
-            raise ValueError(f"'seed' is {self.seed}, must be at least 0")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"'seed' is {self.seed}, must be at least 0 and below 2^63")
+        bound(self, "threads", least=1, most=MAX_THREADS)
 
     @property
     def folder(self) -> Path:
@@ -166,10 +173,11 @@ class DistilConfig:
 
 def _check_loop(epochs: int, batch_size: int, learning_rate: float) -> None:
     # One stretch alone has no statistics to normalise by, and no other to be compared with.
-    if epochs < 1 or batch_size < 2 or learning_rate <= 0:
+    counts = 1 <= epochs <= MOST_INT and 2 <= batch_size <= MOST_INT
+    if not counts or not 0 < learning_rate < math.inf:
         raise ValueError(
             f"epochs={epochs}, batch_size={batch_size}, learning_rate={learning_rate}: there must "
-            "be at least 1 epoch and 2 in a batch, and the rate must be above 0"
+            "be at least 1 epoch and 2 in a batch, and the rate must be above 0 and finite"
         )
 
 

@@ -1,4 +1,4 @@
-"""``python -m train evaluate MODEL --task … --data …``: from options to a table, JSON or picture."""
+"""``python -m train evaluate MODEL --task … --data …``: from options to what is printed."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ class Request:
         if self.templates:
             check_templates(self.templates)
         if self.extension is not None and not re.fullmatch(r"\.?\w+", self.extension):
-            raise ClapError(
-                f"--extension {self.extension!r} ends no file's name: give one as flac."
-            )
+            raise ClapError(f"--extension {self.extension!r} cannot end a name: give one as flac.")
         if not 0 <= self.seed < 2**63:
             raise ClapError(f"--seed {self.seed}: give a number from 0 to 2^63 - 1.")
 

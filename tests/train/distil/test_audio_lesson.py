@@ -96,9 +96,9 @@ def test_equal_weights_bring_each_stretch_at_most_once(scene: Scene) -> None:
 
 def test_weights_say_how_often_a_stretch_is_drawn(tmp_path: Path) -> None:
     scene = Scene(tmp_path, tone1=5.0, noise2=0.5)
-    counts = Counter[str]()
+    counts, lesson = Counter[str](), scene.lesson()
     for epoch in range(200):
-        for row in scene.lesson().draw(epoch).ravel():
+        for row in lesson.draw(epoch).ravel():
             counts[scene.stretches.recordings.found[row].file.path.stem] += 1
     usual = np.median([n for name, n in counts.items() if name not in ("tone1", "noise2")])
     held = {scene.stretches.recordings.found[i].file.path.stem
