@@ -30,9 +30,11 @@ def main() -> None:
 def run(config: Path) -> None:
     """Train as CONFIG.toml says, or resume where the run stopped."""
     from train.config.contrastive import load
+
+    asked = load(config)  # a mistake in it is said before torch is loaded
     from train.contrastive.run import run as run_config
 
-    finished = run_config(load(config))
+    finished = run_config(asked)
     if os.environ.get("RANK", "0") == "0":  # once, however many processes torchrun started
         click.echo(finished)
 
