@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from clap_export.checkpoints import Checkpoint, load, native
 from clap_export.model.clap import ClapModel
+from runtime.errors import ClapError
 from train.config.distil import DistilConfig
 from train.data import texts
 from train.data.vocabulary import learn_wordpiece
@@ -78,6 +79,8 @@ def _read(config: DistilConfig, teacher: Checkpoint) -> tuple[list[str], str]:
     captions, labels = texts.collect(config.texts.sources, config.texts.templates)
     spans = texts.spans(captions, config.texts.spans, config.seed)
     sentences = list(dict.fromkeys([*captions, *labels, *spans]))
+    if not sentences:
+        raise ClapError("texts.sources hold no text to learn from: name columns that do.")
     if config.texts.vocabulary is None:
         pupil.check_tokenizer(config.student, teacher)
         return sentences, teacher.tokenizer
