@@ -12,7 +12,11 @@ def entry() -> None:
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
-        sys.exit("Error: the command line needs click and rich: pip install clap-export[cli]")
+        print(
+            "Error: the command line needs click and rich: pip install clap-export[cli]",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     main(prog_name="clap-export")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import ClapError
+from runtime.files import writing
 
 DPI = 150
 
@@ -35,7 +36,9 @@ def save(figure: Any, path: Path) -> None:
     Raises:
         ClapError: it cannot be written.
     """
-    try:
-        figure.savefig(path, dpi=DPI, format=path.suffix.removeprefix(".") or "png")
-    except (OSError, ValueError) as error:
-        raise ClapError(f"'{path}' cannot be written ({error}).") from error
+    kind = path.suffix.removeprefix(".") or "png"
+    with writing(path) as part:
+        try:
+            figure.savefig(part, dpi=DPI, format=kind)
+        except ValueError as error:  # a kind of picture that matplotlib does not know
+            raise ClapError(f"'{path}' cannot be written ({error}).") from error

@@ -1,62 +1,93 @@
-"""The whole product in one go: export, verify, classify, with timings."""
+"""The verb ``demo``: the whole product in one go, export, verify, classify, with timings."""
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+import click
 
-from clap_export.cli import show
-from runtime import Classifier
+from clap_export.cli import terminal
+from clap_export.cli.ending import DONE, GATE_FAILED
+from clap_export.cli.options import PATH
+from runtime.errors import ClapError
+
+if TYPE_CHECKING:
+    from runtime.bundle import Parity
 
 
-def run(ckpt: Path, out: Path, files: Sequence[Path]) -> bool:
-    """Run the demonstration in ``out`` (made anew); returns whether the bundle was verified.
+@click.command()
+@click.option("--ckpt", type=PATH, required=True, help="Checkpoint to export.")
+@click.option("--out", type=PATH, required=True, help="Folder for the bundle and the sounds.")
+@click.argument("files", type=PATH, nargs=-1)
+def demo(ckpt: Path, out: Path, files: tuple[Path, ...]) -> int:
+    """Export, verify, and classify sounds made by code, and FILES if any, with timings."""
+    from clap_export.cli import show
+    from clap_export.sounds.catalogue import write_demo_sounds
 
-    Raises:
-        ClapError: the checkpoint or a file cannot be used.
-    """
-    from clap_export.checkpoints import load
-    from clap_export.export.pack import write_bundle
-    from clap_export.parity.checkpoint import verify
-    from clap_export.sounds.catalogue import SOUNDS, write_demo_sounds
-
-    out.mkdir(parents=True, exist_ok=True)
-    bundle = out / "bundle"
-    shutil.rmtree(bundle, ignore_errors=True)
-    took: dict[str, float] = {}
-    with show.stages() as progress:
-        began = time.perf_counter()
-        progress("loading the checkpoint")
-        checkpoint = load(ckpt)
-        write_bundle(checkpoint, bundle, progress)
-        took["export"] = time.perf_counter() - began
-        began = time.perf_counter()
-        parity = verify(bundle, checkpoint, progress=progress)
-        took["verify"] = time.perf_counter() - began
+    bundle, took = out / "bundle", dict[str, float]()
+    parity = _make(ckpt, bundle, took)
     show.exported(bundle, parity)
     sounds = write_demo_sounds(out / "sounds")
-    began = time.perf_counter()
-    classifier = Classifier(bundle, labels=list(SOUNDS))
-    took["open the bundle, embed the labels"] = time.perf_counter() - began
-    table = Table(title="sounds made by code, and the files given")
-    for heading in ("file", "best label", "score", "second", "score", "ms"):
-        table.add_column(heading, justify="right" if heading in ("score", "ms") else "left")
+    _classify(bundle, [*sounds, *files], took)
+    terminal.say("; ".join(f"{stage}: {seconds:.1f} s" for stage, seconds in took.items()))
+    return DONE if parity.passed else GATE_FAILED
+
+
+def _make(ckpt: Path, bundle: Path, took: dict[str, float]) -> Parity:
+    """The bundle, in place of the one of an earlier demonstration."""
+    from clap_export.checkpoints import load
+    from clap_export.cli import show
+    from clap_export.export.pack import making, write_bundle
+    from clap_export.parity.checkpoint import verify
+    from runtime.bundle import MANIFEST
+    from runtime.files import publish
+
+    if bundle.is_dir() and any(bundle.iterdir()) and not (bundle / MANIFEST).is_file():
+        raise ClapError(f"'{bundle}' holds something else than a bundle: give another --out.")
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    with show.stages() as progress, making(bundle) as folder:
+        with _timed(took, "export"):
+            progress("loading the checkpoint")
+            checkpoint = load(ckpt)
+            write_bundle(checkpoint, folder / "new", progress)
+        with _timed(took, "verify"):
+            parity = verify(folder / "new", checkpoint, progress=progress)
+        if bundle.exists():
+            bundle.rename(folder / "old")
+        publish(folder / "new", bundle)
+    return parity
+
+
+def _classify(bundle: Path, files: Sequence[Path], took: dict[str, float]) -> None:
+    from clap_export.cli import console
+    from clap_export.cli.console import cell
+    from clap_export.sounds.catalogue import SOUNDS
+    from runtime import Classifier
+
+    with _timed(took, "open the bundle, embed the labels"):
+        classifier = Classifier(bundle, labels=list(SOUNDS))
+    headings = ("file", "best label", "score", "second", "score", "ms")
+    title = "sounds made by code, and the files given"
+    table = console.new_table(*headings, title=title, left=("file", "best label", "second"))
     with classifier:
-        classifier.predict(sounds[0])  # the first run of a session allocates
-        for path in [*sounds, *files]:
+        classifier.predict(files[0])  # the first run of a session allocates
+        for path in files:
             began = time.perf_counter()
             first, second = classifier.predict(path, top_k=2)
             milliseconds = 1000 * (time.perf_counter() - began)
             table.add_row(
-                path.name, first.label, f"{first.score:.2f}", second.label,
+                cell(path.name), first.label, f"{first.score:.2f}", second.label,
                 f"{second.score:.2f}", f"{milliseconds:.1f}",
             )  # fmt: skip
-    console = Console()
-    console.print(table)
-    console.print("; ".join(f"{stage}: {seconds:.1f} s" for stage, seconds in took.items()))
-    return parity.passed
+    console.print_table(table)
+
+
+@contextmanager
+def _timed(took: dict[str, float], stage: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    took[stage] = time.perf_counter() - began

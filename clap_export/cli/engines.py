@@ -5,11 +5,14 @@ Only click is imported here, as in :mod:`clap_export.cli`.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from clap_export.cli import options
+from clap_export.cli.ending import DONE, GATE_FAILED
+from clap_export.cli.options import PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     Building = Callable[[Path, Path, Path, Callable[[str], None]], Parity | None]
 
-OPTIONS = (
+all_options = options.all_of(
     click.option("--max-batch", type=click.IntRange(1), help="Most rows of a run.  [default: 64]"),
     click.option("--opt-batch", type=click.IntRange(1), help="Rows to tune for.  [default: 16]"),
     click.option("--workspace", "workspace_mib", type=click.IntRange(1),
@@ -38,20 +41,11 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def options(command: Any) -> Any:
-    """Add the options of building engines, which the command gets as keywords."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
-
-def given(engine: dict[str, Any]) -> dict[str, Any]:
-    """The engine options that were given."""
-    return {
-        name: value
-        for name, value in engine.items()
-        if value is not None and value is not False and value != ()
-    }
+def given(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The engine options among click's arguments that were given."""
+    names = {option.name for option in build.params} - {"bundle", "as_json"}
+    found = {name: value for name, value in arguments.items() if name in names}
+    return {n: v for n, v in found.items() if v is not None and v is not False and v != ()}
 
 
 def flags(engine: dict[str, Any]) -> list[str]:
@@ -87,10 +81,10 @@ def building(engine: dict[str, Any], precision: str = "fp16") -> Building:
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def build(bundle: Path, as_json: bool, **engine: Any) -> None:
+@click.argument("bundle", type=PATH)
+@all_options
+@options.json_option
+def build(bundle: Path, as_json: bool, **engine: Any) -> int:
     """Build BUNDLE's TensorRT engines on this machine from its ONNX graphs; exit code 1 if a gate
     fails. No torch and no checkpoint is needed.
 
@@ -106,4 +100,4 @@ def build(bundle: Path, as_json: bool, **engine: Any) -> None:
         show.manifest_json(bundle)
     else:
         show.built(bundle, parity)
-    sys.exit(0 if parity is None or parity.passed else 1)
+    return DONE if parity is None or parity.passed else GATE_FAILED

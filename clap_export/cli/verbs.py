@@ -1,43 +1,73 @@
-"""How every verb ends when something is wrong: one sentence, and exit code 2."""
+"""The group of verbs: each is imported when it is called, and all end in the same way."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import click
 
-from runtime.errors import ClapError
-
-
-class UserError(click.ClickException):
-    """Bad input: one sentence, exit code 2."""
-
-    exit_code = 2
+from clap_export.cli import ending
 
 
 class Verbs(click.Group):
-    """A group whose commands turn :class:`ClapError` into a message and exit code 2."""
+    """A group whose verbs are named by the module that holds them.
+
+    Args:
+        verbs: name of a verb to its module in :mod:`clap_export.cli`, where the command has the
+            verb's name (``eval`` has that of ``evaluate``, which Python's own would hide).
+        options: see :class:`click.Group`.
+    """
+
+    def __init__(self, *, verbs: Mapping[str, str], **options: Any) -> None:
+        super().__init__(**options)
+        self._verbs = dict(verbs)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Verbs in the order of the path: export, trust, use, measure."""
+        return list(self._verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A verb, from its module."""
+        if cmd_name not in self._verbs:
+            return None
+        module = import_module(f"clap_export.cli.{self._verbs[cmd_name]}")
+        return getattr(module, {"eval": "evaluate"}.get(cmd_name, cmd_name))
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Parse; ``--help`` prints here."""
+        with _pipes_told_apart():
+            return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run; errors that are not the user's keep their traceback."""
-        try:
+        """Run the verb; returns its exit code."""
+        with _pipes_told_apart():
             return super().invoke(ctx)
-        except ClapError as error:
-            raise UserError(str(error)) from error
-        except ModuleNotFoundError as error:
-            extra = EXTRA_OF.get((error.name or "").partition(".")[0])
-            if extra is None:
-                raise
-            raise UserError(
-                f"this needs {error.name}, which is not installed: pip install clap-export[{extra}]"
-            ) from error
+
+    def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        """Run, and exit with one of the codes of :mod:`clap_export.cli.ending`."""
+
+        def work() -> Any:
+            try:
+                return super(Verbs, self).main(*arguments, standalone_mode=False, **options)
+            except _PipeClosed as closed:
+                raise BrokenPipeError from closed
+
+        if not standalone_mode:
+            return work()
+        sys.exit(ending.code_of(work))
 
 
-# Which extra brings a package that a verb may find missing.
-EXTRA_OF = {
-    "rich": "cli",
-    **dict.fromkeys(
-        ("torch", "onnx", "onnxscript", "transformers", "timm", "safetensors", "matplotlib"),
-        "export",
-    ),
-}
+class _PipeClosed(BaseException):
+    """A BrokenPipeError on its way through click, which would exit with 1 on seeing one."""
+
+
+@contextmanager
+def _pipes_told_apart() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _PipeClosed from error

@@ -13,6 +13,7 @@ from clap_export.engine.options import BuildOptions
 from runtime.backends.trt.dialect import Dialect
 from runtime.engines import Profile
 from runtime.errors import BackendError
+from runtime.files import writing
 
 
 @dataclass(frozen=True)
@@ -158,9 +159,8 @@ def _timings(config: Any, cache: Path | None) -> Any:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    with writing(path) as part:
+        part.write_bytes(data)
 
 
 def _monitor(trt: Any, progress: Callable[[str], None]) -> Any:

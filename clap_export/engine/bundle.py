@@ -17,6 +17,7 @@ from runtime import Encoder
 from runtime.bundle import Bundle, FileEntry, Graph, Manifest, Parity, write_manifest
 from runtime.engines import Engine, Engines, Profile
 from runtime.errors import ClapError
+from runtime.files import writing
 
 Progress = Callable[[str], None]
 
@@ -74,9 +75,8 @@ def add_engines(
             )  # fmt: skip
             sha256 = hashlib.sha256(built.plan).hexdigest()
             file = f"{name}-{sha256[:12]}.engine"
-            part = folder / f"{file}.part"
-            part.write_bytes(built.plan)
-            part.replace(folder / file)
+            with writing(folder / file) as part:
+                part.write_bytes(built.plan)
             files[file] = FileEntry(sha256, len(built.plan))
             made.append(_record(file, graph, chain, options, built.layers, profiles))
         old = manifest.engines

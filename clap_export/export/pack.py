@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -19,6 +17,7 @@ from clap_export.model.config import ClapConfig
 from runtime import bundle as format_
 from runtime.bundle import FileEntry, Graph, Manifest, TextSpec, sha256_file, write_manifest
 from runtime.errors import ClapError
+from runtime.files import publish, scratch
 
 AUDIO_FILE, TEXT_FILE, TOKENIZER_FILE = "audio.onnx", "text.onnx", "tokenizer.json"
 
@@ -40,31 +39,29 @@ def write_bundle(
         ClapError: ``out`` exists or cannot be written.
     """
     check_free(out)
-    with beside(out) as folder:
+    with making(out) as folder:
         part = folder / "bundle"
         part.mkdir()
         manifest = _fill(checkpoint, part, progress)
-        part.rename(out)
+        publish(part, out)
     return manifest
 
 
 @contextmanager
-def beside(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` to make things in that are then renamed; it is removed at the end.
+def making(out: Path) -> Iterator[Path]:
+    """A scratch folder to make ``out`` in; what goes wrong inside names ``out``, as users know it.
 
     Raises:
         ClapError: it cannot be made, or what is done inside fails to write.
     """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    except OSError as error:
-        raise ClapError(f"--out {out} cannot be written: {error.strerror}.") from error
-    try:
-        yield folder
-    except OSError as error:
-        raise ClapError(f"--out {out} cannot be written: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch(out) as folder:
+        try:
+            yield folder
+        except ClapError as error:
+            said = str(error)
+            if str(folder) not in said:
+                raise
+            raise type(error)(said.replace(str(folder), str(out))) from error
 
 
 def check_free(out: Path) -> None:
@@ -107,7 +104,7 @@ def _fill(checkpoint: Checkpoint, folder: Path, progress: Callable[[str], None])
         text_graph=Graph(TEXT_FILE, "fp32", OPSET),
         files={n: FileEntry(sha256_file(folder / n), (folder / n).stat().st_size) for n in names},
         tools={"clap-export": __version__, **{n: metadata.version(n) for n in ("torch", "onnx")}},
-        findings=examine(model, text, folder / TOKENIZER_FILE),
+        findings=(*checkpoint.findings, *examine(model, text, folder / TOKENIZER_FILE)),
         parity=None,
         race=(),
         engines=None,

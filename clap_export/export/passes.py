@@ -77,12 +77,17 @@ def opset17(model: onnx.ModelProto) -> None:
             f"these operations cannot be written in opset {OPSET}: {sorted(stuck)}. Keep them out "
             "of the model, or add a rule for them to clap_export/export/passes.py."
         )
-    used = {name for node in model.graph.node for name in node.input}
-    left = [i for i in model.graph.initializer if i.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(left)
+    drop_unused_initializers(model.graph)
     imported.version = OPSET
     model.ir_version = IR_VERSION
+
+
+def drop_unused_initializers(graph: onnx.GraphProto) -> None:
+    """Remove constants that no node reads any more, in place."""
+    used = {name for node in graph.node for name in node.input}
+    left = [i for i in graph.initializer if i.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(left)
 
 
 @dataclass(frozen=True)

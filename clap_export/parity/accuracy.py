@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from runtime.labels import LabelBank
 
 
 @dataclass(frozen=True)
-class Item:
+class Labelled:
     """A recording and the labels that are right for it."""
 
     path: Path
@@ -49,52 +50,78 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Run:
+class Scored:
     """What a bundle gave: similarities ``[clips, labels]``, and how right they are."""
 
     similarities: np.ndarray
     accuracy: Accuracy
 
 
-def read_listing(path: Path) -> list[Item]:
+def read_listing(path: Path) -> list[Labelled]:
     """A CSV file of the columns ``path`` and ``label``.
 
     Paths are relative to the file; a recording with several labels has ``|`` between them.
 
     Raises:
-        ClapError: no such file, columns missing or others there, an empty field, no rows, or
-            recordings that do not exist (all are named).
+        ClapError: no such file, not CSV in UTF-8, columns missing or others there, an empty field,
+            no rows, or recordings that do not exist (all are named).
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ClapError(f"--listing {path} cannot be read ({error}).") from error
-    if sorted(reader.fieldnames or ()) != ["label", "path"] or not rows:
+    header, rows = _read_rows(path)
+    if sorted(header) != ["label", "path"] or not rows:
+        found = ", ".join(header) or "none"
         raise ClapError(
-            f"--listing {path} has the columns {', '.join(reader.fieldnames or ()) or 'none'} and "
-            f"{len(rows)} rows: it must have the columns path and label, and a row a recording."
+            f"--listing {path} has the columns {found} and {len(rows)} rows: it must have the "
+            "columns path and label, with a comma between, and a row a recording."
         )
-    items = [
-        Item(path.parent / (row["path"] or ""), frozenset((row["label"] or "").split("|")))
-        for row in rows
-    ]
-    problems = [f"row {i}: no label" for i, item in enumerate(items, 2) if "" in item.labels]
-    absent = [(i, x.path) for i, x in enumerate(items, 2) if not x.path.is_file()]
-    problems += [f"row {i}: {there} does not exist" for i, there in absent]
+    labelled: list[Labelled] = []
+    problems: list[str] = []
+    for number, row in rows:
+        if len(row) != 2:
+            problems.append(f"row {number}: {len(row)} fields, not 2")
+            continue
+        field = dict(zip(header, row, strict=True))
+        names = [name.strip() for name in field["label"].split("|")]
+        recording = path.parent / field["path"]
+        if "" in names:
+            problems.append(f"row {number}: no label")
+        if not field["path"] or not _is_file(recording):
+            problems.append(f"row {number}: {recording} does not exist")
+        labelled.append(Labelled(recording, frozenset(names)))
     if problems:
         more = f" and {len(problems) - 9} more" * (len(problems) > 9)
         raise ClapError(f"--listing {path}: {'; '.join(problems[:9])}{more}.")
-    return items
+    return labelled
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and each row that is not empty with the number of its last line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin with a byte order mark
+        if "\0" in text:
+            raise ClapError(f"--listing {path} cannot be read (it holds binary data, not CSV).")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header = [name.strip() for name in next(reader, [])]
+        return header, [(reader.line_num, row) for row in reader if row]
+    except UnicodeDecodeError as error:
+        raise ClapError(f"--listing {path} cannot be read (it is not UTF-8: {error}).") from error
+    except (OSError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ClapError(f"--listing {path} cannot be read ({reason}).") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
 
 
 def evaluate(
     encoder: Encoder,
-    items: Sequence[Item],
+    items: Sequence[Labelled],
     templates: Sequence[str] = (),
     progress: Callable[[str], None] = lambda _: None,
-) -> Run:
+) -> Scored:
     """Embed recordings and labels, and compare.
 
     Args:
@@ -116,7 +143,7 @@ def evaluate(
             progress(f"recording {i + 1} of {len(items)}")
     similarities = np.stack(embeddings) @ bank.embeddings.T
     right = np.array([[name in item.labels for name in names] for item in items])
-    return Run(similarities, measure(similarities, right))
+    return Scored(similarities, measure(similarities, right))
 
 
 def measure(similarities: np.ndarray, right: np.ndarray) -> Accuracy:
@@ -132,7 +159,7 @@ def measure(similarities: np.ndarray, right: np.ndarray) -> Accuracy:
     )
 
 
-def agreement(found: Run, reference: Run) -> float:
+def agreement(found: Scored, reference: Scored) -> float:
     """Share of recordings that get the same best label."""
-    best = (run.similarities.argmax(axis=1) for run in (found, reference))
+    best = (one.similarities.argmax(axis=1) for one in (found, reference))
     return float(np.equal(*best).mean())

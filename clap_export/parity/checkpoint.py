@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 
 from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.clap import ClapModel
-from clap_export.parity.clips import VERIFY_LABELS, Clip, awkward_clips
+from clap_export.parity.clips import VERIFY_LABELS, MadeClip, awkward_clips
+from clap_export.parity.inner import with_output
+from clap_export.parity.tolerances import distance
 from runtime import Encoder, audio, windows
 from runtime.backends import open_backend
-from runtime.bundle import LOG_MEL, Bundle, Check, Parity, write_manifest
+from runtime.bundle import LOG_MEL, Bundle, Check, Manifest, Parity, write_manifest
 from runtime.encoder import graph_inputs, mean_embedding
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
@@ -39,14 +40,14 @@ LIMITS: dict[str, dict[str, tuple[float, str]]] = {
     },
     "fp16": {
         MEL: (0.05, "dB"),
-        f"{AUDIO}, 1 - cosine": (0.001, ""),
-        f"{TEXT}, 1 - cosine": (0.001, ""),
+        f"{AUDIO}, 1 - cosine": (distance("fp16"), ""),
+        f"{TEXT}, 1 - cosine": (distance("fp16"), ""),
         "batch size, max abs": (1e-3, ""),
     },
     "int8": {
         MEL: (0.05, "dB"),
-        f"{AUDIO}, 1 - cosine": (0.01, ""),
-        f"{TEXT}, 1 - cosine": (0.01, ""),
+        f"{AUDIO}, 1 - cosine": (distance("int8"), ""),
+        f"{TEXT}, 1 - cosine": (distance("int8"), ""),
         "batch size, max abs": (1e-5, ""),
     },
 }
@@ -60,7 +61,24 @@ def verify(
     clips: Sequence[Path] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Parity:
-    """Measure parity, write it into the bundle's manifest, and return it.
+    """Measure parity, write it into the bundle's manifest, and return it; see :func:`measure`.
+
+    Returns:
+        ``passed`` is False when any figure is above its limit; the bundle is left in place.
+    """
+    manifest = measure(folder, checkpoint, clips, progress)
+    assert manifest.parity is not None  # it has just been measured
+    write_manifest(folder, manifest)
+    return manifest.parity
+
+
+def measure(
+    folder: Path,
+    checkpoint: Checkpoint,
+    clips: Sequence[Path] = (),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Manifest:
+    """Compare a bundle with its checkpoint; nothing is written.
 
     Made clips of awkward kinds, and ``clips`` if any, are embedded by PyTorch and by
     :class:`runtime.Encoder`, the latter at batch sizes 1, 2 and 5.
@@ -72,7 +90,7 @@ def verify(
         progress: called with the name of each stage.
 
     Returns:
-        ``passed`` is False when any figure is above its limit; the bundle is left in place.
+        the bundle's manifest with its ``parity``.
 
     Raises:
         ClapError: the bundle is damaged, or of another embedding space than the checkpoint.
@@ -112,11 +130,10 @@ def verify(
     if bundle.manifest.parity is not None:  # what was measured otherwise, as against FP32
         checks += [check for check in bundle.manifest.parity.checks if check.name not in limits]
     parity = Parity(all(check.passed for check in checks), provider, tuple(checks))
-    write_manifest(folder, replace(bundle.manifest, parity=parity))
-    return parity
+    return replace(bundle.manifest, parity=parity)
 
 
-def _windows(clip: Clip, bundle: Bundle) -> np.ndarray:
+def _windows(clip: MadeClip, bundle: Bundle) -> np.ndarray:
     spec = bundle.manifest.audio
     return windows.rows(audio.prepare(clip.samples, spec, clip.sample_rate), spec)
 
@@ -133,9 +150,8 @@ def _differences(name: str, found: np.ndarray, wanted: np.ndarray) -> dict[str, 
 @torch.no_grad()
 def _compare_mel(model: ClapModel, bundle: Bundle, batches: list[np.ndarray]) -> dict[str, float]:
     """The spectrogram inside the graph against the model's, on every window."""
-    graph = onnx.load(bundle.path(bundle.manifest.audio_graph.file))
-    graph.graph.output.append(onnx.ValueInfoProto(name=LOG_MEL))
-    backend, spec = open_backend(graph.SerializeToString()), bundle.manifest.audio
+    graph = bundle.graph(bundle.manifest.audio_graph)[0].data
+    backend, spec = open_backend(with_output(graph, LOG_MEL)), bundle.manifest.audio
     worst = 0.0
     for batch in batches:
         wanted = model.hear(torch.from_numpy(batch))[0].numpy()

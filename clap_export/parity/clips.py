@@ -10,7 +10,7 @@ from runtime.bundle import AudioSpec
 
 
 @dataclass(frozen=True)
-class Clip:
+class MadeClip:
     """A recording ``[samples]`` or ``[channels, samples]`` float32, and its rate in Hz."""
 
     name: str
@@ -18,7 +18,7 @@ class Clip:
     sample_rate: int
 
 
-def awkward_clips(spec: AudioSpec, seed: int = 0) -> list[Clip]:
+def awkward_clips(spec: AudioSpec, seed: int = 0) -> list[MadeClip]:
     """Made clips: signals, lengths, channels and rates at which implementations go wrong.
 
     Levels matter because power of a full-scale sine overflows half precision and silence is its
@@ -40,25 +40,25 @@ def awkward_clips(spec: AudioSpec, seed: int = 0) -> list[Clip]:
     faint = 3e-3 * rng.standard_normal(rate, dtype=np.float32)
     tail = np.concatenate([scene(rate // 2), np.zeros(window - rate // 2, np.float32)])
     clips = [
-        Clip("silence", np.zeros(rate, np.float32), rate),
-        Clip("zero tail", tail, rate),
-        Clip("full-scale sine", np.clip(sine + faint, -1, 1), rate),
-        Clip("DC", 0.5 + faint, rate),
-        Clip("clipped square", np.where(sine >= 0, 1.0, -1.0).astype(np.float32), rate),
-        Clip("one sample", np.full(1, 0.01, np.float32), rate),
-        Clip("0.3 s", scene(int(0.3 * rate)), rate),
-        Clip("one window", scene(window), rate),
-        Clip("a sample over one window", scene(window + 1), rate),
-        Clip("3.7 windows", scene(int(3.7 * window)), rate),
-        Clip("stereo", np.stack([scene(2 * rate), scene(2 * rate)]), rate),
+        MadeClip("silence", np.zeros(rate, np.float32), rate),
+        MadeClip("zero tail", tail, rate),
+        MadeClip("full-scale sine", np.clip(sine + faint, -1, 1), rate),
+        MadeClip("DC", 0.5 + faint, rate),
+        MadeClip("clipped square", np.where(sine >= 0, 1.0, -1.0).astype(np.float32), rate),
+        MadeClip("one sample", np.full(1, 0.01, np.float32), rate),
+        MadeClip("0.3 s", scene(int(0.3 * rate)), rate),
+        MadeClip("one window", scene(window), rate),
+        MadeClip("a sample over one window", scene(window + 1), rate),
+        MadeClip("3.7 windows", scene(int(3.7 * window)), rate),
+        MadeClip("stereo", np.stack([scene(2 * rate), scene(2 * rate)]), rate),
     ]
     if spec.long_clips == "fusion":  # so long that its samples are gathered, and just a frame more
         clips += [
-            Clip("9 windows", scene(9 * window + 77), rate),
-            Clip("a frame over one window", scene(window + spec.mel.hop_length), rate),
+            MadeClip("9 windows", scene(9 * window + 77), rate),
+            MadeClip("a frame over one window", scene(window + spec.mel.hop_length), rate),
         ]
     clips += [
-        Clip(f"{r} Hz", scene(3 * r, r), r) for r in (8000, 16000, 22050, 44100, 48000, 96000)
+        MadeClip(f"{r} Hz", scene(3 * r, r), r) for r in (8000, 16000, 22050, 44100, 48000, 96000)
     ]
     return clips
 

@@ -6,32 +6,47 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from clap_export.parity.accuracy import Item
-from clap_export.precision.lower import to_fp16, to_int8
+from clap_export.metrics import enough_for_worst
+from clap_export.parity.accuracy import Labelled
+from clap_export.precision.lower import LEAST_HELD, to_fp16, to_int8
 from clap_export.precision.race import race
+from runtime import audio_files
 from runtime.bundle import Parity, read_manifest, write_manifest
 from runtime.errors import ClapError
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
 
 
 def recordings(paths: Sequence[Path]) -> list[Path]:
     """Recordings among files and folders, the latter searched to any depth.
 
     Raises:
-        ClapError: a path that does not exist, or nothing found at all.
+        ClapError: a path that does not exist, a folder without recordings, or nothing at all.
     """
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise ClapError(f"--calibrate: {', '.join(missing)} does not exist.")
-    found: list[Path] = []
-    for path in paths:
-        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found += [p for p in inside if p == path or p.suffix.lower() in SUFFIXES]
-    found = [path for path in found if path.is_file()]
-    if paths and not found:
-        raise ClapError(f"--calibrate: no recordings ({', '.join(SUFFIXES)}) were found there.")
-    return found
+    found = {path: list(audio_files.find(path)) if path.is_dir() else [path] for path in paths}
+    empty = [str(path) for path, inside in found.items() if not inside]
+    if empty:
+        suffixes = ", ".join(sorted(audio_files.SUFFIXES))
+        raise ClapError(
+            f"--calibrate: no recordings ({suffixes}) were found in {', '.join(empty)}."
+        )
+    # A recording that is given twice is heard once: the halves must not share any.
+    return list({path.resolve(): path for inside in found.values() for path in inside}.values())
+
+
+def check_recordings(precision: str, count: int) -> None:
+    """Refuse too few recordings before any work is done; see :data:`lower.LEAST_HELD`.
+
+    Raises:
+        ClapError: ``int8`` or ``auto`` with fewer than twice as many.
+    """
+    if precision in ("int8", "auto") and count < 2 * LEAST_HELD:
+        raise ClapError(
+            f"--precision {precision} needs at least {2 * LEAST_HELD} recordings to --calibrate "
+            f"with, {count} were given: half of them are held back to measure the result on. Give "
+            f"{2 * enough_for_worst()} or more, of the kind that the model will hear."
+        )
 
 
 def choose(
@@ -39,7 +54,7 @@ def choose(
     folder: Path,
     precision: str,
     clips: Sequence[Path],
-    listing: Sequence[Item] = (),
+    listing: Sequence[Labelled] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[Path, Parity]:
     """Make a bundle of a precision, or of the quickest that passes its gates.

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from clap_export.export.passes import drop_unused_initializers
 from clap_export.precision.int8 import first_encoder_node
 
 ISLANDS = frozenset(
@@ -65,10 +66,8 @@ def convert(model: onnx.ModelProto) -> onnx.ModelProto:
             halves |= floats.intersection(node.output)
     del graph.node[:]
     graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input}
-    left = [i for i in graph.initializer if i.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend([*left, *made])
+    graph.initializer.extend(made)
+    drop_unused_initializers(graph)
     del graph.value_info[:]  # their types have changed
     return inferred
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from clap_export.export.passes import drop_unused_initializers
 from clap_export.precision.ranges import Steps
 
 TABLE_ROWS = 1000  # a lookup table with fewer is not worth its rounding
@@ -116,10 +117,8 @@ def quantise(
             node.input[:] = [f"{n}_dq" if n in wanted else n for n in node.input]
     del graph.node[:]
     graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input}
-    left = [i for i in graph.initializer if i.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend([*left, *made.values()])
+    graph.initializer.extend(made.values())
+    drop_unused_initializers(graph)
     del graph.value_info[:]  # some of these tensors are gone
     return result
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from clap_export.parity.accuracy import Item
+from clap_export.metrics import enough_for_worst
+from clap_export.parity.accuracy import Labelled
 from clap_export.parity.clips import awkward_clips
 from clap_export.parity.fp32 import Numbers
 from clap_export.parity.phrases import PHRASES
@@ -20,6 +20,8 @@ from runtime import Encoder
 from runtime.bundle import (
     Bundle,
     FileEntry,
+    Finding,
+    Graph,
     Manifest,
     Parity,
     Precision,
@@ -36,6 +38,7 @@ MOST_WINDOWS = 64  # that are run to see activations
 LEFT_OUT = (30.0, 10.0, 3.0, 1.0)
 EPSILON = 1e-8  # of float32's own rounding: no layer is left out for less
 ALONE = 8  # inputs on which each layer's own effect is measured
+LEAST_HELD = 6  # recordings that the gates must hear: fewer bound nothing that is of use
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def to_fp16(
     source: Path,
     out: Path,
     clips: Sequence[Path] = (),
-    listing: Sequence[Item] = (),
+    listing: Sequence[Labelled] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Lowered:
     """Write an FP16 bundle beside an FP32 one.
@@ -78,10 +81,13 @@ def to_fp16(
             made = awkward_clips(bundle.manifest.audio)
             held = [encoder.windows_of(clip.samples, clip.sample_rate) for clip in made]
         wanted = Numbers.of(encoder, held, listing, progress)
-    shutil.copytree(source, out)
+    _copy(bundle, out)
     for graph in (bundle.manifest.audio_graph, bundle.manifest.text_graph):
-        _write(out / graph.file, fp16.convert(onnx.load(bundle.path(graph.file))))
-    parity = _gates(out, bundle.manifest, "fp16", held, listing, wanted, progress)
+        _write(out / graph.file, fp16.convert(_load(bundle, graph)))
+    gates = _Gates(out, "fp16", held, listing, wanted, progress)
+    manifest = gates.describe(bundle.manifest)
+    parity = gates.measure()
+    write_manifest(out, replace(manifest, parity=parity))
     return Lowered(parity, ())
 
 
@@ -89,7 +95,7 @@ def to_int8(
     source: Path,
     out: Path,
     clips: Sequence[Path],
-    listing: Sequence[Item] = (),
+    listing: Sequence[Labelled] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Lowered:
     """Write an INT8 bundle beside an FP32 one.
@@ -112,29 +118,38 @@ def to_int8(
             "int8 needs real recordings to see what values the model's layers take: "
             "name some with --calibrate."
         )
-    shown, held_paths = clips[::2], clips[1::2] or clips
+    shown, held_paths = clips[::2], clips[1::2]
+    if len(held_paths) < LEAST_HELD:
+        raise ClapError(
+            f"int8 needs at least {2 * LEAST_HELD} recordings, {len(clips)} were given: half of "
+            "them are held back to measure the result on."
+        )
     with Encoder(bundle, check_hashes=False) as encoder:
         progress("activations of the audio encoder")
         spec = bundle.manifest.audio
         some = [shown[i] for i in _spread(len(shown), MOST_WINDOWS)]
         windows = [row for clip in some for row in encoder.windows_of(clip)]
         picked = [windows[i] for i in _spread(len(windows), MOST_WINDOWS)]
-        audio = _Graph(bundle.path(bundle.manifest.audio_graph.file))
+        audio = _Encoder(bundle, bundle.manifest.audio_graph)
         audio.observe([graph_inputs([row], spec) for row in picked], progress)
         progress("activations of the text encoder")
-        text = _Graph(bundle.path(bundle.manifest.text_graph.file))
-        tokens = TextTokenizer(bundle.path(bundle.manifest.text.tokenizer), bundle.manifest.text)
+        text = _Encoder(bundle, bundle.manifest.text_graph)
+        tokens = TextTokenizer(bundle.read(bundle.manifest.text.tokenizer), bundle.manifest.text)
         text.observe([dict(tokens([phrase])) for phrase in PHRASES], progress)
         held = [encoder.windows_of(clip) for clip in held_paths]
         wanted = Numbers.of(encoder, held, listing, progress)
-    shutil.copytree(source, out)
+    _copy(bundle, out)
+    gates = _Gates(out, "int8", held, listing, wanted, progress)
     # Several limits may leave out the same layers: one try is enough.
     for left in dict.fromkeys((audio.worst(times), text.worst(times)) for times in LEFT_OUT):
         for graph, nodes in zip((audio, text), left, strict=True):
             graph.write(out, nodes)
-        parity = _gates(out, bundle.manifest, "int8", held, listing, wanted, progress)
+        manifest = gates.describe(bundle.manifest)
+        parity = gates.measure()
         if parity.passed:
             break
+    findings = (*manifest.findings, *_few(len(held)))
+    write_manifest(out, replace(manifest, parity=parity, findings=findings))
     return Lowered(parity, (*left[0], *left[1]))
 
 
@@ -146,33 +161,70 @@ def _fp32(source: Path) -> Bundle:
     return bundle
 
 
-def _gates(
-    out: Path, manifest: Manifest, precision: Precision, clips: Sequence[np.ndarray],
-    listing: Sequence[Item], wanted: Numbers, progress: Callable[[str], None],
-) -> Parity:  # fmt: skip
-    """Measure a bundle whose graphs have been written, and write its manifest."""
-    manifest = replace(
-        manifest,
-        audio_graph=replace(manifest.audio_graph, precision=precision),
-        text_graph=replace(manifest.text_graph, precision=precision),
-        files={
-            name: FileEntry(sha256_file(out / name), (out / name).stat().st_size)
-            for name in manifest.files
-        },
-    )
-    write_manifest(out, manifest)
-    with Encoder(out, check_hashes=False) as encoder:
-        parity = Numbers.of(encoder, clips, listing, progress).against(wanted, precision)
-    write_manifest(out, replace(manifest, parity=parity))
-    return parity
+def _copy(bundle: Bundle, out: Path) -> None:
+    out.mkdir(parents=True)
+    for name in bundle.manifest.files:
+        (out / name).write_bytes(bundle.read(name).data)
 
 
-class _Graph:
+def _few(count: int) -> Iterator[Finding]:
+    if count < enough_for_worst():
+        yield Finding(
+            "few-recordings",
+            f"INT8 was measured on {count} recordings, and for others the spread of these is "
+            f"extrapolated; {enough_for_worst()} (calibrate with {2 * enough_for_worst()}) show "
+            "how far 95 % of all stay within, with 95 % confidence",
+        )
+
+
+@dataclass(frozen=True)
+class _Gates:
+    """What a bundle of lower precision is measured with.
+
+    Attributes:
+        out: the bundle.
+        precision: that it is in.
+        clips: windows of the recordings that were held back.
+        listing: labelled recordings, or none.
+        wanted: FP32's numbers.
+        progress: called with the name of each stage.
+    """
+
+    out: Path
+    precision: Precision
+    clips: Sequence[np.ndarray]
+    listing: Sequence[Labelled]
+    wanted: Numbers
+    progress: Callable[[str], None]
+
+    def describe(self, fp32: Manifest) -> Manifest:
+        """Write the manifest of graphs that have just been written, which opening them needs."""
+        manifest = replace(
+            fp32,
+            audio_graph=replace(fp32.audio_graph, precision=self.precision),
+            text_graph=replace(fp32.text_graph, precision=self.precision),
+            files={
+                name: FileEntry(sha256_file(self.out / name), (self.out / name).stat().st_size)
+                for name in fp32.files
+            },
+            parity=None,
+        )
+        write_manifest(self.out, manifest)
+        return manifest
+
+    def measure(self) -> Parity:
+        """The gates of the bundle as it is now."""
+        with Encoder(self.out, check_hashes=False) as encoder:
+            found = Numbers.of(encoder, self.clips, self.listing, self.progress)
+        return found.against(self.wanted, self.precision)
+
+
+class _Encoder:
     """One encoder: its FP32 graph, the layers in it, and how far each one's rounding is felt."""
 
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
-        self.model = onnx.load(path)
+    def __init__(self, bundle: Bundle, graph: Graph) -> None:
+        self.name = graph.file
+        self.model = _load(bundle, graph)
         self.steps: dict[str, ranges.Steps] = {}
         self.effects: dict[str, float] = {}
 
@@ -198,6 +250,10 @@ class _Graph:
         """Write the graph with some layers in FP32."""
         chosen = self.effects.keys() - set(left)
         _write(folder / self.name, int8.quantise(self.model, self.steps, chosen))
+
+
+def _load(bundle: Bundle, graph: Graph) -> onnx.ModelProto:
+    return onnx.load_model_from_string(bundle.graph(graph)[0].data)
 
 
 def _write(path: Path, graph: onnx.ModelProto) -> None:

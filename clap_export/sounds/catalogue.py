@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from clap_export.sounds import synth
 from runtime.errors import ClapError
+from runtime.files import writing
 
 TICKS_PER_SECOND = 2.0
 BLADES_PER_SECOND = 11.0
@@ -224,7 +225,8 @@ def write_demo_sounds(folder: Path, seconds: float = 5.0, sample_rate: int = 44_
         samples = sound(sample_rate, seconds)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            synth.write_wav(path, samples, sample_rate)
         except OSError as error:
-            raise ClapError(f"'{path}' cannot be written ({error}).") from error
+            raise ClapError(f"'{folder}' cannot be made: {error.strerror}.") from error
+        with writing(path) as part:
+            synth.write_wav(part, samples, sample_rate)
     return paths

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clap_export import metrics
-from clap_export.metrics import average_precision, wilson
+from clap_export.metrics import average_precision, enough_for_worst, tolerance_bound, wilson
 from runtime.errors import ClapError
 
 
@@ -80,3 +80,34 @@ def test_average_precision_is_scikit_learns_with_and_without_ties() -> None:
             right[0] = True
             want = average_precision_score(right, scores)
             assert average_precision(scores, right) == pytest.approx(want, abs=1e-12)
+
+
+def test_the_tolerance_factor_is_that_of_the_noncentral_t() -> None:
+    from scipy.stats import nct, norm
+
+    rng = np.random.default_rng(0)
+    for n in (6, 8, 10, 20, 40, 58):
+        exact = nct.ppf(0.95, n - 1, norm.ppf(0.95) * math.sqrt(n)) / math.sqrt(n)
+        logarithms = rng.standard_normal(n)
+        found = tolerance_bound(np.exp(logarithms))
+        k = (math.log(found) - logarithms.mean()) / logarithms.std(ddof=1)
+        assert k == pytest.approx(exact, rel=0.015)
+
+
+@pytest.mark.parametrize("n", [6, 12, 30, 59, 100])
+def test_the_tolerance_bound_holds_as_often_as_it_says(n: int) -> None:
+    rng = np.random.default_rng(n)
+    true = math.exp(1.6448536)  # below which 95 % of exp(normal) lie
+    bounds = [tolerance_bound(np.exp(rng.standard_normal(n))) for _ in range(2000)]
+    held = float(np.mean(np.array(bounds) >= true))
+    assert held > 0.94  # 0.95, but for the chance of 2000 draws
+    assert held < (0.965 if n < 60 else 1.0)
+
+
+def test_many_bound_by_their_worst_and_few_by_nothing() -> None:
+    values = np.linspace(1, 2, 59)
+    assert enough_for_worst() == 59
+    assert tolerance_bound(values) == 2
+    assert tolerance_bound(values[:58]) > values[57]
+    assert tolerance_bound(np.ones(10)) == 1
+    assert tolerance_bound(np.array([1.0, 1.1])) == math.inf

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.generated.checkpoints import without_dropout as without_dropout
 from clap_export.model.clap import ClapModel
 from clap_export.model.cnn14 import Cnn14Config
 from clap_export.model.config import AudioEncoderConfig, ClapConfig
@@ -59,18 +60,6 @@ def listing(folder: Path, seeds: range) -> ListingConfig:
     return ListingConfig(
         str(path), "file", captions=("caption",), names=("class",), labels=("class",)
     )
-
-
-def without_dropout(made: ClapConfig) -> ClapConfig:
-    """The same model with nothing random in training."""
-    encoder = replace(made.audio_encoder.cnn14, block_dropout=0.0, head_dropout=0.0)
-    text = replace(made.text_encoder, options={
-        **made.text_encoder.options, "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0})  # fmt: skip
-    return replace(
-        made, audio_encoder=AudioEncoderConfig(cnn14=encoder), text_encoder=text,
-        audio_projection=replace(made.audio_projection, dropout=0.0),
-    )  # fmt: skip
 
 
 def learn(made: TrainConfig, shape: ClapConfig) -> tuple[RunState, Tensor]:

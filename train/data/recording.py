@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +124,10 @@ class Recording:
 
 def opened(source: Path | bytes) -> soundfile.SoundFile:
     """The file, or the bytes, as libsndfile opens them."""
-    return soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    if isinstance(source, bytes):
+        return soundfile.SoundFile(io.BytesIO(source))
+    # As bytes: a name that is not UTF-8 cannot be given otherwise. Windows knows names as text.
+    return soundfile.SoundFile(source if os.name == "nt" else os.fsencode(source))
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:

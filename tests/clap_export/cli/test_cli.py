@@ -187,7 +187,7 @@ def test_a_failed_gate_exits_1_and_keeps_the_bundle(
 @pytest.fixture(scope="module")
 def listing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("listing")
-    for i, wave in enumerate(tiny.waveforms(6, 9000, seed=3).numpy()):
+    for i, wave in enumerate(tiny.waveforms(20, 9000, seed=3).numpy()):  # 20 to calibrate with
         tiny.write_wav(folder / f"{i}.wav", wave)
     rows = "".join(f"{i}.wav,{('rain', 'a bell')[i % 2]}\n" for i in range(6))
     (folder / "list.csv").write_text("path,label\n" + rows)

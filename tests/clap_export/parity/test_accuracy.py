@@ -11,7 +11,7 @@ import soundfile
 
 from clap_export.parity.accuracy import (
     Accuracy,
-    Run,
+    Scored,
     agreement,
     evaluate,
     measure,
@@ -39,8 +39,8 @@ def test_measures_counted_by_hand() -> None:
 
 def test_agreement_is_of_best_labels() -> None:
     accuracy = Accuracy(2, 2, 1.0, 1.0, 1.0)
-    one = Run(np.array([[0.9, 0.1], [0.2, 0.3]]), accuracy)
-    two = Run(np.array([[0.5, 0.4], [0.3, 0.2]]), accuracy)
+    one = Scored(np.array([[0.9, 0.1], [0.2, 0.3]]), accuracy)
+    two = Scored(np.array([[0.5, 0.4], [0.3, 0.2]]), accuracy)
     assert agreement(one, two) == 0.5
     assert agreement(one, one) == 1.0
 
@@ -92,3 +92,44 @@ def test_top5_looks_no_further_than_five() -> None:
     right[:, 5] = True
     found = measure(similarities, right[:, :])
     assert found.top5 == 0.5
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "columns none and 0 rows"),
+        (b"path,label\n", "0 rows"),
+        (b"path,label\n\n\n", "0 rows"),
+        (b"path;label\none.wav;dog\n", "columns path;label and 1 rows"),
+        (b"path\tlabel\none.wav\tdog\n", "comma between"),
+        (b"path,label,label\none.wav,a,b\n", "columns path, label, label"),
+        (b"path,path\none.wav,a\n", "columns path, path"),
+        (b"path,label\none.wav\n", "row 2: 1 fields, not 2"),
+        (b"path,label\none.wav,a,b\n", "row 2: 3 fields, not 2"),
+        (b"path,label\none.wav,a|\n", "row 2: no label"),
+        (b"path,label\n,a\n", "row 2"),
+        (b"path,label\n.,a\n", "does not exist"),
+        (b"path,label\n" + b"x" * 300 + b",a\n", "does not exist"),
+        (b"path,label\n" + b"x" * 200_000 + b",a\n", "cannot be read"),
+        (b'path,label\n"one.wav,a\n', "cannot be read"),
+        (b"path,label\none.wav,a\0\n", "binary"),
+        (b"path,label\none.wav,caf\xe9\n", "not UTF-8"),
+        ("path,label\none.wav,é\n".encode("utf-16"), "not UTF-8"),
+    ],
+    ids=range(18),
+)
+def test_odd_listings_are_said(tmp_path: Path, clips: list[str], content: bytes, said: str) -> None:
+    (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(ClapError, match="--listing") as caught:
+        read_listing(tmp_path / "list.csv")
+    assert said in str(caught.value)
+
+
+def test_a_listing_as_a_spreadsheet_writes_it(tmp_path: Path, clips: list[str]) -> None:
+    content = '\ufeffpath, label \r\none.wav,Hundegebell|Straße\r\n\r\n"two.wav","a, b"\r\n'
+    (tmp_path / "list.csv").write_text(content, "utf-8", newline="")
+    assert [item.labels for item in read_listing(tmp_path / "list.csv")] == [
+        {"Hundegebell", "Straße"}, {"a, b"}
+    ]  # fmt: skip
+    with pytest.raises(ClapError, match="Is a directory"):
+        read_listing(tmp_path)

@@ -16,7 +16,7 @@ from clap_export.parity.accuracy import read_listing
 from clap_export.parity.checkpoint import verify
 from clap_export.parity.phrases import PHRASES
 from clap_export.precision import fp16, int8, lower, probe, race, ranges
-from clap_export.precision.choose import choose, recordings
+from clap_export.precision.choose import check_recordings, choose, recordings
 from runtime import ClapError, Encoder
 from runtime.backends import open_backend
 from runtime.bundle import read_manifest
@@ -137,8 +137,18 @@ def test_a_bundle_in_int8(fp32: Path, clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "int8"
     lowered = lower.to_int8(fp32, out, recordings([clips]), read_listing(clips / "list.csv"))
     names = [check.name for check in lowered.parity.checks]
-    assert len(names) == 4
+    assert names == [
+        "audio embedding, 1 - cosine to FP32",
+        "the same of 95 % of all clips, by 6 with 95 % confidence",
+        "text embedding, 1 - cosine to FP32",
+        "6 clips, other best phrase than FP32",
+        "listing, top-1 accuracy lost to FP32",
+        "listing, other top-1 label than FP32",
+    ]
     manifest = read_manifest(out)
+    (few,) = manifest.findings[len(read_manifest(fp32).findings) :]
+    assert few.name == "few-recordings"
+    assert "measured on 6 recordings" in few.detail
     assert manifest.parity == lowered.parity
     assert manifest.space_id == read_manifest(fp32).space_id
     assert (manifest.audio_graph.precision, manifest.text_graph.precision) == ("int8", "int8")
@@ -176,13 +186,13 @@ def test_the_layer_that_hurts_most_is_left_out_first(
     checkpoint = tiny.checkpoint("cnn14")
     write_bundle(checkpoint, tmp_path / "fp32")
     effects = {}
-    observe = lower._Graph.observe
+    observe = lower._Encoder.observe
 
-    def spoilt(self: lower._Graph, *given: object) -> None:
+    def spoilt(self: lower._Encoder, *given: object) -> None:
         observe(self, *given)  # type: ignore[arg-type]
         effects[self.name] = dict(self.effects)
 
-    monkeypatch.setattr(lower._Graph, "observe", spoilt)
+    monkeypatch.setattr(lower._Encoder, "observe", spoilt)
     monkeypatch.setattr(lower, "LEFT_OUT", (3.0,))
     lowered = lower.to_int8(tmp_path / "fp32", tmp_path / "int8", recordings([clips]))
     audio = effects["audio.onnx"]
@@ -238,6 +248,8 @@ def test_auto_without_a_passing_int8_is_fp32(
 def test_what_int8_cannot_do_is_said(clips: Path, tmp_path: Path, fp32: Path) -> None:
     with pytest.raises(ClapError, match="name some with --calibrate"):
         lower.to_int8(fp32, tmp_path / "out", [])
+    with pytest.raises(ClapError, match="at least 12 recordings, 3 were given"):
+        lower.to_int8(fp32, tmp_path / "out", recordings([clips])[:3])
     with pytest.raises(ClapError, match=r"nowhere does not exist"):
         recordings([clips, tmp_path / "nowhere"])
     with pytest.raises(ClapError, match="no recordings"):
@@ -246,6 +258,27 @@ def test_what_int8_cannot_do_is_said(clips: Path, tmp_path: Path, fp32: Path) ->
     with pytest.raises(ClapError, match="is in fp16: give a bundle in fp32"):
         lower.to_int8(tmp_path / "out", tmp_path / "again", recordings([clips]))
     assert not (tmp_path / "again").exists()
+
+
+def test_recordings_are_found_once_and_nothing_is_passed_over(tmp_path: Path) -> None:
+    folder, empty = tmp_path / "clips", tmp_path / "empty"
+    (folder / "deep").mkdir(parents=True)
+    empty.mkdir()
+    for name in ("b.wav", "a.FLAC", "deep/c.opus", "deep/d.caf", ".hidden.wav", "notes.txt"):
+        (folder / name).touch()
+    found = recordings([folder, folder / "b.wav", folder / "deep"])
+    assert [path.name for path in found] == ["a.FLAC", "b.wav", "c.opus", "d.caf"]
+    assert recordings([folder / "notes.txt"]) == [folder / "notes.txt"]  # named by the user
+    with pytest.raises(ClapError, match=r"no recordings .* were found in .*empty"):
+        recordings([folder, empty])
+
+
+def test_too_few_recordings_are_refused_before_any_work(tmp_path: Path) -> None:
+    check_recordings("fp16", 0)
+    check_recordings("int8", 12)
+    for precision in ("int8", "auto"):
+        with pytest.raises(ClapError, match=r"at least 12 recordings .* 11 were given.* 118"):
+            check_recordings(precision, 11)
 
 
 def test_effects_are_those_of_graphs_with_one_layer_in_int8(fp32: Path, clips: Path) -> None:
@@ -270,7 +303,10 @@ def test_effects_are_those_of_graphs_with_one_layer_in_int8(fp32: Path, clips: P
         assert found[layer.node] == pytest.approx(1 - (rows * exact).sum(1).mean(), 0.2, 5e-7)
 
 
-def test_an_int8_bundle_with_feature_fusion(clips: Path, tmp_path: Path) -> None:
+def test_an_int8_bundle_with_feature_fusion(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(gates.COSINE, "int8", 0.9)  # random weights keep less than trained ones
     checkpoint = tiny.checkpoint(tiny.FUSION)
     write_bundle(checkpoint, tmp_path / "fp32")
     lowered = lower.to_int8(tmp_path / "fp32", tmp_path / "int8", recordings([clips]))

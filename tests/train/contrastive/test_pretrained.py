@@ -151,7 +151,7 @@ def text_folder(kind: str, folder: Path) -> tuple[nn.Module, TextEncoderConfig]:
     torch.manual_seed(4)
     model = getattr(transformers, name)(config).eval()
     model.save_pretrained(folder)
-    originals.tokenizer_folder(folder)
+    originals.tokenizer_folder(folder, "bert")
     wanted: dict[str, Any] = {"pooling": "mean", "max_tokens": tiny.TOKENS, "pad_id": 0, **changes}
     return model, TextEncoderConfig(kind, {}, **wanted)
 

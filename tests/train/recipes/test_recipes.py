@@ -53,7 +53,7 @@ def text_folder(kind: str, folder: Path) -> None:
     torch.manual_seed(4)
     config = transformers.AutoConfig.for_model(kind, **SIZES[kind])
     transformers.AutoModel.from_config(config).save_pretrained(folder)
-    originals.tokenizer_folder(folder)
+    originals.tokenizer_folder(folder, kind)
 
 
 def listing(folder: Path, audio: AudioSpec) -> ListingConfig:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from clap_export.parity.accuracy import Item
+from clap_export.parity.accuracy import Labelled
 from clap_export.parity.accuracy import read_listing as read_labelled
 from runtime.errors import ClapError
 from tests.places import RECIPES
@@ -37,9 +37,9 @@ def test_what_is_written_is_what_clap_export_reads(tmp_path: Path) -> None:
     out.parent.mkdir()
     assert listing_file.write([task(tmp_path)], "street", out) == 3
     assert read_labelled(out) == [
-        Item(tmp_path / "a.wav", frozenset({"dog bark"})),
-        Item(tmp_path / "c.wav", frozenset({"shot"})),
-        Item(tmp_path / "d.wav", frozenset({"rain"})),
+        Labelled(tmp_path / "a.wav", frozenset({"dog bark"})),
+        Labelled(tmp_path / "c.wav", frozenset({"shot"})),
+        Labelled(tmp_path / "d.wav", frozenset({"rain"})),
     ]
     assert [path.name for path in out.parent.iterdir()] == ["street.csv"]
 

@@ -1,0 +1,105 @@
+"""The verb ``bench``: measure bundles side by side, and beside what people use otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clap_export.cli import options
+from clap_export.cli.ending import DONE
+from clap_export.cli.options import PATH
+
+if TYPE_CHECKING:
+    from clap_export.bench import Request
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where a report goes beside the terminal; None for nowhere."""
+
+    json: Path | None
+    markdown: Path | None
+    plot: Path | None
+
+
+@click.command()
+@click.argument("bundles", type=PATH, nargs=-1, required=True)
+@click.option(
+    "--against", default="",
+    help="Peers to measure beside: torch, transformers, openvino; on cuda torch, torch-compile, "
+    "transformers.",
+)  # fmt: skip
+@click.option("--ckpt", type=PATH, help="Checkpoint that the bundles were made from, for peers.")
+@options.checkpoint_options
+@click.option("--clip", "clips", type=PATH, multiple=True, help="Recording to measure with.")
+@click.option(
+    "--batch", default="", help="Batch sizes.  [default: 1,4,16; on cuda 1,8,16,32,64,128,256]"
+)
+@click.option("--runs", type=int, default=30, show_default=True, help="Measured runs of each.")
+@options.listing_option
+@click.option("--json", "json_file", type=PATH, help="Write the report as JSON.")
+@click.option("--markdown", "markdown_file", type=PATH, help="Write the tables as Markdown.")
+@click.option("--plot", "plot_file", type=PATH, help="Write a picture: PNG, SVG or PDF.")
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True,
+    help="Where peers run, and bundles if --provider does not say; cuda: the first GPU, in FP16.",
+)  # fmt: skip
+@click.option(
+    "--provider", "providers", default="",
+    help="Where to run bundles, several between commas: cpu, cuda, tensorrt, openvino.  [default: "
+    "cpu; on cuda tensorrt for bundles with engines, cuda for others]",
+)  # fmt: skip
+@click.option("--threads", default="", help="CPU threads of a run, several between commas.")
+@click.option(
+    "--tensorrt-python", type=PATH,
+    help="Interpreter that has the tensorrt package, if it is not this one.",
+)  # fmt: skip
+def bench(
+    json_file: Path | None, markdown_file: Path | None, plot_file: Path | None, **given: Any
+) -> int:
+    """Measure BUNDLES on this machine, side by side: end to end and per stage.
+
+    Every bundle, provider, number of threads and peer has a process of its own; they take turns.
+    Cosines are to the first bundle's embeddings: put the FP32 one first.
+    """
+    request = _request(**given)
+    from clap_export.bench import bench
+    from clap_export.cli import show
+
+    with show.stages() as progress:
+        report = bench(request, progress)
+    show.bench(report, ReportFiles(json_file, markdown_file, plot_file))
+    return DONE
+
+
+def _request(
+    against: str, ckpt: Path | None, family: str | None, tokenizer: Path | None, batch: str,
+    providers: str, threads: str, **as_it_is: Any,
+) -> Request:  # fmt: skip
+    """What was typed, lists between commas, as the benchmark's request."""
+    batches, counts = _numbers("--batch", batch), _numbers("--threads", threads)
+    from clap_export.bench import Peers, Request
+
+    return Request(
+        providers=_words(providers),
+        threads=counts or (None,),
+        peers=Peers(_words(against), ckpt, family, tokenizer),
+        batches=batches or None,
+        **as_it_is,
+    )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in _words(text))
+    except ValueError as error:
+        raise click.UsageError(
+            f"{option} {text!r}: give whole numbers between commas, as in 1,4,16."
+        ) from error

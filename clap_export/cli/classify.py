@@ -1,0 +1,237 @@
+"""Use a bundle: the verbs ``labels`` and ``classify``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clap_export.cli import options, terminal
+from clap_export.cli.ending import BAD_INPUT, DONE
+from clap_export.cli.options import PATH
+from runtime.errors import ClapError
+
+if TYPE_CHECKING:
+    from clap_export.cli.results import Outcome
+    from runtime import Classifier
+
+STDIN = "-"
+MOST_STDIN = 1 << 30  # bytes of a recording that comes on standard input
+LABEL_FILES = (".txt", ".csv", ".npz")
+
+
+@click.command()
+@click.argument("bundle", type=PATH)
+@click.argument("file", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="Bank to write (.npz).")
+@click.option("--overwrite", is_flag=True, help="Replace an existing bank.")
+@options.template_option
+@options.provider_option
+def labels(
+    bundle: Path, file: Path, output: Path, overwrite: bool, templates: tuple[str, ...],
+    provider: str | None,
+) -> int:  # fmt: skip
+    """Embed the labels of FILE (one a line) once, for use without the text encoder."""
+    from runtime import Encoder, LabelBank
+
+    names = names_in(file)
+    with Encoder(bundle, providers=provider and (provider,)) as encoder:
+        bank = LabelBank.build(encoder, names, templates or None)
+    bank.save(output, overwrite=overwrite)
+    terminal.say(f"{len(bank)} labels, {len(bank.templates)} template(s) -> {output}")
+    return DONE
+
+
+@dataclass(frozen=True)
+class ClassifyRequest:
+    """What was asked of ``classify``; see :class:`runtime.Classifier` for what is not said here.
+
+    Attributes:
+        files: as typed; ``-`` is standard input.
+        labels: as typed; see :func:`labels_of`.
+        timeline: classify each window instead of the whole file.
+        hop: seconds between windows of the timeline.
+    """
+
+    bundle: Path
+    files: tuple[str, ...]
+    labels: str
+    templates: tuple[str, ...]
+    top_k: int
+    scores: Any
+    threshold: float | None
+    min_similarity: float | None
+    timeline: bool
+    hop: float | None
+    batch_size: int
+    provider: str | None
+    threads: int | None
+
+    def __post_init__(self) -> None:
+        if self.hop is not None and not self.timeline:
+            raise click.UsageError("--hop needs --timeline.")
+        if self.files.count(STDIN) > 1:
+            raise click.UsageError("- is standard input, which can be read once.")
+
+    def classifier(self) -> Classifier:
+        """The classifier that was asked for."""
+        from runtime import Classifier
+
+        return Classifier(
+            self.bundle, labels_of(self.labels), templates=self.templates or None,
+            scores=self.scores, threshold=self.threshold, min_similarity=self.min_similarity,
+            top_k=self.top_k, providers=self.provider and (self.provider,), threads=self.threads,
+            batch_size=self.batch_size,
+        )  # fmt: skip
+
+
+@click.command()
+@click.argument("bundle", type=PATH)
+@click.argument("files", type=str, nargs=-1, required=True)
+@click.option(
+    "--labels", required=True,
+    help="Names between commas (a,b,c); or a file of them: @FILE, or what ends in .txt (one a "
+    "line), .csv, or .npz (a saved bank). Told by this text alone, never by what is on the disk.",
+)  # fmt: skip
+@options.template_option
+@click.option("--top-k", type=click.IntRange(1), default=3, show_default=True, help="Best labels.")
+@click.option(
+    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]), default="softmax",
+    show_default=True, help="What the score is.",
+)  # fmt: skip
+@click.option("--threshold", type=float, help="Drop labels with a lower score.")
+@click.option("--min-similarity", type=float, help="Drop labels with a lower cosine.")
+@click.option("--timeline", is_flag=True, help="Classify each window instead of the whole file.")
+@click.option("--hop", type=float, help="Seconds between windows of the timeline.")
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@options.provider_option
+@options.threads_option
+@options.json_option
+def classify(as_json: bool, **given: Any) -> int:
+    """Classify FILES with any labels; - is a recording on standard input.
+
+    A file that cannot be used is reported in its place, and the exit code is 2 after all others are
+    done. With --json one object per file and line.
+    """
+    request = ClassifyRequest(**given)
+    from clap_export.cli import results
+
+    with request.classifier() as classifier:
+        _warn_of_one(classifier, request)
+        found = _timelines(classifier, request) if request.timeline else _whole(classifier, request)
+        failed = results.print_json(found) if as_json else results.print_table(found)
+    return BAD_INPUT if failed else DONE
+
+
+def labels_of(text: str) -> Path | list[str] | tuple[str, ...]:
+    """What ``--labels`` means, by its text alone: a bank's path, or names.
+
+    ``@FILE`` is a file, whatever its name; so is what ends in ``.txt``, ``.csv`` or ``.npz``. All
+    else is names between commas, which may hold slashes or be names of files.
+    """
+    suffix = Path(text).suffix.lower()
+    if not text.startswith("@") and suffix not in LABEL_FILES:
+        return [options.TEXT.convert(n.strip(), None, None) for n in text.split(",") if n.strip()]
+    path = Path(text.removeprefix("@"))
+    return path if suffix == ".npz" else names_in(path)
+
+
+def names_in(path: Path) -> tuple[str, ...]:
+    """Names in a file, one a line; of a ``.csv`` the cells of its only row or column.
+
+    Raises:
+        LabelError: no such file, or it is not a list of names.
+    """
+    from runtime.errors import LabelError
+    from runtime.labels import read_labels
+
+    try:
+        names = read_labels(path)
+    except OSError as error:
+        raise LabelError(f"label file '{path}' cannot be read: {error.strerror}.") from error
+    if path.suffix.lower() == ".csv":
+        return _cells(path, names)
+    if len(names) == 1 and "," in names[0]:
+        raise LabelError(
+            f"'{path}' holds one label, {names[0]!r}: write one label a line, or give names "
+            "between commas as --labels a,b,c."
+        )
+    return names
+
+
+def _cells(path: Path, lines: tuple[str, ...]) -> tuple[str, ...]:
+    import csv
+
+    from runtime.errors import LabelError
+
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, strict=True)]
+    except csv.Error as error:
+        raise LabelError(f"'{path}' is no CSV file ({error}).") from error
+    if len(rows) > 1 and any(len(row) != 1 for row in rows):
+        raise LabelError(
+            f"'{path}' has several rows and columns: give labels in one row, or in one column."
+        )
+    names = tuple(name for row in rows for name in row if name)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise LabelError(f"'{path}': {', '.join(map(repr, twice))} listed twice.")
+    return names
+
+
+def _warn_of_one(classifier: Classifier, request: ClassifyRequest) -> None:
+    if len(classifier.labels) == 1 and request.scores == "softmax":
+        terminal.warn(
+            f"Warning: softmax over one label, {classifier.labels[0]!r}, is always 1.000. Name "
+            "several between commas, or a file of them as @FILE."
+        )
+
+
+def _whole(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome]:
+    """The predictions of each file, or why there are none."""
+    unread: dict[str, ClapError] = {}
+
+    def sources() -> Iterator[Path | bytes]:
+        for file in request.files:
+            try:
+                yield _source(file)
+            except ClapError as error:  # raised here it would end the others too
+                unread[file] = error
+                yield b""
+
+    with closing(classifier.predict_many(sources(), batch_size=request.batch_size)) as found:
+        for file, result in zip(request.files, found, strict=True):
+            yield file, unread.get(file) or result.error or result.predictions
+
+
+def _timelines(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome]:
+    """The segments of each file, or why there are none."""
+    from runtime.errors import BackendError, BundleError
+
+    for file in request.files:
+        try:
+            yield file, classifier.timeline(_source(file), hop=request.hop)
+        except (BackendError, BundleError):
+            raise  # no fault of the file
+        except ClapError as error:
+            yield file, error
+        except Exception as error:  # whatever a file does, it does not lose the others' results
+            yield file, ClapError(f"'{file}' cannot be used ({type(error).__name__}: {error}).")
+
+
+def _source(file: str) -> Path | bytes:
+    """A file, or all of standard input, which engines and decoders must be able to seek in."""
+    if file != STDIN:
+        return Path(file)
+    try:
+        data = sys.stdin.buffer.read(MOST_STDIN + 1)
+    except (OSError, ValueError, AttributeError) as error:
+        raise ClapError(f"standard input cannot be read ({error}).") from error
+    if len(data) > MOST_STDIN:
+        raise ClapError(f"standard input holds more than {MOST_STDIN >> 30} GiB: give a file.")
+    return data

@@ -1,0 +1,102 @@
+"""How every command ends: its exit code, and one sentence when something is wrong.
+
+====  =======================================================================================
+code  meaning
+====  =======================================================================================
+0     done
+1     a gate failed: parity, accuracy; the bundle is there, and its manifest says so
+2     bad input, or a place that cannot be read or written; one sentence says which
+70    a fault of clap-export's own, with its traceback
+129   hung up (SIGHUP); 130 interrupted (SIGINT, Ctrl-C); 143 terminated (SIGTERM)
+141   the reader of standard output went away (as in ``| head``)
+====  =======================================================================================
+
+A signal ends a command as an exception does, so that what is half-made is removed.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+
+import click
+
+from clap_export import __version__
+from clap_export.cli import signals, terminal
+from runtime.errors import ClapError
+from runtime.plain_text import printable
+
+DONE, GATE_FAILED, BAD_INPUT, FAULT = 0, 1, 2, 70
+BY_SIGNAL = 128  # and the signal's number, as shells have it
+INTERRUPTED, PIPE_CLOSED = BY_SIGNAL + 2, BY_SIGNAL + 13
+# Which extra brings a package that a verb may find missing.
+EXTRA_OF = {
+    "rich": "cli",
+    **dict.fromkeys(
+        ("torch", "onnx", "onnxscript", "transformers", "timm", "safetensors", "matplotlib"),
+        "export",
+    ),
+}
+
+
+def code_of(work: Callable[[], object]) -> int:
+    """Run a command; what went wrong is said on standard error.
+
+    Args:
+        work: returns its exit code, or anything else for "done".
+    """
+    terminal.prepare()
+    try:
+        with signals.raising():
+            found = work()
+            terminal.flush()
+    except signals.Signalled as asked:
+        return BY_SIGNAL + asked.number
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except click.Abort as aborted:  # what click makes of Ctrl-C, and of any EOFError
+        return _fault() if isinstance(aborted.__cause__, EOFError) else INTERRUPTED
+    except BrokenPipeError:
+        terminal.discard()
+        return PIPE_CLOSED
+    except click.ClickException as error:
+        error.message = printable(error.message, keep="\n")
+        error.show()
+        return BAD_INPUT
+    except (ClapError, ModuleNotFoundError, MemoryError, OSError) as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            return _fault()
+        terminal.warn(f"Error: {sentence}")
+        return BAD_INPUT
+    except Exception:
+        return _fault()
+    return found if isinstance(found, int) else DONE
+
+
+def _sentence(error: Exception) -> str | None:
+    """What a user can mend, or None for a fault of ours."""
+    if isinstance(error, ModuleNotFoundError):
+        extra = EXTRA_OF.get((error.name or "").partition(".")[0])
+        if extra is None:
+            return None
+        return f"this needs {error.name}, which is not installed: pip install clap-export[{extra}]"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this: try smaller batches, or shorter recordings."
+    if isinstance(error, OSError):
+        if error.strerror is None:
+            return None
+        if error.filename is None:
+            return f"{error.strerror}."
+        return f"'{error.filename}' cannot be used: {error.strerror}."
+    return str(error)
+
+
+def _fault() -> int:
+    terminal.warn(traceback.format_exc().rstrip())
+    terminal.warn(
+        f"Error: this is a fault of clap-export {__version__} (Python {sys.version.split()[0]}), "
+        "not of what you gave it: please report it with the lines above."
+    )
+    return FAULT

@@ -1,0 +1,110 @@
+"""Options that several verbs share, and the types of what is typed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class PathType(click.Path):
+    """A path, there or not: whether it can be used is for its reader to say.
+
+    What cannot be the name of anything is refused here, once for all verbs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """To a :class:`pathlib.Path`."""
+        path = Path(super().convert(value, param, ctx))
+        if not str(value):
+            self.fail("an empty name was given.", param, ctx)
+        try:
+            os.stat(path)
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+                shown = str(value) if len(str(value)) < 80 else f"{str(value)[:60]}…"
+                self.fail(f"'{shown}' cannot be a path: {error.strerror}.", param, ctx)
+        return path
+
+
+class TextType(click.ParamType):
+    """Text for a model to read, which must be text: a byte that the locale cannot read is none."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text itself."""
+        try:
+            str(value).encode("utf-8")
+        except UnicodeEncodeError:
+            self.fail(f"'{value}' is not text in UTF-8.", param, ctx)
+        return str(value)
+
+
+PATH, TEXT = PathType(), TextType()
+
+
+def _tokenizer_folder(
+    ctx: click.Context, param: click.Parameter, value: Path | None
+) -> Path | None:
+    """The folder is asked for; its ``tokenizer.json`` says the same."""
+    return value.parent if value is not None and value.name == "tokenizer.json" else value
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+threads_option = click.option("--threads", type=click.IntRange(1), help="CPU threads of a run.")
+provider_option = click.option(
+    "--provider", help="Where to run: cpu, cuda, tensorrt or openvino.  [default: tensorrt of a "
+    "bundle with engines, else cpu]",
+)  # fmt: skip
+family_option = click.option(
+    "--family", type=click.Choice(["native", "msclap", "laion", "transformers", "open_clip"]),
+    help="Read the checkpoint as one of this family.  [default: told by its content]",
+)  # fmt: skip
+tokenizer_option = click.option(
+    "--tokenizer", type=PATH, callback=_tokenizer_folder,
+    help="Folder of the text tower's tokenizer, for families whose files bring none.  "
+    "[default: from the Hugging Face hub]",
+)  # fmt: skip
+listing_option = click.option(
+    "--listing", type=PATH,
+    help="CSV of labelled recordings: path (relative to the file), label (several: a|b).",
+)  # fmt: skip
+template_option = click.option(
+    "--template", "templates", type=TEXT, multiple=True,
+    help="Prompt with one {} for the label; several are averaged.  [default: the bundle's]",
+)  # fmt: skip
+
+
+def all_of(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """One decorator of several options, in the order in which help shows them."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+checkpoint_options = all_of(family_option, tokenizer_option)
+
+
+def typed(ctx: click.Context) -> list[str]:
+    """The options that were given, as they are typed: ``--out``."""
+    default = click.core.ParameterSource.DEFAULT
+    return [
+        option.opts[0]
+        for option in ctx.command.params
+        if isinstance(option, click.Option)
+        and ctx.get_parameter_source(option.name or "") not in (None, default)
+    ]

@@ -1,0 +1,71 @@
+"""Signals that ask a process to end, as exceptions: what is half-made is removed on the way out."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+ASKING = ("SIGINT", "SIGTERM", "SIGHUP")
+# Python drops an exception that is raised inside a finaliser (``__del__``), and libraries have
+# places that drop any. The request is repeated every so many seconds until it is obeyed.
+REPEAT = 0.5
+
+
+class Signalled(BaseException):
+    """The process was asked to end. No Exception, so that nothing on the way takes it for one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """Raise :class:`Signalled` in the main thread for each of :data:`ASKING`.
+
+    A signal that is ignored (as under ``nohup``) stays so. While an exception of a signal is on its
+    way, more signals do not disturb the cleaning up: service managers send several at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if number != getattr(signal, "SIGALRM", None):
+            asked.append(number)
+        if asked and not _on_its_way(sys.exc_info()[1]):
+            if hasattr(signal, "setitimer"):  # not on Windows
+                signal.setitimer(signal.ITIMER_REAL, REPEAT, REPEAT)
+            raise Signalled(asked[0])
+
+    before: dict[int, Any] = {}
+    for name in (*ASKING, "SIGALRM"):
+        number = getattr(signal, name, None)  # Windows lacks some
+        ours = (signal.SIG_DFL, signal.default_int_handler)
+        if number is not None and signal.getsignal(number) in ours:
+            before[number] = signal.signal(number, handle)
+    report = sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if _on_its_way(lost.exc_value) else report(lost)
+    try:
+        yield
+    finally:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = report
+
+
+def _on_its_way(error: BaseException | None) -> bool:
+    """Whether an exception is a signal's, or was raised while one was being handled."""
+    while error is not None:
+        if isinstance(error, Signalled):
+            return True
+        error = error.__context__
+    return False

@@ -1,0 +1,13 @@
+"""How far a precision may move an embedding: the one table of it, for every gate."""
+
+from __future__ import annotations
+
+from runtime.bundle import Precision
+
+# Cosines to FP32, or to the checkpoint, that each precision must keep.
+COSINE: dict[Precision, float] = {"fp32": 0.99999, "fp16": 0.999, "int8": 0.99}
+
+
+def distance(precision: Precision) -> float:
+    """The most that 1 - cosine may be; rounded, since 1 - 0.99 is not 0.01 in binary."""
+    return round(1 - COSINE[precision], 8)
