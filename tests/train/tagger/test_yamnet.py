@@ -169,7 +169,7 @@ def test_what_is_no_file_of_a_tagger(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"\xff\xfe", b"", b"index,mid\n0,/m/0\n", b"display_name\n,\n\0"]
+    "content", [b"\xff\xfe", b"", b"index,mid\n0,/m/0\n", b"index,display_name\n0,\n"]
 )
 def test_damaged_names_of_classes_are_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
