@@ -91,8 +91,7 @@ class DistilState:
 
 
 def fingerprint(config: DistilConfig, heard: CacheKey, sentences: list[str]) -> str:
-    """Hash of all that a run's numbers depend on, so that a state of another one is not gone on
-    with.
+    """Hash of all that a run's numbers depend on: a run never resumes from another one's state.
 
     Args:
         config: of the run; where it runs and writes does not count.
