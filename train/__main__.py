@@ -179,9 +179,9 @@ def listing(config: Path, task: str, output: Path) -> None:
 @click.option("--streamed", is_flag=True, help="Decode while drawing even what fits into memory.")
 def throughput(recipe: Path, threads: int | None, seconds: float, streamed: bool) -> None:
     """Training windows a second that loading RECIPE.toml's data gives, with 1, 2, 4, … threads."""
+    from runtime.cores import usable_cores
     from train.config.contrastive import load
     from train.data.throughput import measure
-    from train.machine.cores import usable_cores
 
     for found in measure(load(recipe), threads or usable_cores(), seconds, streamed):
         where = "in memory" if found.held else "streamed"

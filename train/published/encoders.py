@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 
 from clap_export.checkpoints import Checkpoint, load
 from runtime import audio, bundle, windows
+from runtime.cores import usable_cores
 from runtime.encoder import Encoder, mean_embedding
-from train.machine.cores import usable_cores
 from train.machine.progress import track
 from train.zero_shot.embedding import embed_clips, embed_texts
 
