@@ -84,7 +84,8 @@ class Lesson(nn.Module):
     ``guess`` guesses the tagger's vector from the student's, which therefore has to hold what the
     tagger hears ("hints", Romero et al. 2015, arXiv 1412.6550). ``answer`` puts the tagger's vector
     into the joint space. It learns from the labels, as the student does, but from features of a
-    network that was trained on far more audio; the student learns from its answers (Hinton et al. 2015, arXiv 1503.02531).
+    network that was trained on far more audio; the student learns from its answers (Hinton et al.
+    2015, arXiv 1503.02531).
 
     Args:
         config: how much each part counts.
