@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from runtime.errors import ClapError
 
 if TYPE_CHECKING:
     from clap_export.cli.results import Outcome
-    from runtime import Classifier
+    from runtime import Classifier, LabelBank
 
 STDIN = "-"
 MOST_STDIN = 1 << 30  # bytes of a recording that comes on standard input
@@ -128,8 +128,8 @@ def classify(as_json: bool, **given: Any) -> int:
     return BAD_INPUT if failed else DONE
 
 
-def labels_of(text: str) -> Path | list[str] | tuple[str, ...]:
-    """What ``--labels`` means, by its text alone: a bank's path, or names.
+def labels_of(text: str) -> LabelBank | Sequence[str]:
+    """What ``--labels`` means, by its text alone: a bank, or names.
 
     ``@FILE`` is a file, whatever its name; so is what ends in ``.txt``, ``.csv`` or ``.npz``. All
     else is names between commas, which may hold slashes or be names of files.
@@ -138,7 +138,11 @@ def labels_of(text: str) -> Path | list[str] | tuple[str, ...]:
     if not text.startswith("@") and suffix not in LABEL_FILES:
         return [options.TEXT.convert(n.strip(), None, None) for n in text.split(",") if n.strip()]
     path = Path(text.removeprefix("@"))
-    return path if suffix == ".npz" else names_in(path)
+    if suffix != ".npz":
+        return names_in(path)
+    from runtime import LabelBank
+
+    return LabelBank.load(path)
 
 
 def names_in(path: Path) -> tuple[str, ...]:
