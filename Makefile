@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 FILES ?=
 
-.PHONY: demo test slow bench accuracy recipe format clean
+# Processes that the tests run in; a file's tests stay together, because they share what is slow.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+.PHONY: demo test slow docs dist bench accuracy recipe format clean
 
 demo: .venv/installed
 	$(BIN)/clap-export demo --ckpt models/clap-mini.safetensors --out demo-out $(FILES)
@@ -12,12 +16,24 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 slow: .venv/installed
 	$(BIN)/python -m pytest -m "slow or gpu"
 
-# The README's tables of speed, for this machine. HTSAT-tiny's shape comes with generated weights, and
+# The pages of docs/ as a site, in site/.
+docs: .venv/installed
+	$(BIN)/mkdocs build --strict
+
+# The packages, checked, installed into empty environments and run there.
+dist: .venv/installed
+	rm -rf build dist
+	$(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dist]"
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python -m pytest -m "slow or not slow" tests/packaging
+
+# The tables of speed in README and docs, for this machine. HTSAT-tiny's shape comes with generated weights, and
 # is calibrated on sounds made by code: neither matters to its speed.
 WORK := bench-work
 BUNDLES := $(WORK)/fp32 $(WORK)/fp16 $(WORK)/int8
@@ -87,4 +103,4 @@ format: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv demo-out
+	rm -rf .venv demo-out site build dist

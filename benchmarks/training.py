@@ -30,17 +30,18 @@ from torch.utils.flop_counter import FlopCounterMode
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from clap_export.bench.ceilings import gpu_seconds  # noqa: E402 - the project need not be installed
+from benchmarks.generated.checkpoints import clap_model  # noqa: E402 - it need not be installed
+from clap_export.bench.ceilings import gpu_seconds  # noqa: E402
 from clap_export.bench.gpu import Meter  # noqa: E402
 from clap_export.bench.machine import machine  # noqa: E402
 from clap_export.bench.timing import GpuSeconds, interleave, latency  # noqa: E402
 from clap_export.checkpoints import load  # noqa: E402
 from runtime import schema  # noqa: E402
-from train.config.contrastive import ListingConfig  # noqa: E402
 from train.config.contrastive import load as read_recipe  # noqa: E402
+from train.config.data import ListingConfig  # noqa: E402
 from train.data.throughput import measure  # noqa: E402
 from train.losses import softmax_loss  # noqa: E402
-from train.machine.memory_format import channels_last  # noqa: E402
+from train.machine.device import channels_last  # noqa: E402
 
 AMP = {"off": torch.float32, "bf16": torch.bfloat16}
 TOKENS = 16
@@ -108,10 +109,8 @@ def stepper(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
 
 def steps(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Times of a step in each type, and what it computes."""
-    from tests import originals
-
     device = torch.device(given.device)
-    originals.clap_model(folder, fused=False)
+    clap_model(folder, fused=False)
     ours, theirs = Ours(folder, device), Theirs(folder, device)
     rng = np.random.default_rng(0)
     waveforms = (0.1 * rng.standard_normal((given.batch, 10 * RATE))).astype(np.float32)

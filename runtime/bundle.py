@@ -9,20 +9,41 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Annotated, BinaryIO, Literal, TypeAlias, cast
 
-from runtime import schema
+from runtime import files, onnx_file, schema
+from runtime.content import Content
 from runtime.engines import Engines
-from runtime.errors import BundleError, SchemaError
+from runtime.errors import BundleError, ClapError, SchemaError
+from runtime.onnx_file import OnnxGraph
+from runtime.schema import Text, Within
 
 FORMAT = "clap-export-bundle"
 FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
+MOST_MANIFEST = 4 << 20  # bytes; ours have 3 to 30 thousand
 # The tensor between frontend and encoder keeps this name inside the audio graph, so that its
 # numbers can be verified and its types told apart; it is not an output.
 LOG_MEL = "log_mel"
+
+# Bounds of what a manifest may say: far above what any model has, and far below what would ask for
+# all memory of a machine.
+MOST_RATE = 768_000  # Hz
+MOST_OVERLAP = 64  # windows over one sample, by the manifest's hop
+Count: TypeAlias = Annotated[int, Within(1, 1 << 16)]  # mel bins, dimensions, tokens
+Rate: TypeAlias = Annotated[int, Within(1, MOST_RATE)]
+Samples: TypeAlias = Annotated[int, Within(1, 1 << 24)]  # of a window: six minutes at 44.1 kHz
+Hertz: TypeAlias = Annotated[float, Within(0, MOST_RATE)]
+Bytes: TypeAlias = Annotated[int, Within(0, 1 << 40)]
+TokenId: TypeAlias = Annotated[int, Within(0, 1 << 24)]
+Scale: TypeAlias = Annotated[float, Within(1e-6, 1e6)]
+Bias: TypeAlias = Annotated[float, Within(-1e6, 1e6)]
+Measured: TypeAlias = Annotated[float, Within(-math.inf, math.inf, nan=True)]
+Name: TypeAlias = Annotated[str, Text(255)]  # of a file, a model, a measure
+Prose: TypeAlias = Annotated[str, Text(4096)]
 
 Fill = Literal["repeat", "repeatpad", "pad"]
 LongClips = Literal["windows", "fusion"]
@@ -33,15 +54,15 @@ Precision = Literal["fp32", "fp16", "int8"]
 class Mel:
     """The log-mel frontend that is fused into the audio graph (for information and for peers)."""
 
-    sample_rate: int
-    n_fft: int
-    hop_length: int
-    n_mels: int
-    f_min: float
-    f_max: float
+    sample_rate: Rate
+    n_fft: Count
+    hop_length: Count
+    n_mels: Count
+    f_min: Hertz
+    f_max: Hertz
     scale: Literal["slaney", "htk"]
     norm: Literal["slaney"] | None
-    amin: float
+    amin: Annotated[float, Within(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -60,21 +81,23 @@ class AudioSpec:
             windows' embeddings) or ``fusion`` (at once; see :mod:`runtime.fusion`).
     """
 
-    sample_rate: int
-    window_samples: int
-    hop_samples: int
+    sample_rate: Rate
+    window_samples: Samples
+    hop_samples: Samples
     fill: Fill
     int16_round_trip: bool
     mel: Mel
     long_clips: LongClips = "windows"
 
     def __post_init__(self) -> None:
+        lengths = f"hop_samples={self.hop_samples}, window_samples={self.window_samples}"
         if self.sample_rate < 1 or not 1 <= self.hop_samples <= self.window_samples:
             raise ValueError(
-                f"sample_rate={self.sample_rate}, window_samples={self.window_samples}, "
-                f"hop_samples={self.hop_samples}: all must be at least 1, and the hop at most the "
-                "window"
+                f"sample_rate={self.sample_rate}, {lengths}: all must be at least 1, and the hop "
+                "at most the window"
             )
+        if self.hop_samples * MOST_OVERLAP < self.window_samples:
+            raise ValueError(f"{lengths}: the hop must be a {MOST_OVERLAP}th of the window or more")
 
 
 @dataclass(frozen=True)
@@ -90,11 +113,11 @@ class TextSpec:
         suffix: appended to every text before tokenising.
     """
 
-    tokenizer: str
-    max_tokens: int
-    pad_id: int
+    tokenizer: Name
+    max_tokens: Count
+    pad_id: TokenId
     inputs: tuple[Literal["input_ids", "attention_mask", "token_type_ids"], ...]
-    suffix: str
+    suffix: Name
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1 or "input_ids" not in self.inputs:
@@ -108,53 +131,58 @@ class TextSpec:
 class Graph:
     """One encoder file: its name in the bundle, precision of the encoder body, ONNX opset."""
 
-    file: str
+    file: Name
     precision: Precision
-    opset: int
+    opset: Annotated[int, Within(1, 1000)]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the weights came from."""
+    """Where the weights came from; ``family`` is a value of ``--family``."""
 
-    family: str
-    checkpoint: str
-    sha256: str
-    licence: str
+    family: Name
+    checkpoint: Prose
+    sha256: Name
+    licence: Prose
+
+    def __post_init__(self) -> None:
+        # Bundles of before said which of msclap's two models it is; the model's name still does.
+        if self.family.startswith("msclap-"):
+            object.__setattr__(self, "family", "msclap")
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Multi-label probability of a label: ``sigmoid(scale * cosine + bias)``."""
 
-    scale: float
-    bias: float
+    scale: Bias
+    bias: Bias
 
 
 @dataclass(frozen=True)
 class FileEntry:
     """Size and hash of one file."""
 
-    sha256: str
-    bytes: int
+    sha256: Name
+    bytes: Bytes
 
 
 @dataclass(frozen=True)
 class Finding:
     """Something suspicious about the checkpoint, seen at export: a fixed name, and a sentence."""
 
-    name: str
-    detail: str
+    name: Name
+    detail: Prose
 
 
 @dataclass(frozen=True)
 class Check:
     """One measured parity figure: ``value`` is the tolerance it would have needed."""
 
-    name: str
-    value: float
-    limit: float
-    unit: str
+    name: Name
+    value: Measured
+    limit: Measured
+    unit: Name
     passed: bool
 
 
@@ -163,7 +191,7 @@ class Parity:
     """What ``verify`` measured on this bundle through the runtime."""
 
     passed: bool
-    provider: str
+    provider: Name
     checks: tuple[Check, ...]
 
 
@@ -177,9 +205,9 @@ class Candidate:
     """
 
     precision: Precision
-    provider: str
-    single: float
-    batched: float
+    provider: Name
+    single: Measured
+    batched: Measured
     chosen: bool
 
 
@@ -201,30 +229,25 @@ class Manifest:
 
     format: str
     format_version: int
-    name: str
+    name: Name
     source: Source
-    space_id: str
-    embedding_dim: int
-    logit_scale: float
+    space_id: Name
+    embedding_dim: Count
+    logit_scale: Scale
     calibration: Calibration | None
-    default_template: str
+    default_template: Annotated[str, Text(1000)]
     audio: AudioSpec
     text: TextSpec
     audio_graph: Graph
     text_graph: Graph
-    files: dict[str, FileEntry]
-    tools: dict[str, str]
+    files: dict[Name, FileEntry]
+    tools: dict[Name, Name]
     findings: tuple[Finding, ...]
     parity: Parity | None
     race: tuple[Candidate, ...]
     engines: Engines | None
 
     def __post_init__(self) -> None:
-        if self.embedding_dim < 1 or not 0 < self.logit_scale < math.inf:
-            raise ValueError(
-                f"embedding_dim={self.embedding_dim}, logit_scale={self.logit_scale}: both must be "
-                "positive and finite"
-            )
         if self.default_template.count("{}") != 1:
             raise ValueError(f"default_template {self.default_template!r} must hold one {{}}")
 
@@ -234,8 +257,8 @@ class Bundle:
 
     Args:
         folder: the bundle's folder.
-        check_hashes: read every file and compare its SHA-256 (about 0.8 s per GB); sizes and
-            presence are checked always. :meth:`checked_path` does it for one file.
+        check_hashes: read every file and compare its SHA-256 (about 0.8 s per GB), now and again
+            whenever one is loaded; sizes and presence are checked always.
 
     Raises:
         BundleError: no bundle there, another version, files missing or altered (all are listed).
@@ -244,25 +267,43 @@ class Bundle:
 
     def __init__(self, folder: str | Path, *, check_hashes: bool = True) -> None:
         self.folder = Path(folder)
+        self.check_hashes = check_hashes
         self.manifest = read_manifest(self.folder)
-        self._check_files(check_hashes)
+        self._check_files()
 
     def path(self, name: str) -> Path:
         """Full path of a file that the manifest names."""
         return self.folder / name
 
-    def checked_path(self, name: str) -> Path:
-        """Full path of a file that the manifest names, after comparing its SHA-256.
+    def read(self, name: str, *, check_hash: bool = False) -> Content:
+        """A file that the manifest names. Give engines this, and not a path to open again.
+
+        Args:
+            name: of the file.
+            check_hash: compare the SHA-256 of what was read; done anyway when the bundle was
+                opened with ``check_hashes``.
 
         Raises:
-            BundleError: the file was altered.
+            BundleError: it cannot be read, or was altered.
         """
-        altered = self._altered(name)
-        if altered:
-            raise self._damaged(altered)
-        return self.path(name)
+        content = Content.read(self.path(name), BundleError)
+        entry = self.manifest.files[name]
+        if len(content.data) != entry.bytes:
+            raise self._damaged([_other_size(name, len(content.data), entry)])
+        if (check_hash or self.check_hashes) and content.sha256() != entry.sha256:
+            raise self._damaged([_other_hash(name)])
+        return content
 
-    def _check_files(self, check_hashes: bool) -> None:
+    def graph(self, graph: Graph, *, check_hash: bool = False) -> tuple[Content, OnnxGraph]:
+        """A graph's file as :meth:`read` gives it, and what it holds.
+
+        Raises:
+            BundleError: it cannot be read, was altered, or is nothing for an engine.
+        """
+        content = self.read(graph.file, check_hash=check_hash)
+        return content, onnx_file.check(content.data, content.name)
+
+    def _check_files(self) -> None:
         problems: list[str] = []
         manifest = self.manifest
         used = [manifest.audio_graph.file, manifest.text_graph.file, manifest.text.tokenizer]
@@ -272,27 +313,55 @@ class Bundle:
             if name not in manifest.files:
                 problems.append(f"'{name}' is used but not listed in 'files'")
         for name, entry in manifest.files.items():
-            path = self.folder / name
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 problems.append(f"'{name}' points outside the bundle")
-            elif not path.is_file():
-                problems.append(f"'{name}' is missing")
-            elif path.stat().st_size != entry.bytes:
-                problems.append(f"'{name}' has {path.stat().st_size} bytes, not {entry.bytes}")
-            elif check_hashes:
-                problems += self._altered(name)
+            else:
+                problems += self._file_problems(name, entry)
         if problems:
             raise self._damaged(problems)
 
-    def _altered(self, name: str) -> list[str]:
-        """What is wrong with a file's content, if anything."""
-        if sha256_file(self.path(name)) == self.manifest.files[name].sha256:
-            return []
-        return [f"'{name}' does not have the recorded SHA-256"]
+    def _file_problems(self, name: str, entry: FileEntry) -> list[str]:
+        try:
+            with files.reading(self.path(name), missing=f"'{name}' is missing") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size != entry.bytes:
+                    return [_other_size(name, size, entry)]
+                if self.check_hashes and _sha256(file) != entry.sha256:
+                    return [_other_hash(name)]
+        except ClapError as error:
+            return [str(error).rstrip(".")]
+        return []
 
     def _damaged(self, problems: list[str]) -> BundleError:
         return BundleError(
             f"bundle {self.folder} is damaged: {'; '.join(problems)}. Export it again."
+        )
+
+
+def check_shapes(manifest: Manifest, graph: Graph, found: OnnxGraph, largest_id: int = 0) -> None:
+    """Refuse a graph that does not take what the manifest promises.
+
+    Args:
+        manifest: of the bundle.
+        graph: the audio graph or the text graph.
+        found: what its file holds.
+        largest_id: of a token that it may be given.
+
+    Raises:
+        BundleError: its windows have another length, or its table has no row for a token.
+    """
+    samples = found.inputs.get("waveform", (None, None))[1:]
+    wanted = manifest.audio.window_samples
+    if graph == manifest.audio_graph and samples not in ((None,), (wanted,)):
+        raise BundleError(
+            f"'{graph.file}' takes windows of {samples[0] if samples else 0} samples, the manifest "
+            f"says {wanted}. Export the bundle again."
+        )
+    rows = found.rows("input_ids")
+    if rows is not None and largest_id >= rows:
+        raise BundleError(
+            f"the tokenizer gives ids up to {largest_id}, '{graph.file}' embeds {rows} tokens: "
+            "they are of different models. Export the bundle again."
         )
 
 
@@ -304,16 +373,15 @@ def read_manifest(folder: Path) -> Manifest:
         SchemaError: keys that do not fit the schema.
     """
     path = folder / MANIFEST
-    if not path.is_file():
-        raise BundleError(
-            f"no bundle at {folder}: {MANIFEST} was not found there. "
-            "Make one with: clap-export --ckpt CHECKPOINT --target onnx --out DIR"
-        )
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise BundleError(f"{path} cannot be read as JSON ({error}). Export it again.") from error
-    table = cast("dict[str, object]", data if isinstance(data, dict) else {})
+    data = files.read(
+        path,
+        most=MOST_MANIFEST,
+        missing=f"no bundle at {folder}: {MANIFEST} was not found there. "
+        "Make one with: clap-export --ckpt CHECKPOINT --target onnx --out DIR",
+        error=BundleError,
+    )
+    table = schema.read_json(data, str(path), BundleError)
+    table = cast("dict[str, object]", table if isinstance(table, dict) else {})
     if table.get("format") != FORMAT:
         raise BundleError(f"{path} is not the manifest of a clap-export bundle ('format' differs).")
     if table.get("format_version") != FORMAT_VERSION:
@@ -328,17 +396,36 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json`` under another name and rename it: readers see all or nothing."""
-    part = folder / f"{MANIFEST}.part"
+    """Write ``manifest.json``; readers see the old one or the new one.
+
+    Raises:
+        BundleError: the folder cannot be written.
+    """
     text = json.dumps(schema.to_plain(manifest), indent=2, ensure_ascii=False) + "\n"
-    part.write_text(text, encoding="utf-8")
-    part.replace(folder / MANIFEST)
+    with files.writing(folder / MANIFEST, error=BundleError) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
+    """SHA-256 of a file's content, in hex.
+
+    Raises:
+        ClapError: it cannot be read.
+    """
+    with files.reading(path) as file:
+        return _sha256(file)
+
+
+def _sha256(file: BinaryIO) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
     return digest.hexdigest()
+
+
+def _other_size(name: str, size: int, entry: FileEntry) -> str:
+    return f"'{name}' has {size} bytes, not {entry.bytes}"
+
+
+def _other_hash(name: str) -> str:
+    return f"'{name}' does not have the recorded SHA-256"

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import math
-import threading
+import operator
+import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from runtime import audio, pipeline, windows
-from runtime.backends.cuda.driver import Driver
-from runtime.backends.cuda.lookup import LARGE, PROVIDERS, DeviceBank
+from runtime.arguments import maybe_whole, number, shown, whole
 from runtime.bundle import Bundle, Manifest
-from runtime.encoder import Encoder, check_batch_size, mean_embedding
+from runtime.encoder import Encoder, check_batch_size, clip_embedding
 from runtime.errors import ClapError, LabelError
 from runtime.labels import LabelBank, read_labels
-from runtime.scores import Mode, Prediction, Ranking, check_top_k, similarities
+from runtime.lookup import Lookup
+from runtime.scores import Mode, Prediction, Ranking, check_top_k
+
+MANY = 2  # recordings for each core, above which an engine of one thread pays
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]] | str | Path | LabelBank
 
 
@@ -51,19 +55,25 @@ class Result:
         source: the item, as it was given.
         predictions: best first; empty when there is an error, or for "none of these".
         error: why the item could not be used, or None.
+        warning: a sentence that says why only a part of a file was used, or None.
     """
 
     source: object
     predictions: list[Prediction]
     error: ClapError | None
+    warning: str | None = None
 
 
 class Classifier:
-    """Scores recordings against labels. Threads may share one Classifier.
+    """Scores recordings against labels.
+
+    Threads may share one Classifier, and any of them may close it. It pickles, as its arguments and
+    its bank, and opens its bundle where it is unpickled; in a forked child it opens its engines
+    anew.
 
     Args:
-        bundle: folder of a bundle, an opened one, or an Encoder to share (which then decides on
-            providers, threads, hashes, batch size and longest recording).
+        bundle: folder of a bundle, an opened one, or an Encoder to share, which has decided on
+            providers, threads, hashes, batch size, longest recording and device.
         labels: a list of names; a dict of names to texts that are used as they are; a path of a
             text file with one label a line or of a saved bank (``.npz``); or a LabelBank. With a
             bank the text encoder is never loaded.
@@ -76,17 +86,19 @@ class Classifier:
         top_k: most predictions returned; default all.
         providers: ``cpu``, ``cuda``, ``tensorrt`` or ``openvino``: the first is the one wanted, and
             its absence is an error. Default ``tensorrt`` of a bundle with engines, else ``cpu``.
-        threads: of the CPU inside one run; None lets the engine choose.
-        batch_size: most windows given to the engine at once.
-        check_hashes: compare the SHA-256 of a file of the bundle when it is loaded.
-        max_seconds: longer recordings are refused.
-        device: number of the GPU, for ``cuda`` and ``tensorrt``.
+        threads: of the CPU inside one run; default the engine's choice for single recordings, and
+            one each for many.
+        batch_size: most windows given to the engine at once; default 16.
+        check_hashes: compare the SHA-256 of a file of the bundle when it is loaded; default for a
+            folder, not for an opened bundle.
+        max_seconds: longer recordings are refused, infinity for no limit; default an hour.
+        device: number of the GPU, for ``cuda`` and ``tensorrt``; default the first.
 
     Raises:
         BundleError, SchemaError: the bundle is unusable, or the bank is of another space.
         LabelError: the labels or templates are unusable.
         BackendError: the provider is not available.
-        ClapError: another argument is out of range.
+        ClapError: another argument is out of range, or was given beside an Encoder.
     """
 
     def __init__(
@@ -101,25 +113,23 @@ class Classifier:
         top_k: int | None = None,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
-        batch_size: int = 16,
-        check_hashes: bool = True,
-        max_seconds: float = audio.MAX_SECONDS,
-        device: int = 0,
+        batch_size: int | None = None,
+        check_hashes: bool | None = None,
+        max_seconds: float | None = None,
+        device: int | None = None,
     ) -> None:
+        options = {
+            "providers": providers, "threads": threads, "batch_size": batch_size,
+            "check_hashes": check_hashes, "max_seconds": max_seconds, "device": device,
+        }  # fmt: skip
+        given: dict[str, Any] = {k: value for k, value in options.items() if value is not None}
         shared = isinstance(bundle, Encoder)
-        self._encoder = (
-            bundle
-            if isinstance(bundle, Encoder)
-            else Encoder(
-                bundle,
-                providers=providers,
-                threads=threads,
-                check_hashes=check_hashes,
-                batch_size=batch_size,
-                max_seconds=max_seconds,
-                device=device,
+        if shared and given:
+            raise ClapError(
+                f"{', '.join(given)} cannot be set beside an Encoder, which has them already: give "
+                "them to the Encoder."
             )
-        )
+        self._encoder = bundle if isinstance(bundle, Encoder) else Encoder(bundle, **given)
         self._ranking = Ranking.of(self.manifest, scores, threshold, min_similarity, top_k)
         # Both encoders are loaded at once. A missing device shows now, not at the first recording.
         with ThreadPoolExecutor(1, thread_name_prefix="clap-open") as pool:
@@ -128,11 +138,17 @@ class Classifier:
                 self._bank = _bank(self._encoder, labels, templates)
             finally:
                 opening.result()
-        self._bank_lock = threading.Lock()
-        self._bank_on_gpu: DeviceBank | None = None
-        self._device_bank()
+        self._lookup = Lookup(self._bank.embeddings, self._encoder)
         if not shared:
             self._encoder.close_text()  # most of a bundle's memory, and no longer needed
+
+    def __reduce__(self) -> tuple[object, ...]:
+        ranking = self._ranking
+        make = partial(
+            type(self), scores=ranking.mode, threshold=ranking.threshold,
+            min_similarity=ranking.min_similarity, top_k=ranking.top_k,
+        )  # fmt: skip
+        return make, (self._encoder, self._bank)
 
     @property
     def manifest(self) -> Manifest:
@@ -167,13 +183,16 @@ class Classifier:
         Returns:
             predictions, best first; empty for "none of these".
 
+        A file of which only a part could be read is used, and an :class:`AudioWarning` says so.
+
         Raises:
             AudioError: the recording cannot be used.
             BackendError: the engine failed.
         """
         check_top_k(top_k)
-        rows = self._encoder.embed_windows(self._encoder.windows_of(source, sample_rate))
-        return self._rank(mean_embedding(rows), top_k)
+        clip = self._encoder.windows_of(source, sample_rate)
+        rows = self._encoder.embed_windows(clip, finite=False)
+        return self._rank(clip_embedding(rows), top_k)
 
     def predict_many(
         self,
@@ -182,12 +201,10 @@ class Classifier:
         batch_size: int = 32,
         decode_threads: int = 2,
         top_k: int | None = None,
-        parallel: int = 1,
+        parallel: int | None = None,
     ) -> Generator[Result]:
-        """Classify many recordings: decoded in threads while the engine runs batches across them.
-
-        The quickest way through many files on a CPU is a classifier with ``threads=1`` and
-        ``parallel`` set to the number of cores.
+        """Classify many recordings: decoded in threads while the engine runs batches across them,
+        or, where that is quicker, one on each core.
 
         Args:
             sources: any iterable, read lazily. An item is a source, or a pair
@@ -196,27 +213,32 @@ class Classifier:
             batch_size: windows given to the engine at once.
             decode_threads: that load and resample.
             top_k: most predictions for each; default the classifier's.
-            parallel: above 1, so many threads take a recording each, from decoding to embedding,
-                in place of ``decode_threads`` and of batches across recordings.
+            parallel: above 1, so many threads take one recording each at a time, from decoding to
+                embedding, in place of ``decode_threads`` and of batches across recordings; each
+                with one thread of the engine, unless the classifier has ``threads``. 1 for batches.
+                Default what suits the engine: on ONNX Runtime's CPU one recording for each core,
+                unless the classifier has ``threads`` or there are few recordings. The engine of one
+                thread is opened then, beside the one for single recordings if that was ever used.
 
         Returns:
-            an iterator with one Result per item, in order. An item that cannot be used has its
-            error there and does not disturb the others. Its ``close()`` ends the threads early.
+            an iterator with one Result per item, in order. Whatever goes wrong with an item is its
+            error and does not disturb the others. Its ``close()`` ends the threads early.
 
         Raises:
             ClapError: an argument is out of range (at once).
             BackendError: the engine failed (while iterating).
         """
         check_top_k(top_k)
-        check_batch_size(batch_size)
-        for name, value in (("decode_threads", decode_threads), ("parallel", parallel)):
-            if value < 1:
-                raise ClapError(f"{name}={value}: pass at least 1.")
-        if isinstance(sources, (str, bytes, np.ndarray)):
+        if isinstance(sources, (str, bytes, bytearray, memoryview, np.ndarray, os.PathLike)) or (
+            not isinstance(sources, Iterable) or hasattr(sources, "read")  # pyright: ignore[reportUnnecessaryIsInstance]
+        ):
             raise ClapError("predict_many takes an iterable of recordings: pass one in a list.")
-        stream = pipeline.embed_many(
-            self._encoder, sources, sample_rate, batch_size, decode_threads, parallel
+        schedule = pipeline.Schedule(
+            check_batch_size(batch_size),
+            whole("decode_threads", decode_threads),
+            maybe_whole("parallel", parallel) or self._parallel(sources),
         )
+        stream = pipeline.embed_many(self._encoder, sources, sample_rate, schedule)
         return self._results(stream, top_k)
 
     def timeline(
@@ -245,31 +267,35 @@ class Classifier:
         """
         check_top_k(top_k)
         spec = self.manifest.audio
-        if hop is not None and not (math.isfinite(hop) and hop * spec.sample_rate >= 1):
-            raise ClapError(f"hop={hop}: pass a positive number of seconds.")
-        samples = audio.prepare(source, spec, sample_rate, max_seconds=self._encoder.max_seconds)
-        step = spec.hop_samples if hop is None else round(hop * spec.sample_rate)
+        step = spec.hop_samples
+        if hop is not None:
+            wanted = "a positive number of seconds"
+            step = round(number("hop", hop, wanted) * spec.sample_rate)
+            if hop * spec.sample_rate < 1:
+                raise ClapError(f"hop={hop}: pass {wanted}, at least one sample.")
+        samples = audio.said(self._encoder.read(source, sample_rate)).samples
         at = windows.starts(len(samples), spec.window_samples, step)
         segments: list[Segment] = []
         for batch in windows.batches(samples, spec, at, self._encoder.batch_size):
-            for row in self._encoder.embed_windows(batch):
+            for row in self._encoder.embed_windows(batch, finite=False):
                 start = int(at[len(segments)])
                 end = min(start + spec.window_samples, len(samples))
                 segments.append(
                     Segment(
                         start / spec.sample_rate,
                         end / spec.sample_rate,
-                        self._rank(row, top_k),
+                        self._rank(clip_embedding(row[np.newaxis]), top_k),
                     )
                 )
         return segments
 
     def close(self) -> None:
-        """Release the engines; they are loaded again when needed."""
-        with self._bank_lock:
-            if self._bank_on_gpu is not None:
-                self._bank_on_gpu.close()
-                self._bank_on_gpu = None
+        """Release the engines; they are loaded again when needed.
+
+        Other threads may be predicting: these finish, and the memory is free when the last of them
+        is done.
+        """
+        self._lookup.close()
         self._encoder.close()
 
     def __enter__(self) -> Classifier:
@@ -284,30 +310,19 @@ class Classifier:
         self.close()
 
     def _rank(self, embedding: NDArray[np.float32], top_k: int | None) -> list[Prediction]:
-        device_bank = self._device_bank()
-        if device_bank is None:
-            cosines = similarities(self._bank.embeddings, embedding)
-        else:
-            cosines = device_bank.similarities(embedding[np.newaxis])[0]
-        return self._ranking.rank(cosines, self._bank.names, top_k)
+        return self._ranking.rank(self._lookup.cosines(embedding), self._bank.names, top_k)
 
-    def _device_bank(self) -> DeviceBank | None:
-        """The labels on the GPU, when they are many and the audio encoder runs there."""
-        bank = self._bank.embeddings
-        if bank.size < LARGE or self._encoder.open_audio().provider not in PROVIDERS:
-            return None
-        with self._bank_lock:
-            if self._bank_on_gpu is None:
-                self._bank_on_gpu = DeviceBank(Driver(self._encoder.device), bank)
-            return self._bank_on_gpu
+    def _parallel(self, sources: Iterable[object]) -> int:
+        """How many recordings to take at a time; of few, batches take less time than opening
+        another engine."""
+        cores = self._encoder.many_at_once
+        return cores if operator.length_hint(sources, MANY * cores + 1) > MANY * cores else 1
 
-    def _results(self, stream: pipeline.Embedded, top_k: int | None) -> Generator[Result]:
+    def _results(self, stream: Generator[pipeline.Heard], top_k: int | None) -> Generator[Result]:
         with closing(stream):
-            for item, found in stream:
-                if isinstance(found, ClapError):
-                    yield Result(item, [], found)
-                else:
-                    yield Result(item, self._rank(mean_embedding(found), top_k), None)
+            for heard in stream:
+                found = [] if heard.rows is None else self._rank(heard.rows, top_k)
+                yield Result(heard.item, found, heard.error, heard.warning)
 
 
 def _bank(encoder: Encoder, labels: Labels, templates: str | Sequence[str] | None) -> LabelBank:
@@ -315,6 +330,11 @@ def _bank(encoder: Encoder, labels: Labels, templates: str | Sequence[str] | Non
         path = Path(labels)
         labels = LabelBank.load(path) if path.suffix == ".npz" else read_labels(path)
     if not isinstance(labels, LabelBank):
+        if isinstance(labels, bytes) or not isinstance(labels, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise LabelError(
+                f"labels={shown(labels)}: pass names, a mapping of names to texts, the path of a "
+                "file with them, or a LabelBank."
+            )
         return LabelBank.build(encoder, labels, templates)
     if templates is not None:
         raise LabelError("templates do not apply to a saved label bank: build it with them.")

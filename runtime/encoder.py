@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import threading
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -14,39 +14,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import audio, fusion, grouping, windows
-from runtime.backends import Backend, open_backend, open_engine
-from runtime.bundle import AudioSpec, Bundle, Graph, Manifest
-from runtime.engines import Engine
-from runtime.errors import BackendError, BundleError, ClapError
-from runtime.tokenizer import TextTokenizer
+from runtime.arguments import maybe_whole, shown, whole
+from runtime.backends import Backend
+from runtime.bundle import AudioSpec, Bundle, Manifest
+from runtime.cores import usable_cores
+from runtime.errors import AudioError, BackendError, BundleError, ClapError
+from runtime.lease import Lease
+from runtime.loaded import Loaded
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
     Embeddings: TypeAlias = NDArray[np.float32]
 
-log = logging.getLogger(__name__)
-
-TENSORRT = "tensorrt"  # the provider that runs engines, not graphs
-
+NORM_TOLERANCE = 1e-2  # the norm is taken in float32; TensorRT may round the result to half
 
 class Encoder:
-    """The two encoders of a bundle. Each is loaded when first used; threads may share one Encoder.
+    """The two encoders of a bundle. Each is loaded when first used; threads may share one Encoder,
+    and any of them may close it. It pickles as its arguments; in a forked child its engines are
+    loaded anew.
 
     Args:
         bundle: folder of a bundle, or an opened one.
         providers: ``cpu``, ``cuda``, ``tensorrt`` or ``openvino``: the first is the one wanted, and
             its absence is an error. Default ``tensorrt`` of a bundle with engines, else ``cpu``.
-        threads: of the CPU inside one run; None lets the engine choose.
-        check_hashes: compare the SHA-256 of a file of the bundle when it is loaded. Of an opened
-            bundle none is compared.
+        threads: of the CPU inside one run. None lets the engine choose for single recordings, and
+            many are given one thread and one core each; see :attr:`many_at_once`.
+        check_hashes: compare the SHA-256 of a file of the bundle with that of the bytes that are
+            loaded; default for a folder. An opened bundle has its own say, and is compared again
+            if it was.
         batch_size: most windows or texts given to an engine at once.
-        max_seconds: longer recordings are refused.
-        device: number of the GPU, for ``cuda`` and ``tensorrt``.
+        max_seconds: longer recordings are refused; infinity for no limit.
+        device: number of the GPU, for ``cuda`` and ``tensorrt``; default the first.
 
     Raises:
         BackendError: ``tensorrt`` of a bundle without engines, or beside other providers.
         BundleError, SchemaError: the bundle is missing, damaged or of another version.
+        ClapError: another argument is out of range.
     """
 
     def __init__(
@@ -55,28 +59,39 @@ class Encoder:
         *,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
-        check_hashes: bool = True,
+        check_hashes: bool | None = None,
         batch_size: int = 16,
         max_seconds: float = audio.MAX_SECONDS,
-        device: int = 0,
+        device: int | None = None,
     ) -> None:
         self.batch_size = check_batch_size(batch_size)
-        if not max_seconds > 0:
-            raise ClapError(f"max_seconds={max_seconds}: pass a positive number of seconds.")
-        self.max_seconds = max_seconds
-        self._check_hashes = check_hashes and not isinstance(bundle, Bundle)
-        self._bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False)
-        self.providers = self._chosen(providers)
-        self.device = device
-        self._threads = threads
-        self._audio_lock, self._text_lock = threading.Lock(), threading.Lock()
-        self._audio: Backend | None = None
-        self._text: tuple[Backend, TextTokenizer] | None = None
+        self.max_seconds = audio.check_max_seconds(max_seconds)
+        if not isinstance(bundle, (str, os.PathLike, Bundle)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise BundleError(f"{shown(bundle)} is no bundle: pass the path of its folder.")
+        self._given = bundle
+        opened = isinstance(bundle, Bundle)
+        self._loaded = Loaded(
+            bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False),
+            not opened if check_hashes is None else check_hashes,
+            providers,
+            maybe_whole("threads", threads),
+            maybe_whole("device", device, 0),
+        )
+        self.providers = self._loaded.providers
+        self.device = self._loaded.device or 0
+
+    def __reduce__(self) -> tuple[object, ...]:
+        make = partial(
+            type(self), providers=self.providers, threads=self._loaded.threads,
+            check_hashes=self._loaded.check_hashes, batch_size=self.batch_size,
+            max_seconds=self.max_seconds, device=self._loaded.device,
+        )  # fmt: skip
+        return make, (self._given,)
 
     @property
     def manifest(self) -> Manifest:
         """The bundle's manifest."""
-        return self._bundle.manifest
+        return self._loaded.bundle.manifest
 
     def embed_audio(
         self,
@@ -105,10 +120,15 @@ class Encoder:
         if not sources:
             raise ClapError("no recordings were given: pass at least one.")
         clips = (self.windows_of(clip, sample_rate) for clip in sources)
-        return np.stack([mean_embedding(rows) for rows in self.embed_clips(clips)])
+        return np.stack([clip_embedding(rows) for rows in self.embed_clips(clips, finite=False)])
 
     def embed_windows(
-        self, batch: NDArray[np.float32], batch_size: int | None = None
+        self,
+        batch: NDArray[np.float32],
+        batch_size: int | None = None,
+        *,
+        finite: bool = True,
+        one_thread: bool = False,
     ) -> Embeddings:
         """Embed windows that are already at the model's rate and length.
 
@@ -117,6 +137,8 @@ class Encoder:
                 32768, which is half as much for a GPU's bus. A model with feature fusion takes
                 float32 alone, and also longer rows, which are whole clips.
             batch_size: windows given to the engine at once; default the encoder's.
+            finite: refuse embeddings that are not finite; else that is for the caller to do.
+            one_thread: as one of many at a time; see :attr:`many_at_once`.
 
         Returns:
             float32 ``[n, dim]`` of unit norm.
@@ -128,7 +150,9 @@ class Encoder:
         if not len(self._checked(batch)):
             raise ClapError("no windows were given: pass at least one.")
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
-        return np.concatenate(list(self._stream(self._batches(batch, size))))
+        lease = self._loaded.single if one_thread else self._loaded.audio
+        found = np.concatenate(list(self._stream(self._batches(batch, size), lease)))
+        return _check_finite(found) if finite else found
 
     def embed_text(self, texts: str | Sequence[str]) -> Embeddings:
         """Embed texts as they are, without a prompt template.
@@ -147,14 +171,16 @@ class Encoder:
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise ClapError("no texts were given: pass at least one.")
-        backend, tokenizer = self._open_text()
         size = self.batch_size
         batches = [texts[i : i + size] for i in range(0, len(texts), size)]
-        found = backend.stream(dict(tokenizer(batch)) for batch in batches)
-        name = backend.output_names[0]
-        return np.concatenate(
-            [self._result(out[name], len(batch)) for batch, out in zip(batches, found, strict=True)]
-        )
+        with self._loaded.text.use() as (backend, tokenizer):
+            name = backend.output_names[0]
+            found = backend.stream(dict(tokenizer(batch)) for batch in batches)
+            rows = [
+                self._result(out[name], len(batch))
+                for batch, out in zip(batches, found, strict=True)
+            ]
+        return _check_finite(np.concatenate(rows))
 
     def windows_of(
         self, source: audio.Source, sample_rate: int | None = None
@@ -165,12 +191,24 @@ class Encoder:
         Raises:
             AudioError: the recording cannot be used.
         """
-        spec = self.manifest.audio
-        samples = audio.prepare(source, spec, sample_rate, max_seconds=self.max_seconds)
-        return windows.rows(samples, spec)
+        return windows.rows(audio.said(self.read(source, sample_rate)).samples, self.manifest.audio)
+
+    def read(self, source: audio.Source, sample_rate: int | None = None) -> audio.Recording:
+        """A recording at the model's rate, with a warning where it is not whole.
+
+        Raises:
+            AudioError: the recording cannot be used.
+        """
+        return audio.prepared(
+            source, self.manifest.audio, sample_rate, max_seconds=self.max_seconds
+        )
 
     def embed_clips(
-        self, clips: Iterable[NDArray[np.float32]], batch_size: int | None = None
+        self,
+        clips: Iterable[NDArray[np.float32]],
+        batch_size: int | None = None,
+        *,
+        finite: bool = True,
     ) -> Iterator[Embeddings]:
         """Embed clips given as windows, in batches that span clips; lazily, in order.
 
@@ -178,17 +216,31 @@ class Encoder:
             clips: each as :meth:`windows_of` gives it; ``n_windows`` may be 0, for a clip that
                 only holds its place.
             batch_size: windows given to the engine at once; default the encoder's.
+            finite: refuse embeddings that are not finite; else that is for the caller to do.
 
         Yields:
             float32 ``[n_windows, dim]`` for each clip.
         """
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
-        return grouping.embed(
+        found = grouping.embed(
             grouping.groups(clips, size),
             lambda group: self._batches(self._together(group), size),
-            self._stream,
+            lambda feeds: self._stream(feeds, self._loaded.audio),
             self.manifest.embedding_dim,
         )
+        return _checked(found) if finite else found
+
+    @property
+    def many_at_once(self) -> int:
+        """How many recordings are best embedded at a time, each by a run of one thread.
+
+        Above 1 on ONNX Runtime's CPU, when ``threads`` was not given: a run on all cores spends
+        much of its time in steps that do not divide.
+
+        Raises:
+            BackendError: the provider is not available.
+        """
+        return usable_cores() if self._loaded.one_thread_each() else 1
 
     def open_audio(self) -> Backend:
         """Load the audio encoder, or return it when it is loaded.
@@ -197,33 +249,19 @@ class Encoder:
             BackendError: the provider is not available, or the graph cannot be loaded.
             BundleError: its file was altered, or is no audio graph.
         """
-        with self._audio_lock:
-            if self._audio is None:
-                engines = self.manifest.engines
-                backend = self._open(self.manifest.audio_graph, engines and engines.audio)
-                wanted = fusion.INPUTS if self._fused else ("waveform",)
-                if backend.input_names != wanted:
-                    raise BundleError(
-                        f"'{self.manifest.audio_graph.file}' has inputs {backend.input_names}; "
-                        f"this audio graph must have {wanted}. Export the bundle again."
-                    )
-                self._audio = backend
-            return self._audio
+        return self._loaded.audio.get()
 
     def close_text(self) -> None:
         """Release the text encoder; it is loaded again when needed."""
-        with self._text_lock:
-            if self._text is not None:
-                self._text[0].close()
-                self._text = None
+        self._loaded.text.close()
 
     def close(self) -> None:
-        """Release both encoders; they are loaded again when needed."""
-        self.close_text()
-        with self._audio_lock:
-            if self._audio is not None:
-                self._audio.close()
-                self._audio = None
+        """Release the encoders; they are loaded again when needed.
+
+        Other threads may be using them: these finish with what they have, and the memory is free
+        when the last of them is done.
+        """
+        self._loaded.close()
 
     def __enter__(self) -> Encoder:
         return self
@@ -235,51 +273,6 @@ class Encoder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _open_text(self) -> tuple[Backend, TextTokenizer]:
-        with self._text_lock:
-            if self._text is None:
-                spec = self.manifest.text
-                tokenizer = TextTokenizer(self._path(spec.tokenizer), spec)
-                engines = self.manifest.engines
-                backend = self._open(self.manifest.text_graph, engines and engines.text)
-                if set(backend.input_names) != set(spec.inputs):
-                    raise BundleError(
-                        f"'{self.manifest.text_graph.file}' has inputs {backend.input_names}, the "
-                        f"manifest says {spec.inputs}. Export the bundle again."
-                    )
-                self._text = (backend, tokenizer)
-            return self._text
-
-    def _chosen(self, providers: Sequence[str] | None) -> tuple[str, ...]:
-        """The providers, or the bundle's own."""
-        engines = self.manifest.engines
-        if providers is None:
-            return ("cpu",) if engines is None else (TENSORRT,)
-        chosen = (providers,) if isinstance(providers, str) else tuple(providers)
-        if TENSORRT in chosen and len(chosen) > 1:
-            raise BackendError(
-                f"providers={chosen!r}: TensorRT runs its engines alone; pass ('tensorrt',)."
-            )
-        if TENSORRT in chosen and engines is None:
-            raise BackendError(
-                f"provider 'tensorrt' was asked for, but {self._bundle.folder} holds no engines. "
-                "Build them on the GPU that shall run them: "
-                f"clap-export build {self._bundle.folder}"
-            )
-        return chosen
-
-    def _open(self, graph: Graph, engine: Engine | None) -> Backend:
-        if engine is not None and self.providers == (TENSORRT,):
-            backend = open_engine(self._path(engine.file), engine, self.device)
-        else:
-            path = self._path(graph.file)
-            backend = open_backend(path, self.providers, self._threads, self.device)
-        log.debug("opened %s on %s", graph.file, backend.provider)
-        return backend
-
-    def _path(self, name: str) -> Path:
-        return self._bundle.checked_path(name) if self._check_hashes else self._bundle.path(name)
 
     def _checked(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         length = self.manifest.audio.window_samples
@@ -304,11 +297,12 @@ class Encoder:
                 f"the graph returned {result.dtype} {result.shape}, the manifest promises float32 "
                 f"{expected}. Export the bundle again."
             )
-        if not np.isfinite(result).all():
-            # Seen when a half-precision encoder overflows; as scores it would sort at random.
-            raise BackendError(
-                "the engine returned embeddings that are not finite. "
-                "Export the bundle with another precision (fp32)."
+        off = np.abs(np.linalg.norm(result, axis=1) - 1)
+        off = off[np.isfinite(off)]  # what is not finite may be one recording's own fault
+        if (off > NORM_TOLERANCE).any():
+            raise BundleError(
+                f"the graph returned embeddings that are not of unit norm (off by {off.max():.3g})."
+                " Export the bundle again."
             )
         return result
 
@@ -335,18 +329,20 @@ class Encoder:
             parts = (rows[i : i + size] for i in range(0, len(rows), size))
         return (graph_inputs(part, spec) for part in parts)
 
-    def _stream(self, feeds: Iterable[dict[str, NDArray[Any]]]) -> Iterator[Embeddings]:
+    def _stream(
+        self, feeds: Iterable[dict[str, NDArray[Any]]], lease: Lease[Backend]
+    ) -> Iterator[Embeddings]:
         """Run batches through the audio encoder."""
-        backend = self.open_audio()
         counts: deque[int] = deque()
+        with lease.use() as backend:
 
-        def counted() -> Iterator[dict[str, NDArray[Any]]]:
-            for feed in feeds:
-                counts.append(len(feed["waveform"]))
-                yield feed if backend.provider == TENSORRT else _float_samples(feed)
+            def counted() -> Iterator[dict[str, NDArray[Any]]]:
+                for feed in feeds:
+                    counts.append(len(feed["waveform"]))
+                    yield feed if backend.takes_int16 else _float_samples(feed)
 
-        for outputs in backend.stream(counted()):
-            yield self._result(outputs[backend.output_names[0]], counts.popleft())
+            for outputs in backend.stream(counted()):
+                yield self._result(outputs[backend.output_names[0]], counts.popleft())
 
 
 def _float_samples(feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -378,12 +374,39 @@ def mean_embedding(rows: Embeddings) -> Embeddings:
     return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
 
 
-def check_batch_size(batch_size: int) -> int:
+def clip_embedding(rows: Embeddings) -> Embeddings:
+    """:func:`mean_embedding` of a recording's windows, if they are finite.
+
+    Raises:
+        AudioError: they are not.
+    """
+    if not np.isfinite(rows).all():
+        raise AudioError(
+            "the model's embedding of this recording is not finite: its samples are beyond what "
+            "the model can take, or the encoder overflows in half precision (export it as fp32)."
+        )
+    return mean_embedding(rows)
+
+
+def check_batch_size(batch_size: object) -> int:
     """A batch size of at least 1.
 
     Raises:
         ClapError: it is not.
     """
-    if batch_size < 1:
-        raise ClapError(f"batch_size={batch_size}: pass at least 1.")
-    return batch_size
+    return whole("batch_size", batch_size)
+
+
+def _checked(found: Iterator[Embeddings]) -> Iterator[Embeddings]:
+    for rows in found:
+        yield _check_finite(rows)
+
+
+def _check_finite(rows: Embeddings) -> Embeddings:
+    if not np.isfinite(rows).all():
+        # Seen when a half-precision encoder overflows; as scores it would sort at random.
+        raise BackendError(
+            "the engine returned embeddings that are not finite. "
+            "Export the bundle with another precision (fp32)."
+        )
+    return rows

@@ -7,13 +7,16 @@ before any of the file is given to native code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 from runtime.errors import BackendError
+from runtime.schema import Text, Within
 
 Library = Literal["tensorrt", "tensorrt_rtx"]
 Hardware = Literal["none", "ampere_plus", "same_compute_capability"]
 AMPERE = (8, 0)
+Axis: TypeAlias = Annotated[int, Within(1, 1 << 24)]
+Name: TypeAlias = Annotated[str, Text(255)]
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,9 @@ class Range:
     """Shapes of one input that an optimization profile serves: from ``min`` to ``max``, and the
     one that it is tuned for. Fixed axes have the same length in all three."""
 
-    min: tuple[int, ...]
-    opt: tuple[int, ...]
-    max: tuple[int, ...]
+    min: tuple[Axis, ...]
+    opt: tuple[Axis, ...]
+    max: tuple[Axis, ...]
 
     def __post_init__(self) -> None:
         axes = zip(self.min, self.opt, self.max, strict=False)
@@ -43,7 +46,7 @@ class Range:
 class Profile:
     """An optimization profile: a range of shapes for each input."""
 
-    inputs: dict[str, Range]
+    inputs: dict[Name, Range]
 
     def holds(self, shapes: dict[str, tuple[int, ...]]) -> bool:
         """Whether inputs of these shapes are served."""
@@ -71,16 +74,16 @@ class Engine:
         profiles: in the engine's order.
     """
 
-    file: str
+    file: Name
     library: Library
-    version: str
-    compute_capabilities: tuple[str, ...]
-    device: str
+    version: Name
+    compute_capabilities: tuple[Name, ...]
+    device: Name
     hardware: Hardware
     version_compatible: bool
     tf32: bool
     precision: Literal["fp32", "fp16"]
-    layers: dict[str, int]
+    layers: dict[Name, Annotated[int, Within(0, 1 << 24)]]
     profiles: tuple[Profile, ...]
 
     def profile_of(self, shapes: dict[str, tuple[int, ...]]) -> int | None:

@@ -29,3 +29,7 @@ class LabelError(ClapError):
 
 class BackendError(ClapError):
     """The engine that was asked for (provider, device, library) is not to be had here."""
+
+
+class AudioWarning(UserWarning):
+    """Only a part of a recording could be read, or a header of it is wrong; it is used as it is."""

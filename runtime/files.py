@@ -1,9 +1,10 @@
-"""The one way in which files and folders are written: aside, then renamed.
+"""The one way in which files are read, and files and folders are written: aside, then renamed.
 
-What is written has a temporary name beside its place, ``.NAME.OWNER.part``, until it is whole and
-on the disk. A reader sees all of it or nothing; a failure, an exception or a signal that is turned
-into one leaves what was there before. The temporary is locked while its writer lives, so
-that the next writer of the same name can tell what a killed process left behind, and removes it.
+What is read is read once, from one descriptor. What is written has a temporary name beside its
+place, ``.NAME.OWNER.part``, until it is whole and on the disk. A reader sees all of it or nothing;
+a failure, an exception or a signal that is turned into one leaves what was there before. The
+temporary is locked while its writer lives, so that the next writer of the same name can tell what
+a killed process left behind, and removes it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import shutil
 import socket
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from runtime.errors import ClapError
 
@@ -26,13 +28,80 @@ try:
 except ImportError:  # Windows: left-overs of killed processes stay
     fcntl = None
 
-MAX_NAME = 80  # characters of a name kept in its temporary's: file systems take 255 bytes
+BINARY = getattr(os, "O_BINARY", 0)  # Windows: no translation of line ends
+# Neither through a link, nor waiting for whoever writes into a pipe.
+NO_SURPRISE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+MAX_NAME = 80  # bytes of a name kept in its temporary's: file systems take 255 bytes
+
+
+@contextmanager
+def reading(
+    path: str | os.PathLike[str], *, missing: str = "", error: type[ClapError] = ClapError
+) -> Generator[BinaryIO]:
+    """A file that is open for reading. A pipe or a device is refused, and not waited for.
+
+    Args:
+        path: of the file; a symbolic link is followed.
+        missing: the sentence for a file that is not there.
+        error: which exception says what is wrong.
+
+    Raises:
+        ClapError: as ``error``: there is no such file, it may not be read, or is none; or what the
+            block does with it fails.
+    """
+    try:
+        # O_NONBLOCK: else a pipe without a writer is waited for.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | BINARY)
+    except (FileNotFoundError, NotADirectoryError) as problem:
+        raise error(missing or f"'{path}' does not exist.") from problem
+    except OSError as problem:
+        raise _unreadable(path, problem, error) from problem
+    except ValueError as problem:  # a NUL in the name, or half of a surrogate pair
+        raise error(f"{os.fspath(path)!r} is no name of a file ({problem}).") from problem
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = "folder" if stat.S_ISDIR(mode) else "device or a pipe"
+        raise error(f"'{path}' is a {kind}, not a file. {missing}".rstrip())
+    with open(descriptor, "rb") as file:
+        try:
+            yield file
+        except OSError as problem:
+            raise _unreadable(path, problem, error) from problem
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    most: int,
+    missing: str = "",
+    error: type[ClapError] = ClapError,
+) -> bytes:
+    """A file's content, read once; see :func:`reading`.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+        missing: the sentence for a file that is not there.
+        error: which exception says what is wrong.
+
+    Raises:
+        ClapError: as ``error``: it cannot be read, or is larger.
+    """
+    with reading(path, missing=missing, error=error) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise error(f"'{path}' has {size} bytes; at most {most} are read.")
+        data = file.read(size + 1)  # one more: it may have grown
+    if len(data) != size:
+        raise error(f"'{path}' changed while it was read: try again.")
+    return data
 
 
 @contextmanager
 def writing(
     path: str | os.PathLike[str], *, overwrite: bool = True, error: type[ClapError] = ClapError
-) -> Iterator[Path]:
+) -> Generator[Path]:
     """A path to write a file at, which becomes ``path`` when the block ends without an exception.
 
     Args:
@@ -49,16 +118,21 @@ def writing(
     """
     asked = Path(path)
     try:
-        target = asked.resolve() if asked.is_symlink() else asked
-        _check_target(asked, target, overwrite, error)
+        target = Path(os.path.realpath(asked)) if asked.is_symlink() else asked
+        mode = _check_target(asked, target, overwrite, error)
         sweep(target)
         part = _temporary(target)
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         raise _unwritable(asked, problem, error) from problem
     try:
         _lock(descriptor)
+        # What writes may put a file of its own there, which it alone can read: safetensors does.
+        mode = os.fstat(descriptor).st_mode & 0o777 if mode is None else mode
+        if fcntl is None:
+            os.close(descriptor)  # Windows renames no file that is open
         yield part
+        os.chmod(part, mode)
         _flush(part)
         _put(part, target, overwrite)
         _flush(target.parent)
@@ -67,13 +141,14 @@ def writing(
     except OSError as problem:
         raise _unwritable(asked, problem, error) from problem
     finally:
-        os.close(descriptor)
+        if fcntl is not None:
+            os.close(descriptor)
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
 
 
 @contextmanager
-def scratch(beside: str | os.PathLike[str], error: type[ClapError] = ClapError) -> Iterator[Path]:
+def scratch(beside: str | os.PathLike[str], error: type[ClapError] = ClapError) -> Generator[Path]:
     """A folder to make things in, on the file system of ``beside``; removed at the end.
 
     :func:`publish` gives what was made there its place.
@@ -87,7 +162,7 @@ def scratch(beside: str | os.PathLike[str], error: type[ClapError] = ClapError) 
         folder = _temporary(target)
         folder.mkdir()
         descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         raise _unwritable(target, problem, error) from problem
     try:
         _lock(descriptor)
@@ -106,15 +181,15 @@ def publish(made: Path, out: Path) -> None:
     Raises:
         OSError: it cannot be renamed; :func:`scratch` puts that into a sentence.
     """
-    for path in made.rglob("*"):
-        if path.is_file():
+    for path in (*made.rglob("*"), made):
+        if path.is_file() or path.is_dir():
             _flush(path)
     made.rename(out)
     _flush(out.parent)
 
 
 @contextmanager
-def owning(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> Iterator[None]:
+def owning(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> Generator[None]:
     """Be the only process that writes what lies at ``path``; for folders that grow.
 
     The lock is the file ``.NAME.lock`` beside it; the system releases it when its process ends,
@@ -124,10 +199,10 @@ def owning(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> 
         ClapError: as ``error``: another process is writing there.
     """
     target = Path(path)
-    lock = target.with_name(f".{target.name}.lock")
     try:
+        lock = target.with_name(f".{_short(target.name)}.lock")
         descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         raise _unwritable(target, problem, error) from problem
     try:
         if not _lock(descriptor):
@@ -139,14 +214,16 @@ def owning(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> 
 
 def sweep(path: Path) -> None:
     """Remove temporaries of ``path`` whose writers are dead."""
+    if fcntl is None:
+        return
     for left in path.parent.glob(f"{_glob(_prefix(path))}*.part"):
         owner = left.name.removeprefix(_prefix(path)).split("-")[0]
-        if not owner.isdigit() or _alive(int(owner)):
+        if not (owner.isascii() and owner.isdecimal() and len(owner) < 10) or _alive(int(owner)):
             continue
         with contextlib.suppress(OSError):
-            descriptor = os.open(left, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            descriptor = os.open(left, os.O_RDONLY | NO_SURPRISE)
             try:
-                if fcntl and _lock(descriptor):
+                if _lock(descriptor):
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
             finally:
                 os.close(descriptor)
@@ -158,10 +235,16 @@ def _temporary(path: Path) -> Path:
 
 def _prefix(path: Path) -> str:
     """What temporaries of this file on this host begin with."""
-    owner = f"{socket.gethostname()}/{path.name}".encode(errors="surrogateescape")
-    # Cut by bytes: a name of 80 characters may have 320.
-    short = path.name.encode(errors="surrogateescape")[:MAX_NAME].decode(errors="ignore")
-    return f".{short}.{zlib.crc32(owner):08x}-"
+    owner = zlib.crc32(f"{socket.gethostname()}/".encode() + os.fsencode(path.name))
+    return f".{_short(path.name)}.{owner:08x}-"
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for more; cut by bytes, as a character may have four."""
+    whole = os.fsencode(name)
+    if len(whole) <= MAX_NAME:
+        return name
+    return f"{whole[:MAX_NAME].decode(errors='ignore')}.{zlib.crc32(whole):08x}"
 
 
 def _glob(text: str) -> str:
@@ -193,13 +276,18 @@ def _lock(descriptor: int | None) -> bool:
 
 def _flush(path: Path) -> None:
     """Onto the disk, so that a power cut after the rename finds the content too."""
-    descriptor = os.open(path, os.O_RDONLY)
+    if path.is_dir():
+        # Folders cannot be flushed on every system; their files have been.
+        with contextlib.suppress(OSError):
+            _sync(path, os.O_RDONLY)
+    else:
+        _sync(path, os.O_RDWR if fcntl is None else os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
-    except OSError:
-        # Folders cannot be flushed on every file system; a file that cannot be has an error.
-        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise
     finally:
         os.close(descriptor)
 
@@ -217,22 +305,35 @@ def _put(part: Path, target: Path, overwrite: bool) -> None:
     part.replace(target)
 
 
-def _check_target(asked: Path, target: Path, overwrite: bool, error: type[ClapError]) -> None:
+def _check_target(asked: Path, target: Path, overwrite: bool, error: type[ClapError]) -> int | None:
+    """Permissions of the file that is replaced, if there is one."""
     try:
         mode = target.lstat().st_mode
     except FileNotFoundError:
-        return
+        return None
     if stat.S_ISDIR(mode):
         raise error(f"'{asked}' is a folder: give the name of a file.")
+    if stat.S_ISLNK(mode):
+        raise error(f"'{asked}' is a symbolic link that leads to itself: give another name.")
     if not stat.S_ISREG(mode):
         raise error(f"'{asked}' is a device, not a file: give the name of a file.")
     if not overwrite:
         raise _exists(asked, error)
+    return mode & 0o777
 
 
 def _exists(path: Path, error: type[ClapError]) -> ClapError:
-    return error(f"'{path}' exists: choose another name, or ask for it to be overwritten.")
+    return error(
+        f"'{path}' exists: choose another name, or ask for it to be overwritten (overwrite=True)."
+    )
 
 
-def _unwritable(path: Path, problem: OSError, error: type[ClapError]) -> ClapError:
-    return error(f"'{path}' cannot be written: {problem.strerror or problem}.")
+def _unreadable(
+    path: str | os.PathLike[str], problem: OSError, error: type[ClapError]
+) -> ClapError:
+    return error(f"'{path}' cannot be read: {problem.strerror or problem}.")
+
+
+def _unwritable(path: Path, problem: OSError | ValueError, error: type[ClapError]) -> ClapError:
+    reason = problem.strerror if isinstance(problem, OSError) else "it is no name of a file"
+    return error(f"'{path}' cannot be written: {reason or problem}.")

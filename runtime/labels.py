@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import struct
-import zipfile
+import mmap as mapping
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import schema
-from runtime.errors import BundleError, LabelError, SchemaError
+from runtime import bank_file, files
+from runtime.errors import BundleError, LabelError
+from runtime.plain_text import is_control, printable
 from runtime.prompts import check_templates, fill_all
 
 if TYPE_CHECKING:
     from runtime.encoder import Encoder
 
-FORMAT: Literal["clap-export-labels"] = "clap-export-labels"
-FORMAT_VERSION: Literal[1] = 1
-ARRAYS = ("embeddings", "meta")
 NORM_TOLERANCE = 1e-3  # float32 rounding is 1e-7; half precision of other writers 5e-4
-LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip entry: lengths of its name and extra field
+ROWS = 1 << 14  # whose norms are taken at once: the squares of a large bank would double its memory
+MOST_LETTERS = 1000  # of a name
+MOST_PROBLEMS = 20  # that a message lists
+MOST_TEXT = 256 << 20  # bytes of a file of labels
 
-# As Any: numpy 2.2, the last one for Python 3.10, has no types here.
-_npy: Any = np.lib.format
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Meta:
-    format: Literal["clap-export-labels"]
-    format_version: Literal[1]
-    space_id: str
-    names: tuple[str, ...]
-    templates: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +39,8 @@ class LabelBank:
         templates: the prompts they were put through; empty when every label had its own texts.
         embeddings: float32 ``[len(names), dim]`` of unit norm, read-only.
         space_id: of the bundle whose text encoder made them.
+        warnings: of :meth:`build`, a sentence each: labels that the text encoder cannot tell apart,
+            or knows no part of. They are not saved.
 
     Raises:
         LabelError: the parts do not fit together (all problems are listed).
@@ -59,6 +50,7 @@ class LabelBank:
     templates: tuple[str, ...]
     embeddings: NDArray[np.float32]
     space_id: str
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         problems = _name_problems(self.names) + _embedding_problems(self.names, self.embeddings)
@@ -118,7 +110,10 @@ class LabelBank:
         flat = encoder.embed_text([text for texts in prompts for text in texts])
         groups = np.split(flat, np.cumsum([len(texts) for texts in prompts])[:-1])
         embeddings = np.stack([mean_embedding(group) for group in groups])
-        return cls(names, used, embeddings, encoder.manifest.space_id)
+        warnings = tuple(_warnings(encoder, names, prompts))
+        for warning in warnings:
+            log.warning("%s", warning)
+        return cls(names, used, embeddings, encoder.manifest.space_id, warnings)
 
     def check_space(self, space_id: str) -> None:
         """Make sure that the bank belongs to a bundle's embedding space.
@@ -136,35 +131,23 @@ class LabelBank:
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the bank as an uncompressed ``.npz`` of two arrays, without pickle.
 
-        ``embeddings`` is float32 ``[n, dim]``; ``meta`` is the UTF-8 of a JSON object as uint8.
-        Readers see the whole file or none.
+        Readers see the whole file or none, also while several processes write it.
 
         Args:
-            path: of the file to write.
+            path: of the file to write; a symbolic link is followed, a device is refused.
             overwrite: replace a file that is there.
 
         Raises:
             LabelError: the file exists, or cannot be written.
         """
-        path = Path(path)
-        if path.exists() and not overwrite:
-            raise LabelError(f"'{path}' exists: choose another name, or pass overwrite=True.")
-        meta = _Meta(FORMAT, FORMAT_VERSION, self.space_id, self.names, self.templates)
-        text = json.dumps(schema.to_plain(meta), ensure_ascii=False)
-        part = path.with_name(path.name + ".part")
-        try:
-            with part.open("wb") as file:
-                # Embeddings first: behind the fixed headers their data starts at byte 192, a
-                # multiple of 64, so that a mapped bank is aligned for vector loads.
-                np.savez(
-                    file,
-                    embeddings=np.ascontiguousarray(self.embeddings),
-                    meta=np.frombuffer(text.encode("utf-8"), np.uint8),
-                )
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise LabelError(f"'{path}' cannot be written ({error}).") from error
+        meta = bank_file.Meta(
+            bank_file.FORMAT, bank_file.FORMAT_VERSION, self.space_id, self.names, self.templates
+        )
+        with (
+            files.writing(path, overwrite=overwrite, error=LabelError) as part,
+            part.open("wb") as file,
+        ):
+            bank_file.write(file, meta, self.embeddings)
 
     @classmethod
     def load(cls, path: str | Path, *, mmap: bool = False) -> LabelBank:
@@ -173,24 +156,22 @@ class LabelBank:
         Args:
             path: of the ``.npz``.
             mmap: map the embeddings instead of reading them: processes then share the memory.
+                :meth:`save` never changes a file that is mapped, it puts a new one in its place.
+                Whoever cuts a mapped file short in place ends this process (SIGBUS), as with every
+                mapped file.
 
         Raises:
             LabelError: missing, truncated, not a label bank, or with unknown, missing or ill-typed
                 parts (all are listed).
         """
-        path = Path(path)
-        if not path.is_file():
-            raise LabelError(
-                f"no label bank at '{path}'. Make one: clap-export labels BUNDLE FILE -o bank.npz"
-            )
-        try:
-            arrays, problems = _read_arrays(path, mmap)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, struct.error) as error:
-            raise LabelError(
-                f"'{path}' is truncated or no label bank ({error}). Build it again."
-            ) from error
-        meta = _read_meta(arrays.get("meta"), problems)
-        embeddings = arrays.get("embeddings")
+        missing = f"no label bank at '{path}'. Make one: clap-export labels BUNDLE FILE -o bank.npz"
+        with files.reading(path, missing=missing, error=LabelError) as file:
+            try:
+                meta, embeddings, problems = bank_file.read(file, mmap)
+            except bank_file.NotABank as error:
+                raise LabelError(
+                    f"'{path}' is truncated or no label bank ({error}). Build it again."
+                ) from error
         if embeddings is not None:
             problems += _embedding_problems(None if meta is None else meta.names, embeddings)
         if meta is not None:
@@ -199,8 +180,16 @@ class LabelBank:
             raise LabelError(
                 f"'{path}' is no usable label bank: {'; '.join(problems)}. Build it again."
             )
-        embeddings.setflags(write=False)
-        return cls(meta.names, meta.templates, embeddings, meta.space_id)
+        return cls._checked(meta, embeddings)
+
+    @classmethod
+    def _checked(cls, meta: bank_file.Meta, embeddings: NDArray[np.float32]) -> LabelBank:
+        """A bank of parts that have been checked, which takes a while when they are large."""
+        bank = object.__new__(cls)
+        values = (meta.names, meta.templates, embeddings, meta.space_id, ())
+        for name, value in zip(cls.__dataclass_fields__, values, strict=True):
+            object.__setattr__(bank, name, value)
+        return bank
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
@@ -209,18 +198,15 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     Raises:
         LabelError: missing, not text, without labels, or with duplicates.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise LabelError(
-            f"no label file at '{path}'. Pass a text file with one label a line, a saved bank "
-            "(.npz), or a list of names."
-        )
+    missing = (
+        f"no label file at '{path}'. Pass a text file with one label a line, a saved bank "
+        "(.npz), or a list of names."
+    )
+    data = files.read(path, most=MOST_TEXT, missing=missing, error=LabelError)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LabelError(f"'{path}' is not UTF-8 text ({error}).") from error
-    except OSError as error:
-        raise LabelError(f"'{path}' cannot be read ({error}).") from error
     if "\0" in text:
         raise LabelError(f"'{path}' is a binary file, not a list of labels.")
     lines = (line.strip() for line in text.splitlines())
@@ -231,21 +217,55 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     return names
 
 
+def _warnings(encoder: Encoder, names: Sequence[str], prompts: list[list[str]]) -> list[str]:
+    """Labels that get a score which says nothing about them."""
+    tokenizer = encoder.open_text()[1]
+    same: defaultdict[tuple[tuple[int, ...], ...], list[str]] = defaultdict(list)
+    unknown: list[str] = []
+    for name, texts in zip(names, prompts, strict=True):
+        same[tuple(sorted(tokenizer.ids(text) for text in texts))].append(name)
+        # With the words of a template around it a text always holds something that is known.
+        own = [name] if any(name in text and name != text for text in texts) else texts
+        if all(tokenizer.is_unknown(text) for text in own):
+            unknown.append(name)
+    found = [
+        f"labels {_listed(group)} are the same to the text encoder: they share their score."
+        for group in same.values()
+        if len(group) > 1
+    ]
+    if unknown:
+        found.append(
+            f"the text encoder knows no part of {'label' if len(unknown) == 1 else 'labels'} "
+            f"{_listed(unknown)}: "
+            f"{'its score means' if len(unknown) == 1 else 'their scores mean'} nothing."
+        )
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:MOST_PROBLEMS])
+    return shown + f" and {len(names) - MOST_PROBLEMS} more" * (len(names) > MOST_PROBLEMS)
+
+
 def _name_problems(names: Sequence[object]) -> list[str]:
     if not names:
         return ["no labels"]
-    problems = [
-        f"label {i} is {name!r}, not a name"
-        for i, name in enumerate(names)
-        if not isinstance(name, str) or not name.strip()
-    ]
-    seen: set[object] = set()
-    for name in names:
-        if isinstance(name, str) and name in seen:
+    problems: list[str] = []
+    seen: set[str] = set()
+    for i, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            problems.append(f"label {i} is {printable(repr(name)[:80])}, not a name")
+        elif len(name) > MOST_LETTERS:
+            problems.append(f"label {i} has {len(name)} characters, at most {MOST_LETTERS} are")
+        elif not name.isprintable() and any(map(is_control, name)):
+            problems.append(f"label {i}, '{printable(name)}', holds control characters")
+        elif name in seen:
             problems.append(f"{name!r} is listed twice")
-        if isinstance(name, str):
+        else:
             seen.add(name)
-    return list(dict.fromkeys(problems))
+    problems = list(dict.fromkeys(problems))
+    more = len(problems) - MOST_PROBLEMS
+    return problems[:MOST_PROBLEMS] + [f"and {more} more"] * (more > 0)
 
 
 def _embedding_problems(names: Sequence[str] | None, embeddings: NDArray[Any]) -> list[str]:
@@ -254,63 +274,16 @@ def _embedding_problems(names: Sequence[str] | None, embeddings: NDArray[Any]) -
     if embeddings.ndim != 2 or (names is not None and len(embeddings) != len(names)):
         wanted = "n" if names is None else len(names)
         return [f"embeddings have shape {embeddings.shape}, not ({wanted}, dim)"]
-    norms = np.linalg.norm(embeddings, axis=1)
-    if not np.isfinite(norms).all():
-        return ["embeddings hold NaN or infinite values"]
-    worst = float(np.abs(norms - 1).max(initial=0))
+    worst = 0.0
+    for start in range(0, len(embeddings), ROWS):
+        rows = embeddings[start : start + ROWS]
+        norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+        if not np.isfinite(norms).all():
+            return ["embeddings hold NaN or infinite values"]
+        worst = max(worst, float(np.abs(norms - 1).max()))
+        if isinstance(embeddings.base, mapping.mmap) and hasattr(mapping, "MADV_DONTNEED"):
+            # What was looked at would count as this process' memory, of which little is needed.
+            embeddings.base.madvise(mapping.MADV_DONTNEED)
     if worst > NORM_TOLERANCE:
         return [f"embeddings are not of unit norm (off by {worst:.2g})"]
     return []
-
-
-def _read_arrays(path: Path, mmap: bool) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """The arrays that belong in a bank, and what is missing or does not."""
-    with zipfile.ZipFile(path) as archive:
-        entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        problems = [f"unknown array '{name}'" for name in sorted(set(entries) - set(ARRAYS))]
-        problems += [f"missing array '{name}'" for name in ARRAYS if name not in entries]
-        arrays: dict[str, NDArray[Any]] = {}
-        for name in ARRAYS:
-            if name not in entries:
-                continue
-            if mmap and name == "embeddings":
-                arrays[name] = _map_entry(path, entries[name])
-            else:
-                with archive.open(entries[name]) as file:
-                    # The generic reader checks the entry's CRC on the way.
-                    arrays[name] = _npy.read_array(file, allow_pickle=False)
-    return arrays, problems
-
-
-def _map_entry(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
-    """Map an array inside an npz: numpy maps plain npy files only."""
-    if info.compress_type != zipfile.ZIP_STORED:
-        raise ValueError("a compressed bank cannot be mapped")
-    with path.open("rb") as file:
-        file.seek(info.header_offset)
-        name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
-        file.seek(name_length + extra_length, 1)
-        version = _npy.read_magic(file)
-        if version != (1, 0):
-            raise ValueError(f"array format {version} is not known")
-        shape, fortran, dtype = _npy.read_array_header_1_0(file)
-        if dtype.hasobject:
-            raise ValueError("arrays of objects are not read")
-        offset = file.tell()
-    order: Literal["C", "F"] = "F" if fortran else "C"
-    return np.memmap(path, dtype, "r", offset, shape, order)
-
-
-def _read_meta(array: NDArray[Any] | None, problems: list[str]) -> _Meta | None:
-    if array is None:
-        return None
-    if array.dtype != np.uint8 or array.ndim != 1:
-        problems.append(f"meta is {array.dtype} {array.shape}, not the bytes of a text")
-        return None
-    try:
-        return schema.read(_Meta, json.loads(array.tobytes().decode("utf-8")), "meta")
-    except SchemaError as error:
-        problems.append(str(error))
-    except ValueError as error:
-        problems.append(f"meta is not JSON ({error})")
-    return None

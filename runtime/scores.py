@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,6 +10,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.arguments import maybe_whole, number, shown
 from runtime.bundle import Manifest
 from runtime.errors import ClapError
 
@@ -70,7 +70,7 @@ class Ranking:
                 bound that is no number.
         """
         if mode not in get_args(Mode):
-            raise ClapError(f"scores={mode!r}: choose from {', '.join(get_args(Mode))}.")
+            raise ClapError(f"scores={shown(mode)}: choose from {', '.join(get_args(Mode))}.")
         chosen = cast(Mode, mode)
         calibration = manifest.calibration
         if chosen == "multilabel" and calibration is None:
@@ -78,15 +78,12 @@ class Ranking:
                 "scores='multilabel' was asked for, but this bundle has no calibration: use "
                 "scores='cosine' with a threshold."
             )
-        for name, bound in (("threshold", threshold), ("min_similarity", min_similarity)):
-            if bound is not None and not math.isfinite(bound):
-                raise ClapError(f"{name}={bound}: pass a finite number, or None.")
         return cls(
             chosen,
             manifest.logit_scale,
             None if calibration is None else (calibration.scale, calibration.bias),
-            threshold,
-            min_similarity,
+            _bound("threshold", threshold),
+            _bound("min_similarity", min_similarity),
             check_top_k(top_k),
         )
 
@@ -129,22 +126,14 @@ class Ranking:
         return list(islice(passing, limit))
 
 
-def similarities(bank: NDArray[np.float32], embedding: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cosines ``[n]`` of unit vectors ``[n, dim]`` to one ``[dim]``.
-
-    Not by a matrix product: from some hundred labels on, its library wakes threads, which go on
-    spinning for the time of the next recording and take the cores from its encoder (measured: 127
-    instead of 69 ms, behind 1000 labels).
-    """
-    return cast("NDArray[np.float32]", np.einsum("nd,d->n", bank, embedding))
+def _bound(name: str, value: object) -> float | None:
+    return None if value is None else number(name, value, "a finite number, or None")
 
 
-def check_top_k(top_k: int | None) -> int | None:
+def check_top_k(top_k: object) -> int | None:
     """A number of predictions, or None for all.
 
     Raises:
-        ClapError: below 1.
+        ClapError: it is no whole number of at least 1.
     """
-    if top_k is not None and top_k < 1:
-        raise ClapError(f"top_k={top_k}: pass at least 1, or None for all labels.")
-    return top_k
+    return maybe_whole("top_k", top_k)

@@ -102,11 +102,21 @@ def _counted(run: Any) -> Any:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """See `families`."""
-    parser.addoption("--write-families", action="store_true", help="write the README's table")
+    parser.addoption("--write-families", action="store_true", help="write the docs' table")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Add what a worker's tests ran; its process has ended."""
+    _runs.update(getattr(node, "workeroutput", {}).get("runs", {}))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the session when a backend that was expected to run did not."""
+    """Fail the session when a backend that was expected to run did not, in any worker."""
+    worker = getattr(session.config, "workeroutput", None)
+    if worker is not None:
+        worker["runs"] = dict(_runs)
+        return
     if session.config.getoption("--write-families") and not session.testsfailed:
         from tests.originals import families
 

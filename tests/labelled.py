@@ -10,7 +10,7 @@ import pytest
 
 import runtime
 from tests.places import SHARED_AUDIO
-from train.config.contrastive import TaskConfig
+from train.config.data import TaskConfig
 from train.data.listing import read_listing
 from train.zero_shot.task import read_candidates
 

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import signal
 import sys
+import traceback
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from runtime.errors import ClapError
+from runtime.plain_text import printable
 
 
 @click.group()
 def main() -> None:
     """Train a CLAP model (run CONFIG.toml) or evaluate a checkpoint."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 def run(config: Path) -> None:
     """Train as CONFIG.toml says, or resume where the run stopped."""
-    from train.config import contrastive as reader
+    from train.config.contrastive import load
     from train.contrastive.run import run as run_config
 
-    finished = run_config(reader.load(config))
+    finished = run_config(load(config))
     if os.environ.get("RANK", "0") == "0":  # once, however many processes torchrun started
         click.echo(finished)
 
@@ -46,7 +53,8 @@ def run(config: Path) -> None:
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
-    model: Path, config: Path | None, task: str | None, data: Path | None, supervised: str | None,
+    model: Path, config: Path | None, task: str | None, data: Path | None,
+    supervised: Literal["linear", "mlp", "finetune"] | None,
     templates: tuple[str, ...], extension: str | None, seed: int, plot: Path | None,
     others: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
@@ -56,14 +64,17 @@ def evaluate(
     folder too, and --supervised, --extension and --plot. --template goes with both.
     """
     if config is None:
-        from train.benchmark import command
+        from train.published import command
 
         if others:
             raise ClapError("--with goes with CONFIG.toml: benchmarks are run on one model.")
-        command.run(
-            model, task, data, supervised=supervised, templates=templates, extension=extension,
-            seed=seed, plot=plot, as_json=as_json,
-        )  # fmt: skip
+        if task is None or data is None:
+            raise ClapError(
+                "evaluate needs CONFIG.toml, or --task and --data: say on what MODEL is evaluated."
+            )
+        setup = "zero-shot" if supervised is None else supervised
+        request = command.Request(model, task, data, setup, templates, extension, seed)
+        command.run(request, plot=plot, as_json=as_json)
         return
     if task or data or supervised or extension or plot:
         raise ClapError(
@@ -72,12 +83,13 @@ def evaluate(
         )
     from runtime.prompts import check_templates
     from train.config import contrastive as reader
-    from train.zero_shot import report
+    from train.zero_shot import summary
+    from train.zero_shot.run import run_tasks
 
     used = check_templates(templates) if templates else ()
     recipe = reader.load(config)
-    results = report.run_tasks((model, *others), recipe, used)
-    report.show([report.summarise(t, results[t.name]) for t in recipe.tasks], as_json)
+    results = run_tasks((model, *others), recipe, used)
+    summary.show([summary.summarise(t, results[t.name]) for t in recipe.tasks], as_json)
 
 
 @main.command()
@@ -89,7 +101,7 @@ def calibrate(checkpoint: Path, config: Path, output: Path) -> None:
     from clap_export.checkpoints import load, native
     from train.config import contrastive as reader
     from train.zero_shot import calibrate as platt
-    from train.zero_shot.report import run_tasks
+    from train.zero_shot.run import run_tasks
 
     loaded = load(checkpoint)
     found = platt.apply(loaded.model, list(run_tasks([checkpoint], reader.load(config)).values()))
@@ -123,10 +135,10 @@ def yamnet(saved_model: Path, output: Path) -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 def distil(config: Path) -> None:
     """Teach a small model the space of the teacher that CONFIG.toml names, or resume."""
-    from train.distil import config as distil_config
+    from train.config import distil as reader
     from train.distil.run import run as run_config
 
-    click.echo(run_config(distil_config.load(config)))
+    click.echo(run_config(reader.load(config)))
 
 
 @main.command()
@@ -152,41 +164,89 @@ def overlap(listing_config: Path, eval_listing: Path, output: Path) -> None:
 def listing(config: Path, task: str, output: Path) -> None:
     """Write the clips of CONFIG.toml's TASK as a CSV for the --listing of clap-export."""
     from train.config import contrastive as reader
-    from train.zero_shot import listing_file as handover
+    from train.zero_shot import listing_file
 
-    clips = handover.write(reader.load(config).tasks, task, output)
+    clips = listing_file.write(reader.load(config).tasks, task, output)
     click.echo(f"{clips} clips -> {output}")
 
 
 @main.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--threads", type=click.IntRange(min=1), help="Most of them; default one a core.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Most of them; default one a usable core."
+)
 @click.option("--seconds", type=float, default=5.0, show_default=True, help="For each number.")
 @click.option("--streamed", is_flag=True, help="Decode while drawing even what fits into memory.")
 def throughput(recipe: Path, threads: int | None, seconds: float, streamed: bool) -> None:
     """Training windows a second that loading RECIPE.toml's data gives, with 1, 2, 4, … threads."""
-    import os
+    from train.config.contrastive import load
+    from train.data.throughput import measure
+    from train.machine.cores import usable_cores
 
-    from train.config import contrastive as reader
-    from train.data import throughput as meter
-
-    most = threads or os.cpu_count() or 1
-    for found in meter.measure(reader.load(recipe), most, seconds, streamed):
+    for found in measure(load(recipe), threads or usable_cores(), seconds, streamed):
         where = "in memory" if found.held else "streamed"
         rate = f"{found.windows_per_second:9.1f} windows/s"
         click.echo(f"{found.threads:3d} threads  {rate}  {where}")
 
 
 def entry() -> None:
-    """Errors of the user in one sentence, exit code 2; ``python -m train CONFIG.toml`` runs it."""
+    """Run a command; ``python -m train CONFIG.toml`` is short for ``run``.
+
+    The process ends with 0 when all is done; 2 when the input is at fault, in one sentence; 130,
+    143 or 129 when SIGINT, SIGTERM or SIGHUP stopped it; 141 when the reader of its output went
+    away; 70, with a traceback, when the fault is ours.
+    """
     arguments = sys.argv[1:]
     if arguments and arguments[0].endswith(".toml"):
         arguments = ["run", *arguments]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    _end_in_order()
     try:
-        main(args=arguments, prog_name="python -m train")
+        sys.exit(main(args=arguments, prog_name="python -m train", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except ClapError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(printable(f"Error: {error}", keep="\n"), err=True)
         sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
+        sys.exit(141)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(70)
+
+
+def _end_in_order() -> None:
+    """Turn SIGTERM and SIGHUP into an exception, so that half-written files are removed.
+
+    Not under torchrun: a process that waits for the others in C would not hear of it, while the
+    default ends it at once. What it leaves half-written the next run removes.
+    """
+    if "RANK" in os.environ:
+        return
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+    def end(number: int, _frame: object) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    for number in numbers:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+            signal.signal(number, end)
+
+
+class _Printable(logging.Formatter):
+    """Names of files in messages are shown, and never act on the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep="\n\t")
 
 
 if __name__ == "__main__":

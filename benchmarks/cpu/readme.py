@@ -1,22 +1,23 @@
-"""Write the README's tables of speed from the committed reports: python benchmarks/cpu/readme.py
+"""Write the tables of README and docs from the committed reports: python benchmarks/cpu/readme.py
 
-Each stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; a test holds the README against them.
+Each stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; a test holds the pages against them.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from clap_export.bench import Report
-from clap_export.bench.report import Latency
+from clap_export.bench.report import Latency, Measured
 from clap_export.bench.tables import MIB, number
 from runtime import schema
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
+ROOT = HERE.parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def report(name: str) -> Report:
@@ -50,6 +51,34 @@ def peers() -> str:
         ))  # fmt: skip
     head = ("file to 50 label scores", "median", "p90", "times as quick", "cosine", "disk", "RSS")
     return table(head, rows)
+
+
+def speed() -> str:
+    """The few rows of it that a reader wants first."""
+    found = report("htsat-tiny").candidates
+    best = next(one for one in found if one.engine == "transformers")
+    shown = {
+        "transformers 5.23": best,
+        "PyTorch 2.11, our model": next(one for one in found if one.engine == "torch"),
+        "clap-export, FP32 on ONNX Runtime": _ours(found, "fp32", "cpu"),
+        "clap-export, FP32 on OpenVINO": _ours(found, "fp32", "openvino"),
+        "clap-export, INT8 on OpenVINO": _ours(found, "int8", "openvino"),
+    }
+    rows = []
+    for name, one in shown.items():
+        median = one.end_to_end.latency.median_ms
+        rows.append((
+            name, f"{median:.0f} ms", f"{best.end_to_end.latency.median_ms / median:.1f} x",
+            f"{sum(one.model.file_bytes.values()) / MIB:,.0f} MiB",
+            f"{one.memory.ready_mib:,.0f} MiB",
+        ))  # fmt: skip
+    return table(("", "median", "speed", "on disk", "memory"), rows)
+
+
+def _ours(found: Sequence[Measured], precision: str, engine: str) -> Measured:
+    return next(
+        one for one in found if (one.model.audio_precision, one.engine) == (precision, engine)
+    )
 
 
 def mini() -> str:
@@ -136,6 +165,7 @@ def training() -> str:
 
 
 TABLES = {
+    "speed": speed,
     "peers": peers,
     "mini": mini,
     "accuracy": accuracy,
@@ -146,14 +176,14 @@ TABLES = {
 
 
 def written(text: str) -> str:
-    """A README with its tables made anew."""
+    """A page with its tables made anew."""
     for name, made in TABLES.items():
-        block = f"<!-- {name} -->\n{made()}\n<!-- /{name} -->"
+        block = f"<!-- {name} -->\n\n{made()}\n\n<!-- /{name} -->"
         place = re.compile(f"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
-        text, count = place.subn(lambda _, block=block: block, text)
-        assert count == 1, f"the README has {count} places for the table {name}"
+        text = place.sub(lambda _, block=block: block, text)
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")

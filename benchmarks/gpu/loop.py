@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
+from benchmarks.generated.checkpoints import without_dropout
 from benchmarks.gpu.command import ROOT, ran
 from clap_export.checkpoints import load, native
 from clap_export.model.clap import ClapModel
-from clap_export.sounds import catalogue as sounds
+from clap_export.sounds.catalogue import SOUNDS
 from clap_export.sounds.synth import write_wav
-from tests.tiny import run as tinyrun
 
 RATE = 24_000
 SPEEDS = (0.8, 0.93, 1.08, 1.25)  # a clip each
@@ -77,7 +77,7 @@ def measure(work: Path, device: str, batch: int, steps: int) -> dict[str, Any]:
     write_clips(work / "clips")
     start = work / "start.safetensors"
     found = load(ROOT / "models" / "clap-mini.safetensors")
-    model = ClapModel(tinyrun.without_dropout(found.model.config))
+    model = ClapModel(without_dropout(found.model.config))
     model.load_state_dict(found.model.state_dict())
     native.save(start, model.eval(), found.tokenizer)
     results: dict[str, Any] = {}
@@ -93,7 +93,7 @@ def measure(work: Path, device: str, batch: int, steps: int) -> dict[str, Any]:
 
 def write_clips(folder: Path) -> None:
     """Four versions of each sound of the demo, a folder for each sound."""
-    for name, make in sounds.SOUNDS.items():
+    for name, make in SOUNDS.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         for i, speed in enumerate(SPEEDS):
             write_wav(folder / name / f"{i}.wav", make(round(RATE * speed), 5.0 / speed), RATE)
@@ -110,10 +110,12 @@ def config(
     }  # fmt: skip
     whole = {
         "out": str(out), "seed": 1, "device": device, "init": str(start), "templates": ["{}"],
-        "listings": [{"path": str(clips), "kind": "folders"}], "tasks": [], "augment": {},
-        "loop": loop,
+        "tasks": [], **{f"loop.{key}": value for key, value in loop.items()},
     }  # fmt: skip
-    return "".join(f"{key} = {tinyrun.toml(value)}\n" for key, value in whole.items())
+    # Plain values look the same in TOML and JSON.
+    lines = [f"{key} = {json.dumps(value)}" for key, value in whole.items()]
+    lines += ["augment = {}", f'listings = [{{path = {json.dumps(str(clips))}, kind = "folders"}}]']
+    return "\n".join(lines) + "\n"
 
 
 def run(case: Case, folder: Path, text: str, device: str) -> dict[str, Any]:

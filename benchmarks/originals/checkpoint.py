@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests import originals
+from benchmarks.generated import checkpoints
 
 if __name__ == "__main__":
     name, out = sys.argv[1:]
     if name.startswith("transformers"):
-        originals.clap_model(Path(out), fused=name.endswith("-fused"))
+        checkpoints.clap_model(Path(out), fused=name.endswith("-fused"))
     else:
-        torch.save(originals.wrapped(name, originals.state_dict(originals.golden(name))), out)
+        torch.save(checkpoints.wrapped(name, checkpoints.state_dict(checkpoints.golden(name))), out)

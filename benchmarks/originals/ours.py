@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from timing import LABELS, timed
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from benchmarks.originals.timing import LABELS, timed
 from runtime import Encoder
 
 

@@ -23,10 +23,10 @@ from unittest import mock
 import numpy as np
 import soundfile
 import torch
-from timing import LABELS, timed
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "goldens"))
-import reference
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from benchmarks.originals import reference
+from benchmarks.originals.timing import LABELS, timed
 
 
 def read(path: str) -> tuple[torch.Tensor, int]:

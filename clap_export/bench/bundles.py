@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from clap_export.bench.candidate import Candidate, Plan
 from clap_export.bench.machine import usable_cores
 from clap_export.bench.report import Model
-from clap_export.bench.subject import Row, batch_rows, loading_rows
+from clap_export.bench.rows import Row, batch_rows, loading_rows
 from clap_export.bench.timing import GpuSeconds
 from runtime.backends import open_backend, open_engine
 from runtime.bundle import MANIFEST, Bundle, Graph
@@ -23,7 +23,8 @@ from runtime.classifier import Classifier
 from runtime.encoder import Encoder, graph_inputs, mean_embedding
 from runtime.engines import Engine
 from runtime.labels import LabelBank
-from runtime.scores import Ranking, similarities
+from runtime.lookup import similarities
+from runtime.scores import Ranking
 from runtime.tokenizer import TextTokenizer
 
 MANY_LABELS, TOP_K = 1000, 5
@@ -36,7 +37,7 @@ class BundleSubject:
 
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
         self._plan, self._candidate = plan, candidate
-        self._bundle = Bundle(candidate.path, check_hashes=False)
+        self._bundle = Bundle(candidate.path)
         self._encoder = Encoder(
             self._bundle, providers=(candidate.provider,), threads=candidate.threads
         )
@@ -55,7 +56,7 @@ class BundleSubject:
             self._load(manifest.audio_graph, manifest.engines and manifest.engines.audio)
 
         def load_text() -> None:
-            TextTokenizer(bundle.path(manifest.text.tokenizer), manifest.text)
+            TextTokenizer(bundle.read(manifest.text.tokenizer), manifest.text)
             self._load(manifest.text_graph, manifest.engines and manifest.engines.text)
 
         def embed_labels() -> None:
@@ -139,14 +140,14 @@ class BundleSubject:
         return np.stack([row[:length] for row in found])
 
     def _load(self, graph: Graph, engine: Engine | None) -> None:
-        """Open and close what runs a graph."""
+        """Open and close what runs a graph: reading, hash, a look through it, and the engine."""
         candidate = self._candidate
         if candidate.provider == "tensorrt":
             assert engine is not None  # the encoder would not have opened
-            open_engine(self._bundle.path(engine.file), engine).close()
+            open_engine(self._bundle.read(engine.file), engine).close()
         else:
-            path = self._bundle.path(graph.file)
-            open_backend(path, (candidate.provider,), candidate.threads).close()
+            content, _ = self._bundle.graph(graph)
+            open_backend(content, (candidate.provider,), candidate.threads).close()
 
     def _scores(self, window: NDArray[np.float32]) -> Row:
         """A window on the host to scores on the host: what a service adds to a request."""

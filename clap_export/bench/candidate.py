@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +27,7 @@ PEERS: dict[Device, dict[str, tuple[Kind, ...]]] = {
 }
 GPU_PROVIDERS = ("cuda", "tensorrt")
 LABELS = 50
+DEFAULT_RUNS = 30
 
 
 @dataclass(frozen=True)
@@ -78,62 +78,94 @@ class Plan:
         return [f"sound {i}" for i in range(LABELS)]
 
 
-def candidates(
-    bundles: Sequence[Path],
-    providers: Sequence[str] = (),
-    threads: Sequence[int | None] = (None,),
-    against: Sequence[str] = (),
-    ckpt: Path | None = None,
-    family: str | None = None,
-    tokenizer: Path | None = None,
-    device: Device = "cpu",
-    tensorrt_python: Path | None = None,
-) -> list[Candidate]:
-    """Every bundle on every provider, and every peer, with every number of threads.
+@dataclass(frozen=True)
+class Peers:
+    """What people use without us, to be measured beside the bundles.
 
-    Args:
+    Attributes:
+        names: of peers, such as ``torch``; see :data:`PEERS`.
+        ckpt: checkpoint whose weights they run: the one that the bundles were made from.
+        family: of the checkpoint; None tells it by its content.
+        tokenizer: folder of the checkpoint's tokenizer, for families that bring none.
+    """
+
+    names: tuple[str, ...] = ()
+    ckpt: Path | None = None
+    family: str | None = None
+    tokenizer: Path | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure side by side, and how.
+
+    Attributes:
         bundles: the first is what all others are compared with.
         providers: to run bundles on. Without any: ``cpu``; or with ``device="cuda"``
             ``tensorrt`` for a bundle that has engines, and ``cuda`` for one that has none.
-        threads: of the CPU; None lets each engine choose.
-        against: names of peers.
-        ckpt: checkpoint of the peers.
-        family: of the checkpoint.
-        tokenizer: of the checkpoint.
-        device: to run peers on.
+        threads: of the CPU; every bundle and peer is measured with each. None lets each engine
+            choose.
+        peers: to measure beside the bundles.
+        device: to run peers on; ``cuda`` also adds the GPU and its ceilings to the report. Nothing
+            else may run on it: its memory and energy are those of all processes.
         tensorrt_python: interpreter that has TensorRT's package, where this one has not.
+        clips: recordings to classify; without any, a siren of 5 s at 44.1 kHz is generated.
+        batches: sizes to run the audio encoder with, in windows; None takes the device's default.
+        runs: counted ones of every task.
+        listing: labelled recordings (see :func:`clap_export.parity.accuracy.read_listing`) to
+            measure accuracy on.
+    """
+
+    bundles: tuple[Path, ...]
+    providers: tuple[str, ...] = ()
+    threads: tuple[int | None, ...] = (None,)
+    peers: Peers = field(default_factory=Peers)
+    device: Device = "cpu"
+    tensorrt_python: Path | None = None
+    clips: tuple[Path, ...] = ()
+    batches: tuple[int, ...] | None = None
+    runs: int = DEFAULT_RUNS
+    listing: Path | None = None
+
+
+def candidates(request: Request) -> list[Candidate]:
+    """Every bundle on every provider, and every peer, with every number of threads.
 
     Raises:
         ClapError: nothing to measure, an unknown peer, or peers without a checkpoint.
         BundleError: no bundle there, when its engines must be looked for.
     """
+    device, peers = request.device, request.peers
     known = PEERS[device]
-    unknown = [name for name in against if name not in known]
+    unknown = [name for name in peers.names if name not in known]
     if unknown:
         raise ClapError(
             f"--against {', '.join(unknown)}: on --device {device}, choose from {', '.join(known)}."
         )
-    if against and ckpt is None:
+    if peers.names and peers.ckpt is None:
         raise ClapError(
-            f"--against {', '.join(against)} runs the weights that the bundle was made from: "
+            f"--against {', '.join(peers.names)} runs the weights that the bundle was made from: "
             "give them with --ckpt."
         )
     found = [
         Candidate(
-            "bundle", path, name, device, python=tensorrt_python if name == "tensorrt" else None
+            "bundle", path, name, device,
+            python=request.tensorrt_python if name == "tensorrt" else None,
         )
-        for path in bundles
-        for name in providers or (_default_provider(path, device),)
-    ]
+        for path in request.bundles
+        for name in request.providers or (_default_provider(path, device),)
+    ]  # fmt: skip
     if not found:
         raise ClapError("nothing to measure: give at least one bundle.")
-    if ckpt is not None:
-        kinds: list[Kind] = [kind for name in against for kind in known[name]]
+    if peers.ckpt is not None:
         found += [
-            Candidate(kind, ckpt, device=device, family=family, tokenizer=tokenizer)
-            for kind in kinds
+            Candidate(
+                kind, peers.ckpt, device=device, family=peers.family, tokenizer=peers.tokenizer
+            )
+            for name in peers.names
+            for kind in known[name]
         ]
-    return [replace(candidate, threads=count) for candidate in found for count in threads]
+    return [replace(candidate, threads=count) for candidate in found for count in request.threads]
 
 
 def _default_provider(bundle: Path, device: Device) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clap_export.bench.candidate import LABELS, Candidate, Device, Plan
+from clap_export.bench.candidate import LABELS, Candidate, Device, Plan, Request, candidates
 from clap_export.bench.gpu import Meter
 from clap_export.bench.machine import machine
 from clap_export.bench.process import Process
@@ -42,7 +42,6 @@ DEFAULT_BATCHES: dict[Device, tuple[int, ...]] = {
     "cpu": (1, 4, 16),
     "cuda": (1, 8, 16, 32, 64, 128, 256),
 }
-DEFAULT_RUNS = 30
 MIN_RUNS = 3
 ROUNDS, WARMUPS, SETUP_RUNS = 3, 3, 3
 CLIP_SECONDS, CLIP_RATE = 5.0, 44_100
@@ -54,48 +53,33 @@ ENGINES = {
 }
 
 
-def bench(
-    found: Sequence[Candidate],
-    clips: Sequence[Path] | None = None,
-    batches: Sequence[int] | None = None,
-    runs: int = DEFAULT_RUNS,
-    progress: Callable[[str], None] = lambda _: None,
-    *,
-    listing: Path | None = None,
-    device: Device = "cpu",
-) -> Report:
+def bench(request: Request, progress: Callable[[str], None] = lambda _: None) -> Report:
     """Measure candidates on this machine.
 
     Every candidate has a process of its own. They work one at a time, in rounds A B C A B C ..., so
     that all see the same drift of the machine.
 
     Args:
-        found: what to measure; the first is what the others are compared with.
-        clips: recordings to classify; without any, a siren of 5 s at 44.1 kHz is generated.
-        batches: sizes to run the audio encoder with, in windows; default the device's.
-        runs: counted ones of every task.
+        request: what to measure, and how.
         progress: told what is being done, outside the timed stretches.
-        listing: labelled recordings (see :func:`clap_export.parity.accuracy.read_listing`) to
-            measure accuracy on.
-        device: ``cuda`` adds the GPU and its ceilings to the report. Nothing else may run on it:
-            its memory and energy are those of all processes.
 
     Raises:
         BackendError: ``cuda`` without a GPU.
-        ClapError: a batch below 1, fewer than 3 runs, a clip, listing or candidate that cannot be
-            used, or a provider that is not available.
+        ClapError: nothing to measure, a batch below 1, fewer than 3 runs, a clip, listing or
+            candidate that cannot be used, or a provider that is not available.
     """
-    sizes = _check(DEFAULT_BATCHES[device] if batches is None else batches, runs, clips or ())
+    found, device, runs = candidates(request), request.device, request.runs
+    sizes = _check(request)
     gpu = _gpu() if device == "cuda" else None
     here = machine(gpu)  # its load is read before there is any of ours
-    items = read_listing(listing) if listing else []
+    items = read_listing(request.listing) if request.listing else []
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="clap-bench-"))
         ceilings = None
         if gpu is not None:
             progress("measuring what the GPU can do at most")
             ceilings = _ceilings()
-        paths = tuple(clips or [_made_clip(Path(folder))])
+        paths = request.clips or (_made_clip(Path(folder)),)
         records = tuple(_clip(path) for path in paths)
         plan = Plan(paths, sizes)
         runners: list[_Runner] = []
@@ -113,13 +97,12 @@ def bench(
                     runner.round(some, WARMUPS if i == 0 else 1)
         for name, runner in zip(names, runners, strict=True):
             runner.finish(name, progress)
+        listing = request.listing.name if request.listing else None
         return Report(
             format=FORMAT,
             format_version=FORMAT_VERSION,
             measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            settings=Settings(
-                device, LABELS, ROUNDS, runs, WARMUPS, SETUP_RUNS, listing.name if listing else None
-            ),
+            settings=Settings(device, LABELS, ROUNDS, runs, WARMUPS, SETUP_RUNS, listing),
             clips=records,
             candidates=tuple(
                 runner.measured(name, records, sizes)
@@ -285,13 +268,16 @@ def _names(runners: Sequence[_Runner]) -> list[str]:
     return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
 
 
-def _check(batches: Sequence[int], runs: int, clips: Sequence[Path]) -> tuple[int, ...]:
+def _check(request: Request) -> tuple[int, ...]:
     """The batch sizes without repetition, in their order."""
+    batches = request.batches
+    if batches is None:
+        batches = DEFAULT_BATCHES[request.device]
     if not batches or min(batches) < 1:
         raise ClapError(f"batches={list(batches)}: pass sizes of at least 1, such as 1,8,32.")
-    if runs < MIN_RUNS:
-        raise ClapError(f"runs={runs}: pass at least {MIN_RUNS}, fewer say nothing.")
-    missing = [f"'{clip}'" for clip in clips if not clip.is_file()]
+    if request.runs < MIN_RUNS:
+        raise ClapError(f"runs={request.runs}: pass at least {MIN_RUNS}, fewer say nothing.")
+    missing = [f"'{clip}'" for clip in request.clips if not clip.is_file()]
     if missing:
         raise ClapError(f"no recording at {', '.join(missing)}: check the path.")
     return tuple(dict.fromkeys(batches))
@@ -303,9 +289,8 @@ def _clip(path: Path) -> Clip:
 
 
 def _made_clip(folder: Path) -> Path:
-    from clap_export.sounds import catalogue as sounds
-    from clap_export.sounds import synth
+    from clap_export.sounds import catalogue, synth
 
     path = folder / "generated siren.wav"
-    synth.write_wav(path, sounds.siren(CLIP_RATE, CLIP_SECONDS), CLIP_RATE)
+    synth.write_wav(path, catalogue.siren(CLIP_RATE, CLIP_SECONDS), CLIP_RATE)
     return path

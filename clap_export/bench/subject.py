@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,16 +10,7 @@ from numpy.typing import NDArray
 
 from clap_export.bench.candidate import Candidate, Plan
 from clap_export.bench.report import Model
-from runtime import audio
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the report: its name, what is done in words, and one call for each part of it."""
-
-    name: str
-    detail: str
-    tasks: tuple[Callable[[], object], ...]
+from clap_export.bench.rows import Row
 
 
 class Subject(Protocol):
@@ -78,36 +67,3 @@ def open_subject(candidate: Candidate, plan: Plan) -> Subject:
     from clap_export.bench.peers import cpu as peers
 
     return peers.KINDS[candidate.kind](candidate, plan)
-
-
-def loading_rows(paths: Sequence[Path], rate: int) -> list[Row]:
-    """Decoding and resampling each clip; those that have the model's rate are not resampled."""
-    clips = [(path, *audio.decode(path)) for path in paths]
-
-    def decode(path: Path) -> Callable[[], object]:
-        return lambda: audio.decode(path)
-
-    def resample(samples: NDArray[np.float32], found: int) -> Callable[[], object]:
-        return lambda: audio.resample(samples, found, rate)
-
-    rows = [Row("decode", "file to mono float32", tuple(decode(path) for path in paths))]
-    changed = [(samples, found) for _, samples, found in clips if found != rate]
-    if changed:
-        rates = ", ".join(str(found) for found in sorted({found for _, found in changed}))
-        detail = f"{rates} to {rate} Hz"
-        rows.append(Row("resample", detail, tuple(resample(*clip) for clip in changed)))
-    return rows
-
-
-def batch_rows(
-    embed: Callable[[NDArray[np.float32]], object], windows: NDArray[np.float32], plan: Plan
-) -> list[Row]:
-    """Batches of windows ``[n, window_samples]``, which are repeated as often as needed."""
-
-    def run(batch: NDArray[np.float32]) -> Callable[[], object]:
-        return lambda: embed(batch)
-
-    return [
-        Row(f"batch {size}", "", (run(windows[np.arange(size) % len(windows)]),))
-        for size in plan.batches
-    ]

@@ -18,7 +18,8 @@ from clap_export.bench.gpu import Meter
 from clap_export.bench.machine import memory_mib
 from clap_export.bench.process import Process
 from clap_export.bench.report import Memory, Model
-from clap_export.bench.subject import Row, open_subject
+from clap_export.bench.rows import Row
+from clap_export.bench.subject import open_subject
 from clap_export.bench.timing import interleave
 
 Times = list[list[float]]

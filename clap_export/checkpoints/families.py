@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
-
-from clap_export.checkpoints import laion, msclap, native, torchfile
-from clap_export.checkpoints import open_clip as openclip
-from clap_export.checkpoints import transformers as huggingface
+from clap_export.checkpoints import laion, msclap, native, open_clip, tokenizers, transformers
+from clap_export.checkpoints.state import State
+from clap_export.checkpoints.weights import INDEX, Weights, read_file
+from clap_export.checkpoints.wrappers import find
 from clap_export.model.checkpoint import Checkpoint
 from runtime.errors import ClapError
 
+# The one vocabulary of families: what `--family` takes is what a manifest says.
 Family = Literal["native", "msclap", "laion", "transformers", "open_clip"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
-_FOLDERS = {"transformers": huggingface.build, "open_clip": openclip.build}
+_FOLDERS = {"transformers": transformers.build, "open_clip": open_clip.build}
+_FILES = {"msclap": msclap.build, "laion": laion.build}
+_MARKS = {"msclap": msclap.MARKS, "laion": laion.MARKS}
 
 
 def load(
@@ -26,7 +26,8 @@ def load(
 ) -> Checkpoint:
     """Load a checkpoint of any known family.
 
-    Code inside a pickle is never run: files of `torch.save` are read with ``weights_only=True``.
+    Code inside a pickle is never run: files of `torch.save` are read by a reader of ours, which
+    makes tensors and plain values and nothing else.
 
     Args:
         source: a file; a folder of transformers or open_clip; or the id of such a model on the
@@ -40,11 +41,18 @@ def load(
     """
     path = Path(source)
     folder = None if tokenizer is None else Path(tokenizer)
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+        exists = path.exists()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise ClapError(f"checkpoint {str(source)[:99]!r} is no path ({error}).") from error
+    if is_file:
         return _load_file(path, family, folder)
+    if exists and not is_folder:
+        raise ClapError(f"checkpoint {path} is neither a file nor a folder.")
     if family not in (None, *_FOLDERS):
         raise ClapError(f"checkpoint {path} is no file; --family {family} reads files.")
-    if path.is_dir():
+    if is_folder:
         return _load_folder(path, family, folder)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) and not path.parent.exists():
         return _load_folder(_download(str(source)), family, folder, str(source))
@@ -55,8 +63,17 @@ def _load_folder(
     folder: Path, family: Family | None, tokenizer: Path | None, name: str | None = None
 ) -> Checkpoint:
     """The config's file name is part of either library's format."""
-    found = family or ("open_clip" if (folder / openclip.CONFIG).is_file() else "transformers")
+    found = family or ("open_clip" if (folder / open_clip.CONFIG).is_file() else "transformers")
     return _FOLDERS[found](folder, tokenizer, name)
+
+
+def hub_files() -> list[str]:
+    """What is asked of the hub: everything that a loader of a folder looks at."""
+    weights = (*transformers.WEIGHTS, *open_clip.WEIGHTS)
+    shards = [f"{Path(name).stem}-*-of-*{Path(name).suffix}" for name in weights]
+    indices = [f"{name}{INDEX}" for name in weights]
+    configs = [*transformers.CONFIGS, open_clip.CONFIG]
+    return [*configs, *weights, *indices, *shards, *tokenizers.FILES]
 
 
 def _download(hub_id: str) -> Path:
@@ -67,12 +84,8 @@ def _download(hub_id: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    wanted = [
-        *huggingface.FILES, *huggingface.WEIGHTS, openclip.CONFIG, *openclip.WEIGHTS,
-        "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt",
-    ]  # fmt: skip
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=wanted))
+        return Path(snapshot_download(hub_id, allow_patterns=hub_files()))
     except Exception as error:  # many kinds: offline, absent, gated, bad name
         reason = (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")
         raise ClapError(
@@ -82,50 +95,34 @@ def _download(hub_id: str) -> Path:
 
 
 def _load_file(path: Path, family: Family | None, tokenizer: Path | None) -> Checkpoint:
-    with path.open("rb") as file:
-        is_torch = torchfile.is_torch_file(file.read(16))
-    header, data = _read_torch(path) if is_torch else _read_safetensors(path)
-    found = family or _family_of(header, data)
-    if found == "native":
+    if family in _FOLDERS:
+        raise ClapError(f"{path} is a file: for --family {family} give the folder it is in.")
+    weights = read_file(path)
+    if family == "native" or (family is None and native.claims(native.header_of(weights))):
         if tokenizer is not None:
             raise ClapError(f"{path} brings its own tokenizer: leave --tokenizer out.")
-        return native.build(path, header, header.get("state_dict", data))
-    if found == "msclap":
-        return msclap.build(path, data, tokenizer)
-    if found == "laion":
-        return laion.build(path, data, tokenizer)
-    if found in _FOLDERS:
-        raise ClapError(f"{path} is a file: for --family {found} give the folder it is in.")
-    names = ", ".join(sorted(map(str, data))[:3]) or "none"
-    raise ClapError(
-        f"{path} is of no family that clap-export knows ({', '.join(FAMILIES)}); its first keys "
-        f"are: {names}. Save the model with clap_export.checkpoints.native.save."
+        return native.build(weights)
+    marks = _MARKS if family is None else {family: _MARKS[family]}
+    found = find(weights.where, weights.data, marks)
+    if found is not None:
+        return _FILES[found[0]](found[1], weights.origin, tokenizer)
+    if family is not None:  # its builder says what is missing
+        return _FILES[family](State.of(weights.where, weights.data), weights.origin, tokenizer)
+    raise ClapError(_of_no_family(weights))
+
+
+def _of_no_family(weights: Weights) -> str:
+    data = weights.data
+    names = ", ".join(sorted(str(key)[:80] for key in data)[:3]) if isinstance(data, dict) else ""
+    folders = {"transformers": transformers.MARKS, "open_clip": open_clip.MARKS}
+    inside = find(weights.where, data, folders)
+    if inside is not None:
+        return (
+            f"{weights.where} holds the weights of a {inside[0]} model, which does not say how it "
+            "was made: give the folder that it is in, with the config beside it."
+        )
+    return (
+        f"{weights.where} is of no family that clap-export knows ({', '.join(FAMILIES)}); its "
+        f"first keys are: {names or 'none'}. Save the model with "
+        "clap_export.checkpoints.native.save."
     )
-
-
-def _family_of(header: dict[str, Any], data: dict[Any, Any]) -> Family | None:
-    if native.claims(header):
-        return "native"
-    if msclap.claims(data):
-        return "msclap"
-    return "laion" if laion.claims(data) else None
-
-
-def _read_torch(path: Path) -> tuple[dict[str, Any], dict[Any, Any]]:
-    data = torchfile.read(path)
-    data = data if isinstance(data, dict) else {}
-    return data, data
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}
-        header = json.loads(metadata.get(native.METADATA_KEY, "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ClapError(
-            f"{path} is neither a safetensors file nor one of torch.save ({error}). "
-            "It may be damaged: copy it again."
-        ) from error
-    return header if isinstance(header, dict) else {}, state

@@ -8,33 +8,24 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from clap_export.checkpoints import audio_towers, text_towers
-from clap_export.checkpoints.state import (
-    Rule,
-    State,
-    drop,
-    fit,
-    holds,
-    prefixed,
-    size,
-    tensors,
-    translate,
-)
-from clap_export.checkpoints.tokenizers import fetch
+from clap_export.checkpoints.fields import refusing
+from clap_export.checkpoints.state import Rule, State, drop, prefixed
+from clap_export.checkpoints.tokenizers import ROBERTA_BASE, fetch_known
+from clap_export.checkpoints.weights import Origin
 from clap_export.model.checkpoint import Checkpoint
-from clap_export.model.clap import ClapModel
 from clap_export.model.config import (
     AudioEncoderConfig,
     ClapConfig,
     ProjectionConfig,
     TextEncoderConfig,
 )
-from runtime.bundle import AudioSpec, Source, sha256_file
+from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
 
 _AUDIO, _TEXT = "audio_branch.", "text_branch."
+MARKS = (f"{_AUDIO}bn0.", f"{_TEXT}embeddings.")
 _LICENCE = "CC0 1.0 (LAION, CLAP)"
 _RATE, _SECONDS, _HOP = 48_000, 10, 480
 
@@ -48,43 +39,35 @@ _COMMON = [
 ]
 
 
-def claims(data: object) -> bool:
-    """Whether a file's object is one of LAION's: a state dict, or one under ``state_dict``."""
-    return holds(data, "state_dict", _AUDIO, _TEXT)
-
-
-def build(path: Path, data: dict[str, Any], tokenizer: Path | None) -> Checkpoint:
+def build(state: State, origin: Origin, tokenizer: Path | None) -> Checkpoint:
     """Make the model.
 
     Raises:
         ClapError: keys or shapes that do not fit (all are listed), or no tokenizer.
     """
-    where = str(path)
-    state = tensors(where, data.get("state_dict", data))
     pann = f"{_AUDIO}conv_block1.conv1.weight" in state
-    _check_fusion(where, state, pann)
-    config = _config(where, state, pann)
+    _check_fusion(state, pann)
+    with refusing(state.where):
+        config = _config(state, pann)
     # First what may be missing, then what takes long.
-    vocabulary = config.text_encoder.options["vocab_size"]
-    text = fetch(tokenizer, "roberta-base", "roberta", vocabulary)
+    text = fetch_known(tokenizer, ROBERTA_BASE, config.text_encoder)
     rules = [
         *_COMMON,
         *prefixed(_AUDIO, audio_towers.CNN14 if pann else audio_towers.HTSAT),
         *prefixed(_TEXT, text_towers.BERT_WITH_POOLER),
     ]
-    model = ClapModel(config)
-    ours = translate(where, state, rules)
-    if config.audio.long_clips == "fusion":
-        # The stored filterbank is not used with fusion: torchaudio's makes the spectrograms.
-        ours |= audio_towers.computed_frontend(model)
-    else:
-        ours |= audio_towers.frontend(where, state, _AUDIO)
-    fit(where, model, ours)
-    source = Source("laion", path.name, sha256_file(path), _LICENCE)
-    return Checkpoint(model.eval(), text, source)
+    ours = state.translated(rules)
+    # The stored filterbank is not used with fusion: torchaudio's makes the spectrograms.
+    heard = (
+        audio_towers.computed_frontend(config.audio.mel)
+        if config.audio.long_clips == "fusion"
+        else audio_towers.frontend(state, _AUDIO, config.audio.mel)
+    )
+    model = ours.changed({**ours, **heard.tensors}).model(config)
+    return Checkpoint(model, text, origin.source("laion", _LICENCE), heard.findings)
 
 
-def _check_fusion(where: str, state: State, pann: bool) -> None:
+def _check_fusion(state: State, pann: bool) -> None:
     """Refuse the kinds of fusion of which nobody published a checkpoint."""
     fusion = f"{_AUDIO}(patch_embed\\.)?(mel_conv[12]d|fusion_model)\\."
     if not any(re.match(fusion, name) for name in state):
@@ -96,26 +79,25 @@ def _check_fusion(where: str, state: State, pann: bool) -> None:
         or any(name.startswith(f"{attention}local_att2.") for name in state)
     ):
         raise ClapError(
-            f"{where} has a feature fusion other than aff_2d in an HTSAT, the one of LAION's "
+            f"{state.where} has a feature fusion other than aff_2d in an HTSAT, the one of LAION's "
             "published files; this clap-export knows no other."
         )
 
 
-def _config(where: str, state: State, pann: bool) -> ClapConfig:
-    mel = audio_towers.mel(where, state, _AUDIO, _RATE, _HOP)
+def _config(state: State, pann: bool) -> ClapConfig:
+    mel = audio_towers.mel(state, _AUDIO, _RATE, _HOP)
     samples = _SECONDS * _RATE
-    fused = not pann and audio_towers.htsat_config(where, state, _AUDIO).fusion
+    if pann:
+        encoder, fused = AudioEncoderConfig(cnn14=audio_towers.cnn14_config(state, _AUDIO)), False
+    else:
+        htsat = audio_towers.htsat_config(state, _AUDIO)
+        encoder, fused = AudioEncoderConfig(htsat=htsat), htsat.fusion
     if fused:
         mel = replace(mel, scale="htk", norm=None)
-    encoder = (
-        AudioEncoderConfig(cnn14=audio_towers.cnn14_config(where, state, _AUDIO))
-        if pann
-        else AudioEncoderConfig(htsat=audio_towers.htsat_config(where, state, _AUDIO))
-    )
     return ClapConfig(
         name="laion-clap",
         licence=_LICENCE,
-        embedding_dim=size(where, state, "audio_projection.0.weight"),
+        embedding_dim=state.size("audio_projection.0.weight"),
         audio=AudioSpec(
             _RATE, samples, samples, "repeatpad", True, mel, "fusion" if fused else "windows"
         ),
@@ -123,7 +105,7 @@ def _config(where: str, state: State, pann: bool) -> ClapConfig:
         audio_projection=ProjectionConfig("mlp"),
         text_encoder=TextEncoderConfig(
             "roberta",
-            text_towers.bert_options(where, state, _TEXT) | {"layer_norm_eps": 1e-5},
+            text_towers.bert_options(state, _TEXT) | {"layer_norm_eps": 1e-5},
             "pooler", max_tokens=77, pad_id=1,
         ),
         text_projection=ProjectionConfig("mlp"),

@@ -2,8 +2,8 @@
 
 ``.safetensors``: the tensors of the state dict; in the metadata one key, ``clap_export``, a JSON
 object of ``format``, ``version``, ``config`` and ``tokenizer`` (a tokenizers JSON as a string).
-``.pt``: the same object with ``state_dict`` added, saved by `torch.save` and read with
-``weights_only=True``. The content decides which one a file is, not its name.
+``.pt``: the same object with ``state_dict`` added, saved by `torch.save`. The content decides which
+one a file is, not its name.
 """
 
 from __future__ import annotations
@@ -14,24 +14,28 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
 
-from clap_export.checkpoints.state import fit
+from clap_export.checkpoints import wrappers
+from clap_export.checkpoints.state import State
+from clap_export.checkpoints.tokenizers import parse
+from clap_export.checkpoints.weights import Weights, parse_json
 from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.clap import ClapModel
 from clap_export.model.config import ClapConfig
-from runtime.bundle import Source, sha256_file
 from runtime.errors import ClapError
+from runtime.files import writing
 
 FORMAT = "clap-export-checkpoint"
 VERSION = 1
 METADATA_KEY = "clap_export"
+MARKS = ("audio_encoder.", "text_encoder.transformer.")
 
 
 def save(path: Path, model: ClapModel, tokenizer: str) -> None:
     """Write a checkpoint; ``.pt`` by `torch.save`, anything else as safetensors.
 
-    Written beside its place and renamed, so that a reader sees all of it or nothing.
+    Raises:
+        ClapError: it cannot be written; what was there before is whole.
     """
     header: dict[str, Any] = {
         "format": FORMAT,
@@ -40,49 +44,57 @@ def save(path: Path, model: ClapModel, tokenizer: str) -> None:
         "tokenizer": tokenizer,
     }
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    part = path.with_name(f"{path.name}.part")
-    try:
+    with writing(path) as part:
+        mode = part.stat().st_mode
         if path.suffix == ".pt":
             torch.save({**header, "state_dict": state}, part)
         else:
             save_file(state, part, metadata={METADATA_KEY: json.dumps(header)})
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        part.chmod(mode)  # safetensors makes files that only their owner may read
 
 
-def claims(header: object) -> bool:
+def header_of(weights: Weights) -> dict[str, Any]:
+    """The object that says what a file of this family is; of other files, whatever is there."""
+    if not weights.metadata:
+        return weights.data if isinstance(weights.data, dict) else {}
+    text = weights.metadata.get(METADATA_KEY, "{}")
+    header = parse_json(text, f"{weights.where} (metadata)")
+    return header if isinstance(header, dict) else {}
+
+
+def claims(header: dict[str, Any]) -> bool:
     """Whether a file's metadata or top-level object is of this family."""
-    return isinstance(header, dict) and header.get("format") == FORMAT
+    return header.get("format") == FORMAT
 
 
-def build(path: Path, header: dict[str, Any], state: dict[Any, Any]) -> Checkpoint:
+def build(weights: Weights) -> Checkpoint:
     """Make the model from a checkpoint's parts.
 
     Raises:
         ClapError: another version, a config that does not fit, no usable tokenizer, or tensors
             missing, unexpected, of other shapes or not finite (all are listed).
     """
+    where, header = weights.where, header_of(weights)
     if header.get("version") != VERSION:
         raise ClapError(
-            f"{path} is a checkpoint of version {header.get('version')!r}; this clap-export reads "
+            f"{where} is a checkpoint of version {header.get('version')!r}; this clap-export reads "
             f"{VERSION}. Save it again with the version that wrote it, or upgrade."
         )
     missing = [key for key in ("config", "tokenizer") if key not in header]
-    unknown = sorted(set(header) - {"format", "version", "config", "tokenizer", "state_dict"})
+    unknown = sorted(
+        map(str, set(header) - {"format", "version", "config", "tokenizer", "state_dict"})
+    )
     if missing or unknown:
-        raise ClapError(f"{path}: header keys missing: {missing}; unknown: {unknown}.")
-    _check_tokenizer(path, header["tokenizer"])
-    model = ClapModel(ClapConfig.from_dict(header["config"], f"{path} (config)"))
-    fit(str(path), model, state)
-    source = Source("native", path.name, sha256_file(path), model.config.licence)
-    return Checkpoint(model.eval(), header["tokenizer"], source)
+        raise ClapError(f"{where}: header keys missing: {missing}; unknown: {unknown}.")
+    parse(header["tokenizer"], where)
+    config = ClapConfig.from_dict(header["config"], f"{where} (config)")
+    model = _state(where, header.get("state_dict", weights.data)).model(config)
+    source = weights.origin.source("native", config.licence)
+    return Checkpoint(model, header["tokenizer"], source)
 
 
-def _check_tokenizer(path: Path, tokenizer: object) -> None:
-    try:
-        if not isinstance(tokenizer, str):
-            raise TypeError(f"it is a {type(tokenizer).__name__}, not a text")
-        Tokenizer.from_str(tokenizer)
-    except Exception as error:  # the library raises plain Exception
-        raise ClapError(f"{path}: the tokenizer is not a tokenizers JSON ({error}).") from error
+def _state(where: str, data: Any) -> State:
+    data = data if isinstance(data, dict) else {}
+    if "logit_scale" in data or (found := wrappers.find(where, data, {"native": MARKS})) is None:
+        return State(where, data)
+    return found[1]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from clap_export.model.clap import ClapModel
+from clap_export.model.clap import ClapModel, shapes
+from clap_export.model.config import ClapConfig
 from runtime.errors import ClapError
 
-State = dict[str, Tensor]
+_HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -44,92 +45,166 @@ def prefixed(source: str, rules: Iterable[Rule], target: str = "") -> list[Rule]
     ]
 
 
-def translate(where: str, state: State, rules: Iterable[Rule]) -> State:
-    """Rename a state dict; the first rule that matches a key decides.
+@dataclass(frozen=True)
+class State(Mapping[str, Tensor]):
+    """A state dict that knows where it is from, so that what is wrong with it can be said.
 
-    Raises:
-        ClapError: keys that no rule matches, or two that become one (all are listed).
+    Attributes:
+        where: the file or folder.
+        tensors: by name; floating-point ones are float32.
+        rounding: of tensors that were stored in half precision, the largest relative error.
     """
-    rules = list(rules)
-    found: State = {}
-    problems: list[str] = []
-    for name, value in state.items():
-        rule = next((rule for rule in rules if re.fullmatch(rule.pattern, name)), None)
-        if rule is None:
-            problems.append(f"unexpected '{name}'")
-            continue
-        if rule.to is None:
-            continue
-        new = re.sub(rule.pattern, rule.to, name)
-        if new in found:
-            problems.append(f"'{name}' would become '{new}' a second time")
-        found[new] = value
-    if problems:
-        raise ClapError(f"{where} does not fit its family: {'; '.join(sorted(problems))}.")
-    return found
+
+    where: str
+    tensors: Mapping[str, Tensor]
+    rounding: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, where: str, data: object) -> State:
+        """The state in an object that was read from a file.
+
+        Raises:
+            ClapError: it is no dict of plain tensors.
+        """
+        if not isinstance(data, dict) or not data:
+            raise ClapError(
+                f"{where} holds no state dict: a {type(data).__name__} is in its place."
+            )
+        others = [
+            str(name)[:80]
+            for name, value in data.items()
+            if not (isinstance(name, str) and torch.is_tensor(value)) or value.is_complex()
+        ]
+        if others:
+            raise ClapError(
+                f"{where}: not tensors by name in the state dict: {', '.join(others[:9])}."
+            )
+        rounding = {
+            name: torch.finfo(value.dtype).eps / 2
+            for name, value in data.items()
+            if value.dtype in _HALF
+        }
+        tensors = {
+            name: value.float() if value.is_floating_point() else value
+            for name, value in data.items()
+        }
+        return cls(where, tensors, rounding)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def changed(self, tensors: Mapping[str, Tensor]) -> State:
+        """Other tensors from the same place."""
+        return State(self.where, tensors, self.rounding)
+
+    def size(self, name: str, axis: int = 0) -> int:
+        """Length of one axis of a tensor.
+
+        Raises:
+            ClapError: the tensor is not there, has too few axes, or no values.
+        """
+        if name not in self or self[name].ndim <= axis or not self[name].numel():
+            raise ClapError(
+                f"{self.where} has no usable tensor '{name}', so its architecture is unknown."
+            )
+        return self[name].shape[axis]
+
+    def count(self, pattern: str) -> int:
+        """Number of different values of a pattern's first group: how many layers there are."""
+        return len({m[1] for name in self if (m := re.match(pattern, name))})
+
+    def translated(self, rules: Iterable[Rule]) -> State:
+        """The same tensors under our names; the first rule that matches a key decides.
+
+        Raises:
+            ClapError: keys that no rule matches, or two that become one (all are listed).
+        """
+        rules = list(rules)
+        found: dict[str, Tensor] = {}
+        problems: list[str] = []
+        for name, value in self.items():
+            rule = next((rule for rule in rules if re.fullmatch(rule.pattern, name)), None)
+            if rule is None:
+                problems.append(f"unexpected '{name}'")
+                continue
+            if rule.to is None:
+                continue
+            new = re.sub(rule.pattern, rule.to, name)
+            if new in found:
+                problems.append(f"'{name}' would become '{new}' a second time")
+            found[new] = value
+        if problems:
+            raise ClapError(f"{self.where} does not fit its family: {_listed(problems)}.")
+        return self.changed(found)
+
+    def model(self, config: ClapConfig) -> ClapModel:
+        """The model of a config, filled with this state, in evaluation mode.
+
+        Shapes are compared before the model is made: a config that asks for more than the file
+        holds costs nothing.
+
+        Raises:
+            ClapError: tensors missing, unexpected, of other shapes or kinds or not finite (all are
+                listed).
+        """
+        self.check(shapes(config, self.where))
+        model = ClapModel(config)
+        self._fill(model)
+        return model.eval()
+
+    def fit(self, model: ClapModel) -> None:
+        """Load this state, which must be complete, into a model.
+
+        Raises:
+            ClapError: as :meth:`model`.
+        """
+        self.check(model.state_dict())
+        self._fill(model)
+
+    def check(self, wanted: Mapping[str, Tensor]) -> None:
+        """Compare names, shapes and kinds with those of a model, which may be without values.
+
+        Raises:
+            ClapError: listing all that do not fit.
+        """
+        problems = [f"missing '{name}'" for name in wanted if name not in self]
+        problems += [f"unexpected '{name}'" for name in self if name not in wanted]
+        for name in wanted.keys() & self.keys():
+            problems += _misfit(name, self[name], wanted[name])
+        if problems:
+            raise ClapError(f"{self.where} does not fit its config: {_listed(problems)}.")
+
+    def _fill(self, model: ClapModel) -> None:
+        own = model.state_dict()
+        model.load_state_dict(
+            # Counters of batches are integers. Some scripts store them in half precision with all
+            # the rest, where they overflow; nothing is computed from them.
+            {
+                name: value if own[name].is_floating_point() else value.nan_to_num().long()
+                for name, value in self.items()
+            }
+        )
 
 
-def tensors(where: str, data: object) -> State:
-    """A state dict as float32 tensors by name, without the ``module.`` of DistributedDataParallel.
-
-    Raises:
-        ClapError: it is no dict of tensors.
-    """
-    if not isinstance(data, dict) or not data:
-        raise ClapError(f"{where} holds no state dict: a {type(data).__name__} is in its place.")
-    others = [str(k) for k, v in data.items() if not (isinstance(k, str) and torch.is_tensor(v))]
-    if others:
-        raise ClapError(f"{where}: not tensors by name in the state dict: {', '.join(others[:9])}.")
-    prefix = "module." if all(name.startswith("module.") for name in data) else ""
-    return {
-        name.removeprefix(prefix): value.float() if value.is_floating_point() else value
-        for name, value in data.items()
-    }
+def _misfit(name: str, value: Any, wanted: Tensor) -> list[str]:
+    if not isinstance(value, Tensor):
+        return [f"'{name}' is a {type(value).__name__}, not a tensor"]
+    if wanted.shape != value.shape:
+        have, want = tuple(value.shape), tuple(wanted.shape)
+        return [f"'{name}' has shape {have}, the config asks for {want}"]
+    if wanted.is_floating_point() and not value.is_floating_point():
+        kind = str(value.dtype).removeprefix("torch.")
+        return [f"'{name}' holds {kind} where the model has real numbers"]
+    if wanted.is_floating_point() and not torch.isfinite(value).all():
+        return [f"'{name}' has values that are not finite"]
+    return []
 
 
-def holds(data: object, key: str, *prefixes: str) -> bool:
-    """Whether a state dict, or the one under ``key``, has names under each of these prefixes."""
-    state: Any = data.get(key, data) if isinstance(data, dict) else None
-    if not isinstance(state, dict):
-        return False
-    names = [str(name).removeprefix("module.") for name in state]
-    return all(any(name.startswith(prefix) for name in names) for prefix in prefixes)
-
-
-def fit(where: str, model: ClapModel, state: State) -> None:
-    """Load a complete state dict into a model.
-
-    Raises:
-        ClapError: tensors missing, unexpected, of other shapes or not finite (all are listed).
-    """
-    wanted = model.state_dict()
-    problems = [f"missing '{name}'" for name in wanted if name not in state]
-    problems += [f"unexpected '{name}'" for name in state if name not in wanted]
-    for name in wanted.keys() & state.keys():
-        value = state[name]
-        if not isinstance(value, Tensor):
-            problems.append(f"'{name}' is a {type(value).__name__}, not a tensor")
-        elif wanted[name].shape != value.shape:
-            have, want = tuple(value.shape), tuple(wanted[name].shape)
-            problems.append(f"'{name}' has shape {have}, the config asks for {want}")
-        elif value.is_floating_point() and not torch.isfinite(value).all():
-            problems.append(f"'{name}' has values that are not finite")
-    if problems:
-        raise ClapError(f"{where} does not fit its config: {'; '.join(sorted(problems))}.")
-    model.load_state_dict(state)
-
-
-def count(state: State, pattern: str) -> int:
-    """Number of different values of a pattern's first group: how many layers there are."""
-    return len({m[1] for name in state if (m := re.match(pattern, name))})
-
-
-def size(where: str, state: State, name: str, axis: int = 0) -> int:
-    """Length of one axis of a tensor.
-
-    Raises:
-        ClapError: the tensor is not there, or has too few axes.
-    """
-    if name not in state or state[name].ndim <= axis:
-        raise ClapError(f"{where} has no usable tensor '{name}', so its architecture is unknown.")
-    return state[name].shape[axis]
+def _listed(problems: list[str]) -> str:
+    return "; ".join(sorted(problems))

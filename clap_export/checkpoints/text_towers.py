@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from clap_export.checkpoints.state import Rule, State, count, drop, size
+from clap_export.checkpoints.state import Rule, State, drop
 
 _TARGET = "text_encoder.transformer."
 HEAD_SIZE = 64  # of every published BERT, RoBERTa and GPT-2; the files do not say it
@@ -22,30 +22,28 @@ GPT2 = [
 ]
 
 
-def bert_options(where: str, state: State, prefix: str) -> dict[str, Any]:
+def bert_options(state: State, prefix: str) -> dict[str, Any]:
     """Options of a BERT or RoBERTa in a state dict."""
     embeddings = f"{prefix}embeddings"
-    hidden = size(where, state, f"{embeddings}.word_embeddings.weight", axis=1)
+    hidden = state.size(f"{embeddings}.word_embeddings.weight", axis=1)
     return {
-        "vocab_size": size(where, state, f"{embeddings}.word_embeddings.weight"),
+        "vocab_size": state.size(f"{embeddings}.word_embeddings.weight"),
         "hidden_size": hidden,
-        "num_hidden_layers": count(state, re.escape(prefix) + r"encoder\.layer\.(\d+)\."),
-        "num_attention_heads": hidden // HEAD_SIZE,
-        "intermediate_size": size(
-            where, state, f"{prefix}encoder.layer.0.intermediate.dense.weight"
-        ),
-        "max_position_embeddings": size(where, state, f"{embeddings}.position_embeddings.weight"),
-        "type_vocab_size": size(where, state, f"{embeddings}.token_type_embeddings.weight"),
+        "num_hidden_layers": state.count(re.escape(prefix) + r"encoder\.layer\.(\d+)\."),
+        "num_attention_heads": max(1, hidden // HEAD_SIZE),
+        "intermediate_size": state.size(f"{prefix}encoder.layer.0.intermediate.dense.weight"),
+        "max_position_embeddings": state.size(f"{embeddings}.position_embeddings.weight"),
+        "type_vocab_size": state.size(f"{embeddings}.token_type_embeddings.weight"),
     }
 
 
-def gpt2_options(where: str, state: State, prefix: str) -> dict[str, Any]:
+def gpt2_options(state: State, prefix: str) -> dict[str, Any]:
     """Options of a GPT-2 in a state dict."""
-    hidden = size(where, state, f"{prefix}wte.weight", axis=1)
+    hidden = state.size(f"{prefix}wte.weight", axis=1)
     return {
-        "vocab_size": size(where, state, f"{prefix}wte.weight"),
+        "vocab_size": state.size(f"{prefix}wte.weight"),
         "n_embd": hidden,
-        "n_layer": count(state, re.escape(prefix) + r"h\.(\d+)\."),
-        "n_head": hidden // HEAD_SIZE,
-        "n_positions": size(where, state, f"{prefix}wpe.weight"),
+        "n_layer": state.count(re.escape(prefix) + r"h\.(\d+)\."),
+        "n_head": max(1, hidden // HEAD_SIZE),
+        "n_positions": state.size(f"{prefix}wpe.weight"),
     }

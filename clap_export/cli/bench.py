@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,54 +13,7 @@ from clap_export.cli.ending import DONE
 from clap_export.cli.options import PATH
 
 if TYPE_CHECKING:
-    from clap_export.bench import Candidate
-
-
-@dataclass(frozen=True)
-class BenchRequest:
-    """What was asked of ``bench``, as it was typed: lists stand between commas.
-
-    Attributes:
-        bundles: the first is what all others are compared with.
-        against: peers.
-        ckpt: checkpoint of the peers; ``family`` and ``tokenizer`` go with it.
-        clips: recordings to measure with; none for a made one.
-        batch: sizes of batches.
-        runs: measured ones of every task.
-        listing: labelled recordings to measure accuracy on.
-        device: where peers run, and bundles that no provider is given for.
-        providers: to run bundles on.
-        threads: of the CPU.
-        tensorrt_python: interpreter that has TensorRT's package.
-    """
-
-    bundles: tuple[Path, ...]
-    against: str
-    ckpt: Path | None
-    family: str | None
-    tokenizer: Path | None
-    clips: tuple[Path, ...]
-    batch: str
-    runs: int
-    listing: Path | None
-    device: Literal["cpu", "cuda"]
-    providers: str
-    threads: str
-    tensorrt_python: Path | None
-
-    def candidates(self) -> list[Candidate]:
-        """Every bundle on every provider, and every peer, with every number of threads."""
-        from clap_export.bench import candidates
-
-        return candidates(
-            self.bundles, _words(self.providers), _numbers("--threads", self.threads) or [None],
-            _words(self.against), self.ckpt, self.family, self.tokenizer, self.device,
-            self.tensorrt_python,
-        )  # fmt: skip
-
-    def batches(self) -> list[int] | None:
-        """Sizes of batches, or None for the device's."""
-        return _numbers("--batch", self.batch) or None
+    from clap_export.bench import Request
 
 
 @dataclass(frozen=True)
@@ -112,28 +65,40 @@ def bench(
     Every bundle, provider, number of threads and peer has a process of its own; they take turns.
     Cosines are to the first bundle's embeddings: put the FP32 one first.
     """
-    request = BenchRequest(**given)
-    batches = request.batches()
+    request = _request(**given)
     from clap_export.bench import bench
     from clap_export.cli import show
 
-    found = request.candidates()
     with show.stages() as progress:
-        report = bench(
-            found, request.clips or None, batches, request.runs, progress,
-            listing=request.listing, device=request.device,
-        )  # fmt: skip
+        report = bench(request, progress)
     show.bench(report, ReportFiles(json_file, markdown_file, plot_file))
     return DONE
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+def _request(
+    against: str, ckpt: Path | None, family: str | None, tokenizer: Path | None, batch: str,
+    providers: str, threads: str, **as_it_is: Any,
+) -> Request:  # fmt: skip
+    """What was typed, lists between commas, as the benchmark's request."""
+    batches, counts = _numbers("--batch", batch), _numbers("--threads", threads)
+    from clap_export.bench import Peers, Request
+
+    return Request(
+        providers=_words(providers),
+        threads=counts or (None,),
+        peers=Peers(_words(against), ckpt, family, tokenizer),
+        batches=batches or None,
+        **as_it_is,
+    )
 
 
-def _numbers(option: str, text: str) -> list[int]:
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
     try:
-        return [int(word) for word in _words(text)]
+        return tuple(int(word) for word in _words(text))
     except ValueError as error:
         raise click.UsageError(
             f"{option} {text!r}: give whole numbers between commas, as in 1,4,16."

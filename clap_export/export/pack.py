@@ -104,7 +104,7 @@ def _fill(checkpoint: Checkpoint, folder: Path, progress: Callable[[str], None])
         text_graph=Graph(TEXT_FILE, "fp32", OPSET),
         files={n: FileEntry(sha256_file(folder / n), (folder / n).stat().st_size) for n in names},
         tools={"clap-export": __version__, **{n: metadata.version(n) for n in ("torch", "onnx")}},
-        findings=examine(model, text, folder / TOKENIZER_FILE),
+        findings=(*checkpoint.findings, *examine(model, text, folder / TOKENIZER_FILE)),
         parity=None,
         race=(),
         engines=None,

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 from clap_export.model.clap import ClapModel
-from runtime.bundle import Source
+from runtime.bundle import Finding, Source
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,13 @@ class Checkpoint:
         model: weights loaded, ``eval()``, float32, on the CPU.
         tokenizer: content of a ``tokenizers`` JSON file.
         source: where it came from.
+        findings: what loading it showed that its owner should know.
     """
 
     model: ClapModel
     tokenizer: str
     source: Source
+    findings: tuple[Finding, ...] = ()
 
     def space_id(self) -> str:
         """Hash of what defines the space: architecture, preprocessing, tokenizer and weights.
@@ -33,6 +35,11 @@ class Checkpoint:
         config = self.model.config.to_dict()
         for key in ("name", "licence", "default_template", "calibration"):
             del config[key]
+        # Fields that came later count where they differ from what was computed before them.
+        htsat = config["audio_encoder"]["htsat"] or {}
+        for key, before in (("layer_norm_eps", 1e-5), ("activation", "gelu")):
+            if htsat.get(key) == before:
+                del htsat[key]
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         digest.update(hashlib.sha256(self.tokenizer.encode()).digest())
         for name, tensor in sorted(self.model.state_dict().items()):

@@ -15,6 +15,7 @@ from clap_export.model.htsat import Htsat
 from clap_export.model.mel import LogMel
 from clap_export.model.projection import Projection
 from clap_export.model.text import TextEncoder
+from runtime.errors import ClapError
 
 # CLIP's and CLAP's: temperature 0.07 at the start, logits never multiplied by more than 100.
 LOGIT_SCALE_INIT = math.log(1 / 0.07)
@@ -79,6 +80,20 @@ class ClapModel(nn.Module):
     def scale(self) -> Tensor:
         """The factor on cosines, exp(logit_scale), at most 100."""
         return self.logit_scale.clamp(max=LOGIT_SCALE_MAX).exp()
+
+
+def shapes(config: ClapConfig, where: str) -> dict[str, Tensor]:
+    """Names, shapes and types of a model's tensors, without memory for their values.
+
+    Raises:
+        ClapError: there is no such model.
+    """
+    try:
+        with torch.device("meta"):
+            return ClapModel(config).state_dict()
+    except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError) as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ClapError(f"{where}: no model can be made of its config ({reason}).") from error
 
 
 def build_audio_encoder(config: AudioEncoderConfig) -> Cnn14 | Htsat | Compact:

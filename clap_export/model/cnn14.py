@@ -7,37 +7,10 @@ frontend is a module of its own, and the AudioSet classifier of PANNs is no part
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class Cnn14Config:
-    """Shape of a CNN14; the defaults are those of CLAP 2022."""
-
-    n_mels: int = 64  # mel bins of the input; every block but the last halves them
-    width: int = 2048  # size of the embedding
-    channels: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)  # of each convolution block
-    block_dropout: float = 0.2  # after each block, in training
-    head_dropout: float = 0.5  # before and after the embedding layer, in training
-
-    def __post_init__(self) -> None:
-        # JSON has no tuples: a config read back from a file comes with a list.
-        object.__setattr__(self, "channels", tuple(self.channels))
-        if not self.channels:
-            raise ValueError("channels is empty: CNN14 needs at least one convolution block")
-        if self.n_mels < self.reduction:
-            raise ValueError(
-                f"n_mels {self.n_mels} is too small: {len(self.channels)} blocks reduce it "
-                f"{self.reduction} times; use at least {self.reduction} mel bins or fewer blocks"
-            )
-
-    @property
-    def reduction(self) -> int:
-        """How many times both axes shrink: each block but the last pools 2 x 2."""
-        return 2 ** (len(self.channels) - 1)
+from clap_export.model.config import Cnn14Config
 
 
 class ConvBlock(nn.Module):

@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import timm
 import torch
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class CompactConfig:
-    """Options of the compact encoder.
-
-    Attributes:
-        backbone: name of a timm architecture; built with one input channel and no classifier.
-        n_mels: mel bins of the input.
-        drop_path: stochastic depth in training.
-        dropout: on the pooled vector, in training.
-    """
-
-    backbone: str = "mobilenetv4_conv_small"
-    n_mels: int = 64
-    drop_path: float = 0.0
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not timm.is_model(self.backbone):
-            raise ValueError(f"backbone {self.backbone!r} is not an architecture of timm")
+from clap_export.model.config import CompactConfig
 
 
 class Compact(nn.Module):

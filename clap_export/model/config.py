@@ -5,11 +5,155 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from clap_export.model.cnn14 import Cnn14Config
-from clap_export.model.compact import CompactConfig
-from clap_export.model.htsat import HtsatConfig
 from runtime import schema
 from runtime.bundle import AudioSpec, Calibration
+
+# More than any model of this kind has. A config comes from a file: what it asks for is compared
+# with the file's tensors, but making that comparison must cost little too.
+MAX_WIDTH = 1 << 16
+MAX_LAYERS = 256
+MAX_STAGES = 16
+MAX_MELS = 512
+MAX_SIDE = 4096  # of an image, in pixels
+MAX_WINDOW = 64  # side of an attention window, in tokens
+MAX_TOKENS = 1 << 17
+MAX_VOCABULARY = 1 << 22
+MAX_SAMPLE_RATE = 1_000_000
+MAX_DFT = 1 << 15
+MAX_SECONDS = 3600
+
+
+def within(name: str, value: float, most: float, least: float = 1) -> None:
+    """Check one number of a config.
+
+    Raises:
+        ValueError: it is too small or too large, or not a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r}, must be from {least:g} to {most:g}")
+
+
+@dataclass(frozen=True)
+class Cnn14Config:
+    """Shape of a CNN14; the defaults are those of CLAP 2022."""
+
+    n_mels: int = 64  # mel bins of the input; every block but the last halves them
+    width: int = 2048  # size of the embedding
+    channels: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)  # of each convolution block
+    block_dropout: float = 0.2  # after each block, in training
+    head_dropout: float = 0.5  # before and after the embedding layer, in training
+
+    def __post_init__(self) -> None:
+        # JSON has no tuples: a config read back from a file comes with a list.
+        object.__setattr__(self, "channels", tuple(self.channels))
+        if not self.channels:
+            raise ValueError("channels is empty: CNN14 needs at least one convolution block")
+        within("channels: their number", len(self.channels), MAX_STAGES)
+        within("n_mels", self.n_mels, MAX_MELS)
+        for name, value in (("width", self.width), *(("channels", n) for n in self.channels)):
+            within(name, value, MAX_WIDTH)
+        if self.n_mels < self.reduction:
+            raise ValueError(
+                f"n_mels {self.n_mels} is too small: {len(self.channels)} blocks reduce it "
+                f"{self.reduction} times; use at least {self.reduction} mel bins or fewer blocks"
+            )
+
+    @property
+    def reduction(self) -> int:
+        """How many times both axes shrink: each block but the last pools 2 x 2."""
+        return 2 ** (len(self.channels) - 1)
+
+
+@dataclass(frozen=True)
+class HtsatConfig:
+    """Shape of an HTSAT; the defaults are HTSAT-tiny, as in LAION CLAP."""
+
+    n_mels: int = 64  # mel bins of the input
+    spec_size: int = 256  # side of the square image that the spectrogram is folded into
+    patch_size: int = 4  # side of a patch (one token), in pixels of that image
+    embed_dim: int = 96  # channels of the first stage; each further stage doubles them
+    depths: tuple[int, ...] = (2, 2, 6, 2)  # blocks in each stage
+    num_heads: tuple[int, ...] = (4, 8, 16, 32)  # attention heads in each stage
+    window_size: int = 8  # side of an attention window, in tokens
+    mlp_ratio: float = 4.0  # hidden width of a block's MLP over its channels
+    qkv_bias: bool = True
+    fusion: bool = False  # also takes four spectrograms of a long clip, see `Fusion`
+    layer_norm_eps: float = 1e-5  # of the norms inside the blocks; the others' is always 1e-5
+    activation: Literal["gelu", "gelu_new", "relu", "silu"] = "gelu"  # inside the blocks' MLPs
+    drop_rate: float = 0.0  # on tokens and MLPs, in training
+    attn_drop_rate: float = 0.0  # on attention weights, in training
+    drop_path_rate: float = 0.1  # stochastic depth of the last block; earlier ones have less
+
+    def __post_init__(self) -> None:
+        # JSON has no tuples: a config read back from a file comes with lists.
+        object.__setattr__(self, "depths", tuple(self.depths))
+        object.__setattr__(self, "num_heads", tuple(self.num_heads))
+        if not self.depths or len(self.depths) != len(self.num_heads):
+            raise ValueError(f"one entry a stage: depths {self.depths}, num_heads {self.num_heads}")
+        within("depths: their number", len(self.depths), MAX_STAGES)
+        within("n_mels", self.n_mels, MAX_MELS)
+        within("spec_size", self.spec_size, MAX_SIDE)
+        within("patch_size", self.patch_size, self.spec_size)
+        within("window_size", self.window_size, MAX_WINDOW)
+        for name, values, most in (
+            ("embed_dim", (self.embed_dim,), MAX_WIDTH), ("depths", self.depths, MAX_LAYERS),
+            ("num_heads", self.num_heads, MAX_WIDTH),
+        ):  # fmt: skip
+            for value in values:
+                within(name, value, most)
+        within("mlp_ratio", self.mlp_ratio, 64, least=1 / 64)
+        within("layer_norm_eps", self.layer_norm_eps, 1.0, least=0.0)
+        if self.spec_size % self.n_mels or self.spec_size % self.patch_size:
+            raise ValueError(
+                f"spec_size {self.spec_size} must be a multiple of n_mels {self.n_mels} and of "
+                f"patch_size {self.patch_size}"
+            )
+        for stage, heads in enumerate(self.num_heads):
+            if self.dim(stage) % heads:
+                raise ValueError(f"stage {stage}: {self.dim(stage)} channels in {heads} heads")
+            grid = self.grid(stage)
+            if grid == 0 or self.grid(0) % 2**stage or grid % min(grid, self.window_size):
+                raise ValueError(
+                    f"stage {stage}: a side of {self.grid(0)} / {2**stage} tokens cannot be cut "
+                    f"into windows of {self.window_size}"
+                )
+
+    def dim(self, stage: int) -> int:
+        """Channels of a stage."""
+        return self.embed_dim * 2**stage
+
+    def grid(self, stage: int) -> int:
+        """Tokens along each side of a stage."""
+        return self.spec_size // self.patch_size // 2**stage
+
+    @property
+    def max_frames(self) -> int:
+        """Frames that the folded image holds; fewer are stretched to it."""
+        return self.spec_size * (self.spec_size // self.n_mels)
+
+
+@dataclass(frozen=True)
+class CompactConfig:
+    """Options of the compact encoder.
+
+    Attributes:
+        backbone: name of a timm architecture; built with one input channel and no classifier.
+        n_mels: mel bins of the input.
+        drop_path: stochastic depth in training.
+        dropout: on the pooled vector, in training.
+    """
+
+    backbone: str = "mobilenetv4_conv_small"
+    n_mels: int = 64
+    drop_path: float = 0.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        import timm
+
+        within("n_mels", self.n_mels, MAX_MELS)
+        if not timm.is_model(self.backbone):
+            raise ValueError(f"backbone {self.backbone!r} is not an architecture of timm")
 
 
 @dataclass(frozen=True)
@@ -33,6 +177,31 @@ class AudioEncoderConfig:
         chosen = self.cnn14 or self.htsat or self.compact
         assert chosen is not None  # exactly one is given
         return chosen.n_mels
+
+
+# Activations of text towers that have one meaning in transformers and in ONNX.
+ACTIVATIONS = (
+    "gelu",
+    "gelu_new",
+    "gelu_fast",
+    "gelu_pytorch_tanh",
+    "relu",
+    "silu",
+    "swish",
+    "tanh",
+)
+_TEXT_SIZES = {
+    **dict.fromkeys(("hidden_size", "n_embd", "intermediate_size", "n_inner"), (1, MAX_WIDTH)),
+    **dict.fromkeys(("num_hidden_layers", "n_layer"), (1, MAX_LAYERS)),
+    **dict.fromkeys(("num_attention_heads", "n_head"), (1, MAX_WIDTH)),
+    **dict.fromkeys(("max_position_embeddings", "n_positions"), (1, MAX_TOKENS)),
+    "vocab_size": (1, MAX_VOCABULARY), "type_vocab_size": (1, MAX_VOCABULARY),
+    "pad_token_id": (0, MAX_VOCABULARY),
+}  # fmt: skip
+_TEXT_RATES = (
+    "layer_norm_eps", "layer_norm_epsilon", "hidden_dropout_prob", "attention_probs_dropout_prob",
+    "resid_pdrop", "embd_pdrop", "attn_pdrop",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,6 +232,18 @@ class TextEncoderConfig:
     def __post_init__(self) -> None:
         if self.model_type == "gpt2" and self.pooling == "pooler":
             raise ValueError("gpt2 has no pooler; use pooling 'last'")
+        within("max_tokens", self.max_tokens, MAX_TOKENS)
+        within("pad_id", self.pad_id, MAX_VOCABULARY, least=0)
+        for name, value in self.options.items():
+            if name in _TEXT_SIZES:
+                least, most = _TEXT_SIZES[name]
+                if type(value) is not int and not (name == "n_inner" and value is None):
+                    raise ValueError(f"options.{name} is {value!r}, must be a whole number")
+                within(f"options.{name}", value or least, most, least)
+            elif name in _TEXT_RATES:
+                within(f"options.{name}", value, 1.0, least=0.0)
+            elif name in ("hidden_act", "activation_function") and value not in ACTIVATIONS:
+                raise ValueError(f"options.{name} is {value!r}, must be one of {ACTIVATIONS}")
 
 
 @dataclass(frozen=True)
@@ -102,7 +283,20 @@ class ClapConfig:
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
-        n_mels = self.audio.mel.n_mels
+        mel, audio = self.audio.mel, self.audio
+        within("embedding_dim", self.embedding_dim, MAX_WIDTH)
+        within("audio.sample_rate", audio.sample_rate, MAX_SAMPLE_RATE)
+        within("audio.window_samples", audio.window_samples, MAX_SECONDS * audio.sample_rate)
+        within("audio.mel.sample_rate", mel.sample_rate, MAX_SAMPLE_RATE)
+        within("audio.mel.n_fft", mel.n_fft, MAX_DFT, least=2)
+        within("audio.mel.hop_length", mel.hop_length, audio.window_samples)
+        within("audio.mel.n_mels", mel.n_mels, MAX_MELS)
+        within("audio.mel.f_min", mel.f_min, mel.sample_rate, least=0)
+        within("audio.mel.f_max", mel.f_max, mel.sample_rate, least=0)
+        within("audio.mel.amin", mel.amin, 1.0, least=1e-30)
+        if mel.f_min >= mel.f_max:
+            raise ValueError(f"audio.mel: f_min {mel.f_min} is not below f_max {mel.f_max}")
+        n_mels = mel.n_mels
         if n_mels != self.audio_encoder.n_mels:
             raise ValueError(
                 f"audio.mel has {n_mels} mel bins, the audio encoder {self.audio_encoder.n_mels}"

@@ -11,68 +11,15 @@ batch is always the -1 of a reshape, and what depends on shapes alone is a const
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clap_export.model.config import HtsatConfig
 from clap_export.model.swin import PatchMerging, SwinBlock
 
 CACHED_LENGTHS = 8  # stretch matrices kept; each takes up to 1024 * 1024 floats = 4 MB
-
-
-@dataclass(frozen=True)
-class HtsatConfig:
-    """Shape of an HTSAT; the defaults are HTSAT-tiny, as in LAION CLAP."""
-
-    n_mels: int = 64  # mel bins of the input
-    spec_size: int = 256  # side of the square image that the spectrogram is folded into
-    patch_size: int = 4  # side of a patch (one token), in pixels of that image
-    embed_dim: int = 96  # channels of the first stage; each further stage doubles them
-    depths: tuple[int, ...] = (2, 2, 6, 2)  # blocks in each stage
-    num_heads: tuple[int, ...] = (4, 8, 16, 32)  # attention heads in each stage
-    window_size: int = 8  # side of an attention window, in tokens
-    mlp_ratio: float = 4.0  # hidden width of a block's MLP over its channels
-    qkv_bias: bool = True
-    fusion: bool = False  # also takes four spectrograms of a long clip, see `Fusion`
-    drop_rate: float = 0.0  # on tokens and MLPs, in training
-    attn_drop_rate: float = 0.0  # on attention weights, in training
-    drop_path_rate: float = 0.1  # stochastic depth of the last block; earlier ones have less
-
-    def __post_init__(self) -> None:
-        # JSON has no tuples: a config read back from a file comes with lists.
-        object.__setattr__(self, "depths", tuple(self.depths))
-        object.__setattr__(self, "num_heads", tuple(self.num_heads))
-        if not self.depths or len(self.depths) != len(self.num_heads):
-            raise ValueError(f"one entry a stage: depths {self.depths}, num_heads {self.num_heads}")
-        if self.spec_size % self.n_mels or self.spec_size % self.patch_size:
-            raise ValueError(
-                f"spec_size {self.spec_size} must be a multiple of n_mels {self.n_mels} and of "
-                f"patch_size {self.patch_size}"
-            )
-        for stage, heads in enumerate(self.num_heads):
-            if self.dim(stage) % heads:
-                raise ValueError(f"stage {stage}: {self.dim(stage)} channels in {heads} heads")
-            grid = self.grid(stage)
-            if grid == 0 or self.grid(0) % 2**stage or grid % min(grid, self.window_size):
-                raise ValueError(
-                    f"stage {stage}: a side of {self.grid(0)} / {2**stage} tokens cannot be cut "
-                    f"into windows of {self.window_size}"
-                )
-
-    def dim(self, stage: int) -> int:
-        """Channels of a stage."""
-        return self.embed_dim * 2**stage
-
-    def grid(self, stage: int) -> int:
-        """Tokens along each side of a stage."""
-        return self.spec_size // self.patch_size // 2**stage
-
-    @property
-    def max_frames(self) -> int:
-        """Frames that the folded image holds; fewer are stretched to it."""
-        return self.spec_size * (self.spec_size // self.n_mels)
 
 
 class Fusion(nn.Module):

@@ -12,17 +12,25 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from clap_export.model.htsat import HtsatConfig
+from clap_export.model.config import HtsatConfig
 
 # Added to forbidden scores. float16 can hold it, and exp(-1e4) is 0. With the -100 of the original
 # it is 4e-44, a denormal: products with those take CPUs five times as long.
 MASKED = -1e4
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "gelu_new": partial(nn.GELU, approximate="tanh"),
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+}
 
 
 class WindowAttention(nn.Module):
@@ -120,13 +128,15 @@ class SwinBlock(nn.Module):
         self.drop_path = drop_path
         self.order = window_order(grid, self.window, shift)
         self.register_buffer("moves", moves(order, self.order), persistent=False)
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = nn.LayerNorm(dim, eps=config.layer_norm_eps)
         mask = shifted_window_mask(grid, self.window, shift) if shift else None
         self.attn = WindowAttention(config, stage, self.window, mask)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim, eps=config.layer_norm_eps)
         hidden, drop = int(dim * config.mlp_ratio), nn.Dropout(config.drop_rate)
         fc1, fc2 = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
-        mlp = OrderedDict[str, nn.Module](fc1=fc1, act=nn.GELU(), drop1=drop, fc2=fc2, drop2=drop)
+        mlp = OrderedDict[str, nn.Module](
+            fc1=fc1, act=ACTIVATIONS[config.activation](), drop1=drop, fc2=fc2, drop2=drop
+        )
         self.mlp = nn.Sequential(mlp)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -189,7 +199,8 @@ def window_order(grid: int, window: int, shift: int = 0) -> Tensor:
 def moves(order: Tensor, wanted: Tensor) -> Tensor | None:
     """Where each token of one order is found in another, ``[tokens]`` int64; None if all stay."""
     found = order.argsort()[wanted]
-    return None if torch.equal(order, wanted) else found
+    # Without values (a model of shapes alone) nothing can be compared, and need not be.
+    return None if not order.is_meta and torch.equal(order, wanted) else found
 
 
 def relative_position_index(window: int) -> Tensor:

@@ -26,18 +26,24 @@ class TextEncoder(nn.Module):
         from transformers import AutoConfig, AutoModel
 
         self.config = config
-        options = AutoConfig.for_model(config.model_type, **config.options)
-        known = AutoConfig.for_model(config.model_type).to_dict()
-        unknown = sorted(set(config.options) - set(known))
+        defaults = AutoConfig.for_model(config.model_type).to_dict()
+        unknown = sorted(set(config.options) - set(defaults))
         if unknown:
             raise ClapError(
                 f"text_encoder.options: {config.model_type} has no {', '.join(unknown)}"
             )
-        options._attn_implementation = "eager"
-        extra = (
-            {"add_pooling_layer": config.pooling == "pooler"} if config.model_type != "gpt2" else {}
-        )
-        self.transformer = AutoModel.from_config(options, **extra)
+        pooler = config.pooling == "pooler"
+        extra = {} if config.model_type == "gpt2" else {"add_pooling_layer": pooler}
+        try:
+            options = AutoConfig.for_model(config.model_type, **config.options)
+            options._attn_implementation = "eager"
+            self.transformer = AutoModel.from_config(options, **extra)
+        except Exception as error:  # what does not fit together, in many kinds
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ClapError(
+                f"text_encoder.options: transformers makes no {config.model_type} of them "
+                f"({reason})."
+            ) from error
         self.width: int = options.hidden_size
 
     def forward(

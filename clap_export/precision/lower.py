@@ -21,6 +21,7 @@ from runtime.bundle import (
     Bundle,
     FileEntry,
     Finding,
+    Graph,
     Manifest,
     Parity,
     Precision,
@@ -82,7 +83,7 @@ def to_fp16(
         wanted = Numbers.of(encoder, held, listing, progress)
     _copy(bundle, out)
     for graph in (bundle.manifest.audio_graph, bundle.manifest.text_graph):
-        _write(out / graph.file, fp16.convert(onnx.load(bundle.path(graph.file))))
+        _write(out / graph.file, fp16.convert(_load(bundle, graph)))
     gates = _Gates(out, "fp16", held, listing, wanted, progress)
     manifest = gates.describe(bundle.manifest)
     parity = gates.measure()
@@ -129,11 +130,11 @@ def to_int8(
         some = [shown[i] for i in _spread(len(shown), MOST_WINDOWS)]
         windows = [row for clip in some for row in encoder.windows_of(clip)]
         picked = [windows[i] for i in _spread(len(windows), MOST_WINDOWS)]
-        audio = _Encoder(bundle.path(bundle.manifest.audio_graph.file))
+        audio = _Encoder(bundle, bundle.manifest.audio_graph)
         audio.observe([graph_inputs([row], spec) for row in picked], progress)
         progress("activations of the text encoder")
-        text = _Encoder(bundle.path(bundle.manifest.text_graph.file))
-        tokens = TextTokenizer(bundle.path(bundle.manifest.text.tokenizer), bundle.manifest.text)
+        text = _Encoder(bundle, bundle.manifest.text_graph)
+        tokens = TextTokenizer(bundle.read(bundle.manifest.text.tokenizer), bundle.manifest.text)
         text.observe([dict(tokens([phrase])) for phrase in PHRASES], progress)
         held = [encoder.windows_of(clip) for clip in held_paths]
         wanted = Numbers.of(encoder, held, listing, progress)
@@ -163,7 +164,7 @@ def _fp32(source: Path) -> Bundle:
 def _copy(bundle: Bundle, out: Path) -> None:
     out.mkdir(parents=True)
     for name in bundle.manifest.files:
-        (out / name).write_bytes(bundle.path(name).read_bytes())
+        (out / name).write_bytes(bundle.read(name).data)
 
 
 def _few(count: int) -> Iterator[Finding]:
@@ -221,9 +222,9 @@ class _Gates:
 class _Encoder:
     """One encoder: its FP32 graph, the layers in it, and how far each one's rounding is felt."""
 
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
-        self.model = onnx.load(path)
+    def __init__(self, bundle: Bundle, graph: Graph) -> None:
+        self.name = graph.file
+        self.model = _load(bundle, graph)
         self.steps: dict[str, ranges.Steps] = {}
         self.effects: dict[str, float] = {}
 
@@ -249,6 +250,10 @@ class _Encoder:
         """Write the graph with some layers in FP32."""
         chosen = self.effects.keys() - set(left)
         _write(folder / self.name, int8.quantise(self.model, self.steps, chosen))
+
+
+def _load(bundle: Bundle, graph: Graph) -> onnx.ModelProto:
+    return onnx.load_model_from_string(bundle.graph(graph)[0].data)
 
 
 def _write(path: Path, graph: onnx.ModelProto) -> None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engines import Engine
+from runtime import arguments
+from runtime.content import Content
+from runtime.engines import Engine, Engines
+from runtime.errors import BackendError
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Model: TypeAlias = Content | Path | bytes
 
 
 class Backend(Protocol):
@@ -19,6 +27,10 @@ class Backend(Protocol):
         provider: short name of what really runs it, such as ``cpu`` or ``cuda``.
         input_names: of the graph, in its order.
         output_names: of the graph, in its order.
+        takes_int16: an input of floats may be given as int16, with full scale 32768.
+        on_gpu: it computes on a GPU, where a large bank of labels is looked up as well.
+        one_thread_each: many recordings are quickest with a run of one thread for each core at a
+            time, not with one run after the other on all cores.
     """
 
     @property
@@ -29,6 +41,15 @@ class Backend(Protocol):
 
     @property
     def output_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def takes_int16(self) -> bool: ...
+
+    @property
+    def on_gpu(self) -> bool: ...
+
+    @property
+    def one_thread_each(self) -> bool: ...
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the graph on a batch; all outputs by name.
@@ -52,8 +73,56 @@ class Backend(Protocol):
         ...
 
 
+TENSORRT = "tensorrt"  # the provider that runs engines, not graphs
+GPU = ("cuda", TENSORRT)
+
+
+def choose(
+    providers: Sequence[str] | None, engines: Engines | None, device: int | None, folder: Path
+) -> tuple[str, ...]:
+    """The providers to run a bundle on.
+
+    Args:
+        providers: asked for; None for the bundle's own: ``tensorrt`` with engines, else ``cpu``.
+        engines: of the bundle.
+        device: number of a GPU, if one was asked for.
+        folder: of the bundle, for the sentence.
+
+    Raises:
+        BackendError: no names, ``tensorrt`` without engines or beside others, or the number of a
+            GPU for what runs on none.
+    """
+    if providers is None:
+        chosen: tuple[str, ...] = ("cpu",) if engines is None else (TENSORRT,)
+    elif isinstance(providers, str):
+        chosen = (providers,)
+    elif isinstance(providers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        chosen = tuple(providers)
+    else:
+        chosen = ()
+    if not chosen or not all(isinstance(name, str) for name in chosen):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise BackendError(
+            f"providers={arguments.shown(providers)}: pass names, such as ('cuda', 'cpu')."
+        )
+    if TENSORRT in chosen and len(chosen) > 1:
+        raise BackendError(
+            f"providers={chosen!r}: TensorRT runs its engines alone; pass ('tensorrt',)."
+        )
+    if TENSORRT in chosen and engines is None:
+        raise BackendError(
+            f"provider 'tensorrt' was asked for, but {folder} holds no engines. "
+            f"Build them on the GPU that shall run them: clap-export build {folder}"
+        )
+    if device is not None and chosen[0] not in GPU:
+        raise BackendError(
+            f"device={device} was asked for, but provider {chosen[0]!r} runs on no GPU: leave the "
+            f"device out, or choose from {', '.join(GPU)}."
+        )
+    return chosen
+
+
 def open_backend(
-    model: Path | bytes,
+    model: Model,
     providers: Sequence[str] = ("cpu",),
     threads: int | None = None,
     device: int = 0,
@@ -61,7 +130,8 @@ def open_backend(
     """Load a graph.
 
     Args:
-        model: path of an ONNX file, or its bytes.
+        model: an ONNX file's content, which is what a bundle's graph is loaded from; or its path or
+            bytes, where it is one of our own that nobody else could write.
         providers: short names, first the wanted one, then those that may run what it cannot:
             ``cpu`` and ``cuda`` of ONNX Runtime, or ``openvino`` alone.
         threads: of the CPU inside one run; None lets the engine choose.
@@ -71,6 +141,7 @@ def open_backend(
         BackendError: the first provider is not available (there is no silent fall to another), the
             engine is not installed, or the graph cannot be loaded.
     """
+    arguments.maybe_whole("threads", threads, error=BackendError)
     if "openvino" in providers:
         from runtime.backends.openvino import OpenVinoBackend
 
@@ -80,11 +151,11 @@ def open_backend(
     return OrtBackend(model, providers, threads, device)
 
 
-def open_engine(path: Path, engine: Engine, device: int = 0) -> Backend:
+def open_engine(plan: Content | Path, engine: Engine, device: int = 0) -> Backend:
     """Load a TensorRT engine.
 
     Args:
-        path: the file, whose hash must have been checked: loading it runs native code.
+        plan: the engine file; its hash must have been checked, because loading it runs native code.
         engine: what the manifest says of it.
         device: number of the GPU.
 
@@ -93,4 +164,4 @@ def open_engine(path: Path, engine: Engine, device: int = 0) -> Backend:
     """
     from runtime.backends.trt import TensorRtBackend
 
-    return TensorRtBackend(path, engine, device)
+    return TensorRtBackend(plan, engine, device)

@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import forks
+from runtime.backends import quiet
+from runtime.content import Content
+from runtime.cores import engine_threads
 from runtime.errors import BackendError
 
 PROVIDER = "openvino"
@@ -18,40 +22,44 @@ PROVIDER = "openvino"
 class OpenVinoBackend:
     """A compiled model; see :class:`runtime.backends.Backend`."""
 
+    takes_int16 = on_gpu = one_thread_each = False
+
     def __init__(
-        self, model: Path | bytes, providers: Sequence[str], threads: int | None = None
+        self,
+        model: Content | Path | bytes,
+        providers: Sequence[str],
+        threads: int | None = None,
     ) -> None:
         if tuple(providers) != (PROVIDER,):
             raise BackendError(
                 f"providers={tuple(providers)!r}: OpenVINO runs a graph alone; pass ('openvino',)."
             )
-        if threads is not None and threads < 1:
-            raise BackendError(f"threads={threads} was asked for: pass at least 1, or None.")
         try:
-            import openvino  # pyright: ignore[reportMissingTypeStubs, reportMissingImports]
-        except ImportError as error:
+            openvino = quiet.openvino()
+        except Exception as error:  # a broken installation raises more than ImportError
             raise BackendError(
                 f"provider 'openvino' was asked for, but OpenVINO cannot be imported ({error}). "
                 "Install it: pip install openvino; or ask for providers=('cpu',)."
             ) from error
-        name = "model in memory" if isinstance(model, bytes) else f"'{model}'"
+        content = Content.of(model, BackendError)
         settings: dict[str, Any] = {
             # Else it takes bfloat16 where the CPU has it: too coarse for the mel frontend.
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
+        if engine_threads(threads):
+            settings["INFERENCE_NUM_THREADS"] = engine_threads(threads)
         try:
-            core: Any = openvino.Core()  # pyright: ignore
-            read = core.read_model(model if isinstance(model, bytes) else str(model))
+            core: Any = openvino.Core()
+            read = core.read_model(content.data)
             self._compiled: Any = core.compile_model(read, "CPU", settings)
         except Exception as error:  # the library raises RuntimeError and its own kinds
-            raise BackendError(f"OpenVINO cannot load {name}: {error}") from error
+            raise BackendError(f"OpenVINO cannot load '{content.path}': {error}") from error
         self.provider = PROVIDER
         self.input_names = tuple(str(i.get_any_name()) for i in self._compiled.inputs)
         self.output_names = tuple(str(o.get_any_name()) for o in self._compiled.outputs)
         self._local = threading.local()  # a request serves one thread at a time
+        forks.watch(self)
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the graph on a batch; all outputs by name."""
@@ -78,3 +86,8 @@ class OpenVinoBackend:
         """Drop the model; runs in progress finish."""
         self._compiled = None
         self._local = threading.local()
+
+    def forked(self) -> None:
+        """In a child of the process that opened it: it cannot run there."""
+        forks.leak(dict(self.__dict__))
+        self.close()

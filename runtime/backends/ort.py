@@ -12,53 +12,62 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import forks
+from runtime.backends import quiet
 from runtime.backends.bound import Bound
+from runtime.content import Content
+from runtime.cores import engine_threads
 from runtime.errors import BackendError
 
 log = logging.getLogger(__name__)
 
+CUDA = "cuda"
 PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cpu": ("CPUExecutionProvider", {}),
-    "cuda": (
+    CUDA: (
         "CUDAExecutionProvider",
         # The default exhaustive search runs anew for every shape and was 23 times slower on one
         # CLAP. TF32 has a 10-bit mantissa: too coarse for the mel frontend's power spectrum.
         {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
     ),
 }
-ERRORS_ONLY = 3  # log severity: warnings about the placement of shape ops are of no use to users
+# Log severities. A session logs errors: warnings about the placement of shape ops are of no use.
+WARNINGS, ERRORS_ONLY, FATAL_ONLY = 2, 3, 4
 
 
 class OrtBackend:
     """An ONNX Runtime session; see :class:`runtime.backends.Backend`."""
 
+    takes_int16 = False
+
     def __init__(
         self,
-        model: Path | bytes,
+        model: Content | Path | bytes,
         providers: Sequence[str],
         threads: int | None = None,
         device: int = 0,
     ) -> None:
         ort = _import_onnxruntime(providers)
         wanted = _check_providers(providers, ort.get_available_providers(), device)
-        if threads is not None and threads < 1:
-            raise BackendError(f"threads={threads} was asked for: pass at least 1, or None.")
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or 0  # 0: one per core
+        options.intra_op_num_threads = engine_threads(threads)  # 0: one per core
         options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ONLY
-        name = "model in memory" if isinstance(model, bytes) else f"'{model}'"
+        # Else bytes that look like its own format are not read as the ONNX that was checked.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        content = Content.of(model, BackendError)
         try:
-            # enable_fallback=0: without it a failing GPU is replaced by the CPU during a run.
-            self._session: Any = ort.InferenceSession(
-                model if isinstance(model, bytes) else str(model),
-                options,
-                providers=wanted,
-                enable_fallback=0,
-            )
+            with _quiet(ort, providers):
+                # enable_fallback=0: without it a failing GPU is replaced by the CPU during a run.
+                self._session: Any = ort.InferenceSession(
+                    content.data, options, providers=wanted, enable_fallback=0
+                )
+            self._session._model_bytes = None  # it would keep the file in memory beside the weights
+            active = cast("list[str]", self._session.get_providers())
+            inputs: list[Any] = self._session.get_inputs()
+            outputs = {cast(str, o.name): tuple(o.shape[1:]) for o in self._session.get_outputs()}
         except Exception as error:  # the library raises a dozen types without a common base
-            raise BackendError(f"ONNX Runtime cannot load {name}: {error}") from error
-        active = cast("list[str]", self._session.get_providers())
+            raise BackendError(f"ONNX Runtime cannot load '{content.path}': {error}") from error
         if active[0] != wanted[0][0]:
             # The provider is compiled in, but its libraries or its device are not there.
             raise BackendError(
@@ -67,10 +76,12 @@ class OrtBackend:
                 f"{_advice(providers)}"
             )
         self.provider = providers[0]
-        self.input_names = tuple(cast(str, i.name) for i in self._session.get_inputs())
-        outputs = {cast(str, o.name): tuple(o.shape[1:]) for o in self._session.get_outputs()}
+        self.on_gpu = self.provider == CUDA
+        self.one_thread_each = not self.on_gpu
+        self.input_names = tuple(cast(str, i.name) for i in inputs)
         self.output_names = tuple(outputs)
-        self._bound = Bound(ort, self._session, outputs, "cuda", device)
+        self._bound = Bound(ort, self._session, outputs, CUDA, device) if self.on_gpu else None
+        forks.watch(self)
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the graph on a batch; all outputs by name."""
@@ -78,7 +89,7 @@ class OrtBackend:
         if session is None:
             raise BackendError("this engine was closed: open the bundle again.")
         try:
-            if self.provider == "cuda":
+            if self._bound is not None:
                 return self._bound.run(inputs)
             # On the CPU numpy's memory is used as it is: there is nothing to keep.
             outputs = session.run(list(self.output_names), inputs)
@@ -95,25 +106,55 @@ class OrtBackend:
 
     def close(self) -> None:
         """Drop the session; runs in progress finish."""
-        self._session = None
+        self._session = self._bound = None
+
+    def forked(self) -> None:
+        """In a child of the process that opened it: it cannot run there."""
+        forks.leak(dict(self.__dict__), self._session and self._session._sess)
+        self.close()
 
 
 def _import_onnxruntime(providers: Sequence[str]) -> Any:
+    gpu = CUDA in providers
+    package, extra = ("onnxruntime-gpu[cuda,cudnn]", "gpu") if gpu else ("onnxruntime", "cpu")
+    install = f"pip install '{package}' (the extra clap-export[{extra}])"
     try:
-        import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
-    except ImportError as error:
-        package = "onnxruntime-gpu[cuda,cudnn]" if "cuda" in providers else "onnxruntime"
+        ort = quiet.onnxruntime()
+    except Exception as error:  # a broken installation raises more than ImportError
+        other = "" if gpu else ", or use another engine: clap-export[openvino] runs on CPUs too"
         raise BackendError(
-            f"ONNX Runtime cannot be imported ({error}). Install it: pip install '{package}'"
+            f"ONNX Runtime cannot be imported ({error}). Install it: {install}{other}."
         ) from error
-    ort = cast(Any, onnxruntime)
-    if "cuda" in providers and hasattr(ort, "preload_dlls"):
+    if not hasattr(ort, "InferenceSession"):  # one of two packages was removed
+        raise BackendError(
+            "onnxruntime is a folder without the library, as is left where onnxruntime and "
+            "onnxruntime-gpu were both installed and one was removed: "
+            f"pip uninstall onnxruntime onnxruntime-gpu; {install}."
+        )
+    if CUDA in providers and hasattr(ort, "preload_dlls"):
         # Finds CUDA libraries that pip installed; it prints what it misses, a CLI's output is JSON.
         with contextlib.redirect_stdout(io.StringIO()) as said:
             ort.preload_dlls()
         if said.getvalue():
             log.debug("onnxruntime.preload_dlls: %s", said.getvalue().strip())
     return ort
+
+
+@contextlib.contextmanager
+def _quiet(ort: Any, providers: Sequence[str]) -> Iterator[None]:
+    """Keep the library from writing to stderr why a GPU cannot be used: our sentence says it.
+
+    Its default logger writes that, for which a session has no setting and which cannot be asked how
+    it is set, so that it is warnings, the library's default, again afterwards.
+    """
+    if CUDA not in providers:
+        yield
+        return
+    ort.set_default_logger_severity(FATAL_ONLY)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(WARNINGS)
 
 
 def _check_providers(
@@ -132,7 +173,7 @@ def _check_providers(
             f"provider '{providers[0]}' ({wanted[0][0]}) was asked for, but this ONNX Runtime "
             f"offers {', '.join(available)}. {_advice(providers)}"
         )
-    placed = {"cuda": {"device_id": str(device)}}
+    placed = {CUDA: {"device_id": str(device)}}
     return [
         (full, {**options, **placed.get(name, {})})
         for name, (full, options) in zip(providers, wanted, strict=True)
@@ -141,9 +182,10 @@ def _check_providers(
 
 
 def _advice(providers: Sequence[str]) -> str:
-    if providers[0] == "cuda":
+    if providers[0] == CUDA:
         return (
-            "For CUDA: pip uninstall onnxruntime; pip install 'onnxruntime-gpu[cuda,cudnn]'; "
-            "or ask for providers=('cpu',)."
+            "For CUDA: pip uninstall onnxruntime onnxruntime-gpu; pip install "
+            "'onnxruntime-gpu[cuda,cudnn]' (the extra clap-export[gpu]); one of the two packages "
+            "overwrites the other. Or ask for providers=('cpu',)."
         )
-    return "Install it: pip install onnxruntime"
+    return "Install it: pip install onnxruntime (the extra clap-export[cpu])"

@@ -30,9 +30,9 @@ import torch
 import torchaudio
 import transformers
 
-sys.path.insert(0, str(Path(__file__).parent))
-import recipe
-import reference
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from benchmarks.originals import reference
+from tests.goldens import recipe
 
 FRAMES = slice(None, None, 23)  # of the log-mel that are kept
 

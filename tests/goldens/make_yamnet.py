@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-sys.path.insert(0, str(Path(__file__).parent))
-import recipe
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.goldens import recipe
 
 NAMES = ("kernel", "depthwise_kernel", "beta", "moving_mean", "moving_variance", "bias")
 

@@ -1,16 +1,18 @@
 """What a golden's recorder and its test must agree on, in numpy alone: weights, sounds, texts.
 
 The originals' weights are not needed to prove that a loader is right: any weights do, if both sides
-have the same. Each tensor is drawn from a generator that its own name seeds, at a scale that keeps
-activations of every layer near 1.
+have the same. :mod:`benchmarks.generated.weights` makes them.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+
+from benchmarks.generated.weights import normal, torchlibrosa, weight
+
+__all__ = ["FUSED_LENGTHS", "TEXTS", "clips", "sound", "torchlibrosa", "weight", "yamnet"]
 
 # (seconds, kind) of the windows are the families' own; see `sound`.
 TEXTS = (
@@ -22,52 +24,6 @@ TEXTS = (
 
 # One window of LAION's, more, and so much more that the runtime gathers what it needs.
 FUSED_LENGTHS = (480_000, 700_001, 4_000_000)
-
-
-def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The values of a floating-point tensor of a state dict, float32."""
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
-    rng = np.random.default_rng(seed)
-    last = name.rsplit(".", 1)[-1]
-    spectral = ".bn0." in f".{name}" or "batch_norm." in name  # decibels come in
-    if last == "running_mean":
-        return _normal(rng, shape, -30.0 if spectral else 0.0, 5.0 if spectral else 0.1)
-    if last == "running_var":
-        low, high = (200.0, 400.0) if spectral else (0.5, 1.5)
-        return rng.uniform(low, high, shape).astype(np.float32)
-    if name.startswith("logit_scale"):
-        return np.full(shape, 3.2, np.float32)
-    if (
-        "embeddings.weight" in name
-        or last == "relative_position_bias_table"
-        or name.endswith(("wte.weight", "wpe.weight"))
-    ):
-        return _normal(rng, shape, 0.0, 0.5)
-    if last == "bias":
-        return _normal(rng, shape, 0.0, 0.1)
-    if len(shape) < 2:
-        return _normal(rng, shape, 1.0, 0.1)  # of a normalisation
-    # GPT-2 keeps its matrices transposed: inputs first.
-    fan_in = shape[0] if ".h." in name else int(np.prod(shape[1:]))
-    gain = 2.0 if len(shape) == 4 else 1.0  # a ReLU behind a convolution halves the variance
-    return _normal(rng, shape, 0.0, float(np.sqrt(gain / fan_in)))
-
-
-def _normal(
-    rng: np.random.Generator, shape: tuple[int, ...], mean: float, std: float
-) -> np.ndarray:
-    return (mean + std * rng.standard_normal(shape, dtype=np.float32)).astype(np.float32)
-
-
-def torchlibrosa(n_fft: int) -> dict[str, np.ndarray]:
-    """The windowed DFT that torchlibrosa stores: ``[bins, 1, n_fft]`` float32 each."""
-    n, k = np.arange(n_fft), np.arange(n_fft // 2 + 1)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / n_fft)  # periodic Hann
-    wave = np.exp(-2j * np.pi * np.outer(k, n) / n_fft) * window
-    return {
-        "conv_real": wave.real[:, None].astype(np.float32),
-        "conv_imag": wave.imag[:, None].astype(np.float32),
-    }
 
 
 def sound(samples: int, sample_rate: int) -> np.ndarray:
@@ -92,6 +48,6 @@ def yamnet(layer: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
     if name == "moving_variance":
         return rng.uniform(0.5, 1.5, shape).astype(np.float32)
     if name in ("beta", "moving_mean", "bias"):
-        return _normal(rng, shape, 0.0, 0.1)
+        return normal(rng, shape, 0.0, 0.1)
     inputs = np.prod(shape[:2]) if name == "depthwise_kernel" else np.prod(shape[:-1])
-    return _normal(rng, shape, 0.0, float(np.sqrt(2.0 / inputs)))
+    return normal(rng, shape, 0.0, float(np.sqrt(2.0 / inputs)))

@@ -3,88 +3,33 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from torch import Tensor
 
-from clap_export.model.swin import relative_position_index, shifted_window_mask
-from tests import tiny
+from benchmarks.generated.checkpoints import (
+    NAMES,
+    clap_model,
+    golden,
+    state_dict,
+    wrapped,
+)
+from benchmarks.generated.tokenizers import byte_pairs, tokenizer_folder
 from tests.goldens import recipe
-from tests.places import GOLDENS
 
-FOLDER = GOLDENS
-NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))
-
-
-def golden(name: str) -> dict[str, np.ndarray]:
-    """What the original code gave."""
-    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
-        return dict(file)
-
-
-def state_dict(found: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    """The original's state dict, with the recipe's weights."""
-    layout: dict[str, tuple[str, list[int]]] = json.loads(str(found["layout"]))
-    state: dict[str, Tensor] = {}
-    for name, (dtype, shape) in layout.items():
-        if name.endswith("melW"):
-            state[name] = torch.from_numpy(found["melW"])
-        elif name.endswith(("conv_real.weight", "conv_imag.weight")):
-            part = recipe.torchlibrosa(shape[-1])[name.split(".")[-2]]
-            state[name] = torch.from_numpy(part)
-        elif name.endswith("attn_mask"):  # HTSAT's constants, which the original loads as well
-            grid = 8 * math.isqrt(shape[0])
-            state[name] = shifted_window_mask(grid, 8, 4)[:, 0]
-        elif name.endswith("relative_position_index"):
-            state[name] = relative_position_index(8)
-        elif dtype.startswith("float"):
-            state[name] = torch.from_numpy(recipe.weight(name, tuple(shape)))
-        else:
-            state[name] = torch.zeros(shape, dtype=getattr(torch, dtype))
-    return state
-
-
-def wrapped(name: str, state: dict[str, Tensor]) -> dict[str, Any]:
-    """The object that the family's training code saves."""
-    state = dict(state)
-    if name.startswith("msclap"):
-        return {"model": state}
-    # Written by older versions of transformers, and so found in every published file.
-    state["text_branch.embeddings.position_ids"] = torch.arange(514)[None]
-    return {
-        "epoch": 45, "name": "a run", "best": np.float64(0.8),
-        "state_dict": {f"module.{key}": value for key, value in state.items()},
-    }  # fmt: skip
-
-
-def tokenizer_folder(folder: Path) -> Path:
-    """A small tokenizer, for models whose own cannot be had without a network."""
-    folder.mkdir(exist_ok=True)
-    made: Tokenizer = tiny.tokenizer()
-    (folder / "tokenizer.json").write_text(made.to_str(), encoding="utf-8")
-    return folder
-
-
-def clap_model(folder: Path, fused: bool) -> Path:
-    """A transformers ClapModel of its default sizes, HTSAT-tiny and RoBERTa-base."""
-    from transformers import ClapAudioConfig, ClapConfig, ClapFeatureExtractor, ClapModel
-
-    model = ClapModel(ClapConfig(audio_config=ClapAudioConfig(enable_fusion=fused).to_dict()))
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if tensor.is_floating_point():
-                tensor.copy_(torch.from_numpy(recipe.weight(name, tuple(tensor.shape))))
-    model.save_pretrained(folder)
-    truncation = "fusion" if fused else "rand_trunc"
-    ClapFeatureExtractor(frequency_min=50, truncation=truncation).save_pretrained(folder)
-    return tokenizer_folder(folder)
-
+__all__ = [
+    "NAMES",
+    "byte_pairs",
+    "clap_model",
+    "golden",
+    "recipe",
+    "small_laion",
+    "state_dict",
+    "tokenizer_folder",
+    "wrapped",
+]
 
 # LAION's towers with one stage and one layer, in a twelfth of the width.
 _SMALL_AUDIO = {96: 16, 288: 48, 384: 64, 768: 16, 512: 32}

@@ -1,4 +1,4 @@
-"""The README's table of families: facts and differences that the tests found, not what we believe.
+"""The docs' table of families: facts and differences that the tests found, not what we believe.
 
 ``pytest tests/clap_export/checkpoints -m "slow or not slow" --write-families`` measures anew,
 through the runtime, and writes ``benchmarks/families.json`` and the table.
@@ -13,6 +13,7 @@ from clap_export.model.clap import ClapModel
 from tests.places import ROOT
 
 RECORD = ROOT / "benchmarks" / "families.json"
+PAGE = ROOT / "docs" / "checkpoints.md"
 BEGIN, END = "<!-- families: written by the tests -->\n", "<!-- /families -->\n"
 
 # What each model of the tests stands for, and how to get it on a connected machine.
@@ -65,15 +66,19 @@ def table() -> str:
         cells = (f"`{family}`", get, *(row[key] for key in ("audio", "text", "window")))
         errors = f"{row['audio_error']:.1e}, {row['text_error']:.1e}"
         lines.append(f"| {' | '.join(cells)} | {errors} |")
-    return "\n".join(lines) + "\n"
+    return "\n" + "\n".join(lines) + "\n\n"
 
 
 def write() -> None:
-    """Record what was measured, and put the table into the README."""
+    """Record what was measured, and put the table into its page."""
     record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.is_file() else {}
     for name, values in _measured.items():
         record.setdefault(name, {}).update(values)
     RECORD.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
-    readme.write_text(before + BEGIN + table() + END + rest.split(END)[1], encoding="utf-8")
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def written(text: str) -> str:
+    """The page with its table made anew."""
+    before, rest = text.split(BEGIN)
+    return before + BEGIN + table() + END + rest.split(END)[1]

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from runtime import audio
-from runtime.errors import AudioError
+from runtime.errors import AudioError, AudioWarning
 from tests.places import SHARED_AUDIO
 from tests.tiny import bundle as tinybundle
 
@@ -160,12 +160,25 @@ def test_corrupt(data: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["FLAC", "OGG", "MP3"])
-@pytest.mark.parametrize("share", [0.05, 0.5])
-def test_truncated(kind: str, share: float) -> None:
-    tone = 0.5 * np.sin(np.arange(48_000) / 9)
-    data = encode(tone, 16_000, format=kind)
-    assert len(audio.load(data)[0]) == len(tone)
-    refused(data[: int(len(data) * share)], match="truncated")
+def test_a_file_that_was_cut_is_used_and_said(kind: str) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 160_000)
+    data = encode(noise, 16_000, format=kind)
+    whole = audio.read(data)
+    assert len(whole.samples) == len(noise)
+    assert whole.warning is None
+    cut = audio.read(data[: len(data) // 2])
+    assert 0.4 * len(noise) < len(cut.samples) <= 0.5 * len(noise)
+    np.testing.assert_allclose(cut.samples[:60_000], whole.samples[:60_000], atol=1e-4)
+    assert "may not be whole" in cut.warning
+    assert f"{len(cut.samples) / 16_000:.1f} s of it are used" in cut.warning
+    with pytest.warns(AudioWarning, match="may not be whole"):
+        audio.load(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("kind", ["FLAC", "OGG"])
+def test_a_file_of_which_nothing_is_left_is_refused(kind: str) -> None:
+    data = encode(0.5 * np.sin(np.arange(48_000) / 9), 16_000, format=kind)
+    refused(data[: len(data) // 20], match="truncated")
 
 
 def test_a_wav_that_stops_early_is_read_to_its_end() -> None:

@@ -97,9 +97,10 @@ def test_manifest_lists_unknown_and_missing_keys_together(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"embedding_dim": 0}, "must be positive"),
-        ({"logit_scale": float("nan")}, "must be positive and finite"),
-        ({"logit_scale": float("inf")}, "must be positive and finite"),
+        ({"embedding_dim": 0}, "'embedding_dim' must be from 1 to 65536, is 0"),
+        ({"logit_scale": float("nan")}, "'logit_scale' must be from 1e-06 to 1e.06, is nan"),
+        ({"logit_scale": float("inf")}, "'logit_scale' must be from 1e-06 to 1e.06, is inf"),
+        ({"logit_scale": 0}, "'logit_scale' must be from 1e-06"),
         ({"default_template": "a sound"}, "must hold one"),
     ],
 )

@@ -116,7 +116,7 @@ def test_a_bank_needs_no_text_encoder(tmp_path: Path, bank: LabelBank) -> None:
     size = (folder / "text.onnx").stat().st_size
     (folder / "text.onnx").write_bytes(bytes(size))
     assert Classifier(folder, bank, check_hashes=False).predict(clip(0), RATE)
-    with pytest.raises(BackendError, match=r"text\.onnx"):
+    with pytest.raises(BundleError, match=r"text\.onnx"):
         Classifier(folder, NAMES, check_hashes=False)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import runtime.encoder
+import runtime.loaded
 from runtime import Encoder
 from runtime.backends.ort import OrtBackend
 from runtime.bundle import Bundle, TextSpec
@@ -119,13 +119,13 @@ def test_each_graph_is_opened_once_and_only_when_needed(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    real = runtime.encoder.open_backend
+    real = runtime.loaded.open_backend
 
     def spy(model: Path, *args: object) -> object:
         opened.append(model.name)
         return real(model, *args)
 
-    monkeypatch.setattr(runtime.encoder, "open_backend", spy)
+    monkeypatch.setattr(runtime.loaded, "open_backend", spy)
     with Encoder(tiny_bundle, threads=1) as encoder:
         assert opened == []
         workers = [
@@ -160,7 +160,7 @@ def test_the_hash_of_a_file_is_checked_when_it_is_loaded(tmp_path: Path) -> None
     (folder / "audio.onnx").write_bytes(bytes((folder / "audio.onnx").stat().st_size))
     with pytest.raises(BundleError, match=r"'audio\.onnx' does not have the recorded SHA-256"):
         Encoder(folder).embed_audio(clip(0), RATE)
-    with pytest.raises(BackendError, match=r"audio\.onnx"):
+    with pytest.raises(BundleError, match=r"audio\.onnx' is not used: it is no ONNX model"):
         Encoder(folder, check_hashes=False).embed_audio(clip(0), RATE)
 
 

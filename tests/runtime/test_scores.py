@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.scores import Ranking, similarities
+from runtime.lookup import similarities
+from runtime.scores import Ranking
 
 
 def ranking(**changes: Any) -> Ranking:

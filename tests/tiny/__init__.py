@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from clap_export.checkpoints import Checkpoint, native
 from clap_export.model.clap import ClapModel
-from clap_export.model.cnn14 import Cnn14Config
-from clap_export.model.compact import CompactConfig
 from clap_export.model.config import (
     AudioEncoderConfig,
     ClapConfig,
+    Cnn14Config,
+    CompactConfig,
+    HtsatConfig,
     ProjectionConfig,
     TextEncoderConfig,
 )
-from clap_export.model.htsat import HtsatConfig
 from runtime.bundle import AudioSpec, Mel, Source
 from train.data.vocabulary import learn_wordpiece
 

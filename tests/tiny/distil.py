@@ -15,15 +15,15 @@ from clap_export.model.config import AudioEncoderConfig, ProjectionConfig, TextE
 from runtime.bundle import AudioSpec, Calibration, Mel
 from tests import tiny
 from tests.tiny import run as tinyrun
-from train.config.contrastive import TextSource
-from train.data.texts import encode
-from train.distil.config import (
+from train.config.data import TextSource
+from train.config.distil import (
     AudioLessonConfig,
     DistilConfig,
     StudentConfig,
     TeacherConfig,
     TextLessonConfig,
 )
+from train.data.texts import encode
 
 # Another rate, another window (shorter than the teacher's 1 s) and another mel than the teacher's.
 RATE = 6_000

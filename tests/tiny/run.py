@@ -12,26 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.generated.checkpoints import without_dropout as without_dropout
 from clap_export.model.clap import ClapModel
 from clap_export.model.cnn14 import Cnn14Config
 from clap_export.model.config import AudioEncoderConfig, ClapConfig
 from runtime import schema
 from tests import tiny
-from train.config.contrastive import (
-    AugmentConfig,
-    ListingConfig,
-    LoopConfig,
-    TaskConfig,
-    TrainConfig,
-)
+from train.config.contrastive import LoopConfig, TrainConfig
+from train.config.data import AugmentConfig, ListingConfig, TaskConfig
 from train.contrastive.batch import Preparer
 from train.contrastive.captions import CaptionBank
 from train.contrastive.optimiser import set_learning
 from train.contrastive.state import RunState
 from train.contrastive.step import Learner
-from train.data.clips import ClipStore
+from train.data.clips import ClipStore, Draws
 from train.data.listing import read_listing
-from train.machine.distributed import ALONE
+from train.machine.run import Run
 from train.tagger import Lesson, Tagger
 
 LABELS = ("tone", "noise", "clicks")
@@ -66,18 +62,6 @@ def listing(folder: Path, seeds: range) -> ListingConfig:
     )
 
 
-def without_dropout(made: ClapConfig) -> ClapConfig:
-    """The same model with nothing random in training."""
-    encoder = replace(made.audio_encoder.cnn14, block_dropout=0.0, head_dropout=0.0)
-    text = replace(made.text_encoder, options={
-        **made.text_encoder.options, "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0})  # fmt: skip
-    return replace(
-        made, audio_encoder=AudioEncoderConfig(cnn14=encoder), text_encoder=text,
-        audio_projection=replace(made.audio_projection, dropout=0.0),
-    )  # fmt: skip
-
-
 def learn(made: TrainConfig, shape: ClapConfig) -> tuple[RunState, Tensor]:
     """The state after one step from generator seed 0, gradients still there, and the loss.
 
@@ -103,12 +87,12 @@ def begin(
     store = ClipStore(read_listing(made.listings[0]), shape.audio)
     bank = CaptionBank(store.clips, made.templates, names)
     bank.refresh(model, tiny.tokenizer(), device)
-    label_of = np.array([bank.index[clip.label] for clip in store.clips])
     set_learning(model, 0, made.loop)
     steps = range(made.loop.steps_per_epoch)
-    batches = list(store.batches(1, 0, steps, made.loop.batch_size, made.augment))
-    prepare = Preparer(model, bank, label_of, made, device, ALONE, tagger=tagger)
-    learner = Learner(state, tiny.tokenizer(), bank, made, device, ALONE)
+    batches = list(store.batches(Draws(1, 0, made.loop.batch_size, made.augment), steps))
+    run = Run(made, device)
+    prepare = Preparer(model, bank, run, tagger=tagger)
+    learner = Learner(state, tiny.tokenizer(), bank, run)
     return state, lambda number: learner.step(prepare(batches[number], 0, number), 0, number)
 
 

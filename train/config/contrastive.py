@@ -2,133 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from clap_export.model.config import ClapConfig
-from runtime import schema
-from train.config.teaching import TaggerConfig, TeachersConfig
-from train.config.toml_file import read_toml
+from runtime.errors import LabelError
+from runtime.prompts import check_templates
+from train.config.bounds import MOST_INT, bound
+from train.config.data import AugmentConfig, DataConfig, ListingConfig, TaskConfig
+from train.config.teaching import TaggerConfig, TeachersConfig, TextConfig
+from train.config.toml_file import read_config
 
-
-@dataclass(frozen=True)
-class ListingConfig:
-    """Clips with captions: a table, folders, tar shards, or a corpus as it is distributed.
-
-    Attributes:
-        path: the listing; audio paths in it are relative to its folder. What it is depends on the
-            kind: the CSV or JSONL file, the folder of folders, a shard (``{000..012}`` names
-            several), or the corpus' own file (see :mod:`train.data.corpora`).
-        audio: column of the audio path, or a pattern with columns in braces such as
-            ``audio/Y{youtube_id}.wav``. For ``webdataset`` the audio files' extension. Needed for
-            ``table`` and ``audiocaps``; the other kinds know theirs.
-        captions: columns that hold captions (a JSONL list counts as several). Without any text
-            columns a kind other than ``table`` takes its own.
-        names: columns that hold class names or short phrases: captions too, bare and in every
-            template of the run.
-        labels: columns that hold a class name; the first one that is not empty counts. Clips of
-            one label are positives of each other. Without a label the first caption is the label.
-        rename: label names to replace, so that two listings agree.
-        where: keep rows whose column has one of these values.
-        exclude: drop rows whose column has one of these values.
-        recording: column of the recording that a clip is a part of. The clips of a label then share
-            its draws in such a way that a recording with n clips counts as the root of n.
-        weight: how often a clip is drawn on average, relative to the other listings.
-        kind: ``table`` (CSV or JSONL), ``folders`` (one folder a class), ``webdataset``, or a
-            corpus.
-        blacklist: clips to leave out, from ``python -m train overlap``.
-    """
-
-    path: str
-    audio: str | None = None
-    captions: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    rename: dict[str, str] = field(default_factory=dict)
-    where: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    exclude: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    recording: str | None = None
-    weight: float = 1.0
-    kind: Literal["table", "folders", "webdataset", "fsd50k", "clotho", "audiocaps", "macs"] = (
-        "table"
-    )
-    blacklist: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.audio is None and self.kind in ("table", "audiocaps"):
-            raise ValueError(
-                f"kind '{self.kind}' needs 'audio': a column, or a pattern with columns in braces"
-            )
-
-
-@dataclass(frozen=True)
-class TaskConfig:
-    """A zero-shot classification task: a listing, and the candidate labels.
-
-    Attributes:
-        candidates: a text file with one label a line, or the name of one of this package's tasks.
-        groups: labels that ``python -m train evaluate`` also reports together, by a name.
-    """
-
-    name: str
-    listing: ListingConfig
-    candidates: str
-    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TextSource:
-    """Sentences for the vocabulary and for text distillation: columns of a CSV or JSONL file.
-
-    Attributes:
-        label: the column holds class names, which are also put through the templates.
-    """
-
-    path: str
-    columns: tuple[str, ...]
-    label: bool = False
-
-
-@dataclass(frozen=True)
-class TextConfig:
-    """Vocabulary and distillation of the text tower.
-
-    Attributes:
-        teacher: a sentence encoder whose embeddings the text tower learns to give: a folder, a hub
-            id, or ``package:NAME/FOLDER`` for one inside an installed Python package.
-        spans: random runs of 1 to 4 words cut from the captions, so that bare labels are covered.
-    """
-
-    teacher: str
-    vocabulary: int
-    sources: tuple[TextSource, ...]
-    spans: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Augmentation in training; each one is off at 0.
-
-    Attributes:
-        gain_db: gain drawn uniformly from [-gain_db, gain_db].
-        speed: playback speed drawn uniformly from [1 - speed, 1 + speed].
-        mix: probability that a clip is mixed with another one of the batch.
-        mixstyle: probability that a batch's clips trade part of their long-term spectra.
-        time_mask, frequency_mask: SpecAugment's widest masks, in frames and mel bins (two each).
-        filter_db: a random smooth frequency response of at most this gain.
-    """
-
-    gain_db: float = 0.0
-    speed: float = 0.0
-    mix: float = 0.0
-    mixstyle: float = 0.0
-    time_mask: int = 0
-    frequency_mask: int = 0
-    filter_db: float = 0.0
+MAX_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -197,9 +83,14 @@ class LoopConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps_per_epoch", "batch_size", "validate_every", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        counts = ("epochs", "steps_per_epoch", "batch_size", "validate_every", "accumulate")
+        bound(self, *counts, least=1, most=MOST_INT)
+        begins = ("text_negatives", "audio_from_epoch", "text_from_epoch", "plateau_patience")
+        bound(self, *begins, least=0, most=MOST_INT)
+        rates = ("learning_rate", "audio_learning_rate", "text_learning_rate")
+        bound(self, *rates, "weight_decay", "warmup_epochs", "clip_norm", least=0)
+        bound(self, "ema", least=0, below=1)
+        bound(self, "eps", above=0)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas are {list(self.betas)}, must be two numbers from 0 to below 1")
         if not 0 < self.plateau_factor < 1:
@@ -239,36 +130,8 @@ class LoraConfig:
     def __post_init__(self) -> None:
         if not self.towers:
             raise ValueError("towers is empty: name 'audio', 'text' or both")
-        if self.rank < 1:
-            raise ValueError(f"rank is {self.rank}, must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}, must be at least 0 and below 1")
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """How the clips are held.
-
-    Attributes:
-        bad_share: largest share of clips that may be left out because they cannot be read.
-        memory_gb: gigabytes (1e9 bytes) that this machine's processes together may take for decoded
-            clips; above it, clips are decoded as they are drawn. If not given, half of what is free
-            under the limits of the machine and of its containers or jobs.
-    """
-
-    bad_share: float = 0.05
-    memory_gb: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.bad_share < 1:
-            raise ValueError(f"bad_share is {self.bad_share}, must be at least 0 and below 1")
-        if self.memory_gb is not None and self.memory_gb < 0:
-            raise ValueError(f"memory_gb is {self.memory_gb}, must be at least 0")
-
-    @property
-    def memory(self) -> int | None:
-        """``memory_gb`` in bytes."""
-        return None if self.memory_gb is None else round(self.memory_gb * 1e9)
+        bound(self, "rank", least=1, most=MOST_INT)
+        bound(self, "dropout", least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -298,16 +161,16 @@ class TrainConfig:
 
     out: str
     seed: int
-    threads: int | None
     device: Literal["auto", "cpu", "cuda"]
-    init: str | None
     templates: tuple[str, ...]
-    model: ClapConfig | None
-    text: TextConfig | None
     listings: tuple[ListingConfig, ...]
     tasks: tuple[TaskConfig, ...]
     augment: AugmentConfig
     loop: LoopConfig
+    threads: int | None = None
+    init: str | None = None
+    model: ClapConfig | None = None
+    text: TextConfig | None = None
     audio_init: str | None = None
     text_init: str | None = None
     teachers: TeachersConfig | None = None
@@ -317,6 +180,14 @@ class TrainConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        bound(self, "seed", least=0, below=2**63)
+        bound(self, "threads", least=1, most=MAX_THREADS)
+        try:
+            check_templates(self.templates or "{}")
+        except LabelError as error:
+            raise ValueError(error) from error
+        if not self.listings:
+            raise ValueError("there are no [[listings]] to learn from")
         if (self.init is None) == (self.model is None):
             raise ValueError(
                 "give one of 'init' and [model]: go on from a checkpoint, or start one"
@@ -351,13 +222,4 @@ def load(path: str | Path) -> TrainConfig:
     Raises:
         ClapError: the file is missing, not TOML, or its keys do not fit (all are listed).
     """
-    data = read_toml(Path(path))
-    for key in ("threads", "init", "model", "text"):  # TOML has no null
-        data.setdefault(key, None)
-    return schema.read(TrainConfig, data, str(path))
-
-
-def with_vocabulary(model: ClapConfig, size: int) -> ClapConfig:
-    """The same model with the text tower's vocabulary size filled in."""
-    text = model.text_encoder
-    return replace(model, text_encoder=replace(text, options={**text.options, "vocab_size": size}))
+    return read_config(TrainConfig, Path(path))

@@ -1,8 +1,36 @@
-"""Who a run learns from beside the labels, as tables of its config."""
+"""Finished models that a run learns from, as tables of its config."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from train.config.bounds import MOST_INT, bound
+from train.config.data import TextSource
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Vocabulary and distillation of the text tower.
+
+    Attributes:
+        teacher: a sentence encoder whose embeddings the text tower learns to give: a folder, a hub
+            id, or ``package:NAME/FOLDER`` for one inside an installed Python package.
+        spans: random runs of 1 to 4 words cut from the captions, so that bare labels are covered.
+    """
+
+    teacher: str
+    vocabulary: int
+    sources: tuple[TextSource, ...]
+    spans: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        bound(self, "vocabulary", "epochs", least=1, most=MOST_INT)
+        bound(self, "batch_size", least=2, most=MOST_INT)  # one text has no other to relate to
+        bound(self, "spans", least=0, most=MOST_INT)
+        bound(self, "learning_rate", above=0)
 
 
 @dataclass(frozen=True)
@@ -21,8 +49,7 @@ class TeachersConfig:
     def __post_init__(self) -> None:
         if not self.checkpoints:
             raise ValueError("there are no 'checkpoints'")
-        if not 0 < self.weight <= 1:
-            raise ValueError(f"weight is {self.weight}, must be above 0 and at most 1")
+        bound(self, "weight", above=0, most=1)
 
 
 @dataclass(frozen=True)
@@ -44,10 +71,7 @@ class TaggerConfig:
     tags: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.answers < 1:
-            raise ValueError(f"answers is {self.answers}, must be at least 0 and below 1")
-        for name in ("features", "tags"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 0")
+        bound(self, "answers", least=0, below=1)
+        bound(self, "features", "tags", least=0)
         if not (self.answers or self.features or self.tags):
             raise ValueError("nothing is learned: give 'answers', 'features' or 'tags'")

@@ -1,17 +1,46 @@
-"""TOML files as tables."""
+"""TOML files as tables, and as configs."""
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+from runtime import schema
 from runtime.errors import ClapError
+from train.config.text_file import read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
+
+T = TypeVar("T")
+
+
+def read_config(cls: type[T], path: Path) -> T:
+    """A TOML file as a config; paths in it are relative to the working directory.
+
+    Raises:
+        ClapError: the file is missing, not TOML, or its keys do not fit (all are listed).
+    """
+    return as_config(cls, read_toml(path), path)
+
+
+def as_config(cls: type[T], data: dict[str, Any], path: Path) -> T:
+    """Tables of a file as a config.
+
+    Raises:
+        ClapError: keys that do not fit (all are listed), or numbers that are none.
+    """
+    try:
+        if strange := list(_not_finite(data, "")):
+            raise ClapError(f"{path}: {', '.join(strange)}: not a finite number.")
+        return schema.read(cls, data, str(path))
+    except RecursionError as error:
+        raise _too_deep(path) from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -24,13 +53,17 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         ClapError: a file is missing or not TOML, extends itself, or leaves out what is not there.
     """
-    return _read(path, ())
+    try:
+        return _read(path, ())
+    except RecursionError as error:
+        raise _too_deep(path) from error
 
 
 def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
-    if path.resolve() in below:
-        raise ClapError(f"config {path} extends itself; take one 'extends' out.")
     data = _parse(path)
+    here = path.resolve()
+    if here in below:
+        raise ClapError(f"config {path} extends itself; take one 'extends' out.")
     extends, without = data.pop("extends", None), data.pop("without", [])
     if extends is None and without:
         raise ClapError(f"config {path} has 'without' but extends no other file.")
@@ -38,7 +71,7 @@ def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
         return data
     if not isinstance(extends, str) or not isinstance(without, list):
         raise ClapError(f"config {path}: 'extends' must be a path, 'without' a list of keys.")
-    base = _read(path.parent / extends, (*below, path.resolve()))
+    base = _read(path.parent / extends, (*below, here))
     if absent := [str(key) for key in without if key not in base]:
         raise ClapError(f"config {path}: {extends} has no {', '.join(absent)} to leave out.")
     return _over({key: base[key] for key in base if key not in without}, data)
@@ -56,8 +89,23 @@ def _over(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ClapError(f"config {path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_text(path, "config", broken="is not TOML"))
+    except ValueError as error:  # an integer of 5,000 digits is no TOMLDecodeError
         raise ClapError(f"config {path} is not TOML: {error}.") from error
+
+
+def _not_finite(value: object, path: str) -> Iterator[str]:
+    """Where a table holds ``nan`` or ``inf``: no option means anything by them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"'{path}' is {value}"
+    elif isinstance(value, dict):
+        dot = f"{path}." if path else ""
+        for key, inner in cast("dict[str, object]", value).items():
+            yield from _not_finite(inner, f"{dot}{key}")
+    elif isinstance(value, list):
+        for i, inner in enumerate(cast("list[object]", value)):
+            yield from _not_finite(inner, f"{path}[{i}]")
+
+
+def _too_deep(path: Path) -> ClapError:
+    return ClapError(f"config {path} is nested too deeply.")

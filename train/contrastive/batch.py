@@ -10,14 +10,11 @@ from torch import Tensor
 
 from clap_export.model.clap import ClapModel
 from train.config.contrastive import TrainConfig
-from train.contrastive.candidates import candidates
-from train.contrastive.captions import CaptionBank
+from train.contrastive.captions import CaptionBank, candidates
 from train.contrastive.teachers import Teachers
 from train.data.augment import MelAugment, mix, mixstyle
 from train.data.prefetch import Batch
-from train.machine.distributed import Ranks
-from train.machine.placement import send
-from train.machine.random_streams import generator, seed_torch
+from train.machine.run import Run
 from train.tagger import Heard, Tagger
 
 
@@ -53,46 +50,46 @@ class Preparer:
     alone; masks also on the process.
 
     Args:
-        label_of: ``[clips in the store]`` indices into the bank's labels.
         teachers: hear what the student hears, before masks and filters; None for none.
         tagger: likewise.
     """
 
     def __init__(
-        self, model: ClapModel, bank: CaptionBank, label_of: np.ndarray, config: TrainConfig,
-        device: torch.device, ranks: Ranks, teachers: Teachers | None = None,
-        tagger: Tagger | None = None,
+        self, model: ClapModel, bank: CaptionBank, run: Run[TrainConfig],
+        teachers: Teachers | None = None, tagger: Tagger | None = None,
     ) -> None:  # fmt: skip
         self._teachers, self._tagger = teachers, tagger
-        self._model, self._bank, self._label_of = model, bank, label_of
-        self._config, self._device, self._ranks = config, device, ranks
-        self._masks = MelAugment(config.augment)
+        self._model, self._bank, self._run = model, bank, run
+        self._masks = MelAugment(run.config.augment)
 
     @torch.no_grad()
     def __call__(self, batch: Batch, epoch: int, step: int) -> Ready:
         """Prepare this process' rows of a step's batch."""
-        config, ranks = self._config, self._ranks
-        total, place = config.loop.batch_size, (config.seed, epoch, step)
+        run, place = self._run, (epoch, step)
+        config, ranks, total = run.config, run.ranks, run.config.loop.batch_size
         indices = ranks.join(torch.from_numpy(batch.indices), total)
-        labels = self._label_of[indices.numpy()]
+        labels = self._bank.label_of[indices.numpy()]
         texts, target = candidates(
-            labels, self._bank, config.loop.text_negatives, generator(*place, "texts")
+            labels, self._bank, config.loop.text_negatives, run.generator(*place, "texts")
         )
-        target = send(target, self._device)
-        waveforms = send(batch.windows, self._device)
+        target = run.send(target)
+        waveforms = run.send(batch.windows)
         if config.augment.mix > 0:  # a clip's partner may be on another process
             joint, target = mix(
-                ranks.join(waveforms, total), target, config.augment.mix, generator(*place, "mix")
+                ranks.join(waveforms, total),
+                target,
+                config.augment.mix,
+                run.generator(*place, "mix"),
             )
             waveforms = ranks.own(joint)
         taught = None if self._teachers is None else self._teachers(waveforms, texts)
         heard = None if self._tagger is None else self._tagger(waveforms)
-        tags = [] if heard is None else self._bank.draw_tags(generator(*place, "tags"))
+        tags = [] if heard is None else self._bank.draw_tags(run.generator(*place, "tags"))
         log_mel = self._model.mel(waveforms)
-        style = generator(*place, "mixstyle")
+        style = run.generator(*place, "mixstyle")
         if style.random() < config.augment.mixstyle:
             log_mel = ranks.own(mixstyle(ranks.join(log_mel, total), style))
-        seed_torch(*place, "masks", ranks.rank)
+        run.seed_torch(*place, "masks", ranks.rank)
         present = len(np.unique(labels))
         masked = self._masks(log_mel)
         return Ready(masked, texts, present, target, total, taught, heard, tags)

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from clap_export.model.clap import ClapModel
+from runtime.prompts import SLOT, fill
 from train.data.listing import Clip
 from train.data.texts import encode, in_templates
 
@@ -24,6 +25,13 @@ class CaptionBank:
         clips: the training clips.
         templates: prompts with one ``{}``.
         tags: further names, bare and in every template, which are no clip's captions.
+
+    Attributes:
+        labels: each once.
+        index: of each label among them.
+        label_of: ``[clips]`` index of each clip's label.
+        texts: all of them, those of one label together.
+        states: ``[texts, width]`` of the text tower, once :meth:`refresh` was called.
     """
 
     def __init__(
@@ -36,6 +44,7 @@ class CaptionBank:
             group.update((text, None) for text in in_templates(clip.names, templates))
         self.labels = list(texts)
         self.index = {label: i for i, label in enumerate(self.labels)}
+        self.label_of = np.array([self.index[clip.label] for clip in clips], np.int64)
         self.texts: list[str] = []
         self._ranges: list[tuple[int, int]] = []
         for group in texts.values():
@@ -43,8 +52,8 @@ class CaptionBank:
             self.texts.extend(group)
         self._tags = range(len(self.texts), len(self.texts) + len(tags))
         self._prompts = 1 + len(templates)
-        for prompt in ("{}", *templates):
-            self.texts.extend(prompt.replace("{}", tag) for tag in tags)
+        for prompt in (SLOT, *templates):
+            self.texts.extend(fill(prompt, tag) for tag in tags)
         self.states: Tensor | None = None
 
     def draw_tags(self, rng: np.random.Generator) -> list[int]:
@@ -67,3 +76,26 @@ class CaptionBank:
             found.append(model.text_encoder(**{name: t.to(device) for name, t in batch.items()}))
         model.train(was)
         self.states = torch.cat(found)
+
+
+def candidates(
+    labels: np.ndarray, bank: CaptionBank, negatives: int, rng: np.random.Generator
+) -> tuple[list[int], Tensor]:
+    """One text for each label of the batch, then texts of other labels; and who fits whom.
+
+    Args:
+        labels: ``[clips]`` indices into the bank's labels.
+        bank: all texts.
+        negatives: texts of other labels, if there are so many.
+        rng: source of randomness.
+
+    Returns:
+        Text indices, those of the batch first, and ``[clips, texts]`` one-hot targets.
+    """
+    present, position = np.unique(labels, return_inverse=True)
+    others = np.setdiff1d(np.arange(len(bank.labels)), present)
+    others = rng.permutation(others)[:negatives]
+    chosen = [bank.draw(int(label), rng) for label in (*present, *others)]
+    target = torch.zeros(len(labels), len(chosen))
+    target[torch.arange(len(labels)), torch.from_numpy(position)] = 1.0
+    return chosen, target

@@ -10,6 +10,7 @@ from typing import Any
 
 from clap_export.figure import new, save
 from runtime.errors import ClapError
+from runtime.files import writing
 
 log = logging.getLogger(__name__)
 
@@ -38,20 +39,23 @@ class Journal:
         self._board: Any = None
         if tensorboard:
             self._board = _writer(folder / TENSORBOARD, len(records))
-        part = self._path.with_name(f"{METRICS}.part")
-        part.write_text("".join(map(_line, records)), encoding="utf-8")
-        part.replace(self._path)
+        self._lines = [_line(record) for record in records]
+        self._write()
 
     def add(self, record: dict[str, Any]) -> None:
         """Write down an epoch."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(_line(record))
+        self._lines.append(_line(record))
+        self._write()
         if self._board is not None:
             for name, value in record.items():
                 if name != "epoch":
                     self._board.add_scalar(name, value, record["epoch"])
             self._board.flush()
         log.info(" ".join(f"{k} {v:.4g}" for k, v in record.items()))
+
+    def _write(self) -> None:
+        with writing(self._path) as part:
+            part.write_text("".join(self._lines), encoding="utf-8")
 
     def close(self) -> None:
         """Let go of TensorBoard's file."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 
@@ -25,11 +24,11 @@ from train.contrastive.optimiser import set_learning, set_rates
 from train.contrastive.state import RunState
 from train.contrastive.step import AMP, Learner, prepare_towers
 from train.contrastive.teachers import Teachers
-from train.data.clips import ClipStore
-from train.machine.distributed import ALONE, Ranks, synchronise_batch_norm
-from train.machine.memory_format import channels_last
+from train.data.clips import ClipStore, Draws
+from train.machine.device import channels_last
+from train.machine.distributed import Ranks, synchronise_batch_norm
 from train.machine.progress import track
-from train.machine.random_streams import seed_torch
+from train.machine.run import Run
 from train.tagger import Lesson, Tagger
 from train.zero_shot.task import Task
 
@@ -40,7 +39,7 @@ T = TypeVar("T")
 
 def train(
     model: ClapModel, tokenizer: Tokenizer, store: ClipStore, tasks: list[Task],
-    config: TrainConfig, device: torch.device, ranks: Ranks = ALONE,
+    run: Run[TrainConfig],
 ) -> ClapModel:  # fmt: skip
     """Train ``model`` on ``store``; returns the model that was averaged (EMA) or the last one.
 
@@ -52,14 +51,13 @@ def train(
         tokenizer: of its text tower.
         store: clips to learn from, the same on every process.
         tasks: to validate on; used on the first process alone.
-        config: of the run.
-        device: of this process.
-        ranks: this process among all. Only the first one writes.
+        run: config, device and processes. Only the first process writes.
 
     Raises:
         ClapError: a batch that does not divide among the processes, a state that is no use, or a
             loss that is not finite.
     """
+    config, device, ranks = run.config, run.device, run.ranks
     loop = config.loop
     _check_shares(loop, ranks)
     model.to(device)
@@ -67,27 +65,24 @@ def train(
     if config.lora is not None:
         inject(model, config.lora, config.seed)
     synchronise_batch_norm(model, device, ranks)
-    tagger, lesson = _tagger(model, config, device)
+    tagger, lesson = _tagger(model, run)
     state = RunState(model, loop, device, lesson)
     state.load(config.folder, device)
     prepare_towers(model, config)  # after the average was copied: it needs none of it
     bank = CaptionBank(store.clips, config.templates, () if tagger is None else tagger.names)
-    label_of = np.array([bank.index[clip.label] for clip in store.clips])
     teachers = None
     if config.teachers is not None:
         teachers = Teachers(config.teachers, model.config.audio, bank.texts, device)
-    prepare = Preparer(model, bank, label_of, config, device, ranks, teachers, tagger)
-    learner = Learner(state, tokenizer, bank, config, device, ranks)
+    prepare = Preparer(model, bank, run, teachers, tagger)
+    learner = Learner(state, tokenizer, bank, run)
     journal = Journal(config.folder, state.records, config.tensorboard) if ranks.first else None
     for epoch in range(state.epoch, loop.epochs):
         if _needs_states(bank, epoch, config):
             bank.refresh(model, tokenizer, device)
         set_learning(model, epoch, loop)
         clock, losses = _Clock(), []
-        batches = store.batches(
-            config.seed, epoch, range(loop.steps_per_epoch), loop.batch_size, config.augment,
-            ranks.rank, ranks.world, device.type == "cuda",
-        )  # fmt: skip
+        draws = Draws(config.seed, epoch, loop.batch_size, config.augment)
+        batches = store.batches(draws, range(loop.steps_per_epoch), ranks, device.type == "cuda")
         with closing(batches):  # pyright: ignore[reportArgumentType]
             waited = enumerate(clock.waiting(batches))
             if ranks.first:
@@ -107,10 +102,8 @@ def train(
         }  # fmt: skip
         validates = (epoch + 1) % loop.validate_every == 0 or epoch + 1 == loop.epochs
         if validates and ranks.first:
-            record |= {
-                task.name: task.run(state.best, tokenizer, device).accuracy for task in tasks
-            }
-        _watch(state, record, config, validates, ranks, device)
+            record |= {task.name: task.run(state.best, tokenizer).accuracy for task in tasks}
+        _watch(state, record, run, validates)
         state.epoch = epoch + 1
         state.records.append(record)
         if journal is not None:
@@ -133,16 +126,15 @@ def _check_shares(loop: LoopConfig, ranks: Ranks) -> None:
         )
 
 
-def _tagger(
-    model: ClapModel, config: TrainConfig, device: torch.device
-) -> tuple[Tagger, Lesson] | tuple[None, None]:
+def _tagger(model: ClapModel, run: Run[TrainConfig]) -> tuple[Tagger, Lesson] | tuple[None, None]:
     """The tagger that the config names, and heads that begin alike on every process."""
+    config = run.config
     if config.tagger is None:
         return None, None
     audio, dtype = model.config.audio, AMP[config.loop.amp]
-    seed_torch(config.seed, "lesson")
+    run.seed_torch("lesson")
     lesson = Lesson(config.tagger, model.audio_encoder.width, model.config.embedding_dim)
-    return Tagger(config.tagger, audio, device, dtype), lesson.to(device)
+    return Tagger(config.tagger, audio, run.device, dtype), lesson.to(run.device)
 
 
 def _needs_states(bank: CaptionBank, epoch: int, config: TrainConfig) -> bool:
@@ -152,17 +144,14 @@ def _needs_states(bank: CaptionBank, epoch: int, config: TrainConfig) -> bool:
     return config.loop.text_negatives > 0 or config.tagger is not None
 
 
-def _watch(
-    state: RunState, record: dict[str, Any], config: TrainConfig, validated: bool, ranks: Ranks,
-    device: torch.device,
-) -> None:  # fmt: skip
+def _watch(state: RunState, record: dict[str, Any], run: Run[TrainConfig], validated: bool) -> None:
     """Let the plateau schedule see what it waits for; on every process the same."""
-    loop = config.loop
+    loop = run.config.loop
     if loop.schedule != "plateau" or (loop.plateau_on == "task" and not validated):
         return
-    name = "loss" if loop.plateau_on == "loss" else config.tasks[0].name
-    value = torch.tensor(record.get(name, 0.0), dtype=torch.float64, device=device)
-    ranks.broadcast([value])  # only the first process has validated
+    name = "loss" if loop.plateau_on == "loss" else run.config.tasks[0].name
+    value = torch.tensor(record.get(name, 0.0), dtype=torch.float64, device=run.device)
+    run.ranks.broadcast([value])  # only the first process has validated
     state.plateau.see(value.item())
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
-from clap_export.checkpoints import audio_towers, text_towers, torchfile
-from clap_export.checkpoints.folder import read_json, read_weights
-from clap_export.checkpoints.state import Rule, State, drop, fit, prefixed, tensors, translate
+from clap_export.checkpoints import audio_towers, text_towers
+from clap_export.checkpoints.state import Rule, State, drop, prefixed
 from clap_export.checkpoints.tokenizers import fetch
+from clap_export.checkpoints.weights import INDEX, read_file, read_json, read_weights
+from clap_export.checkpoints.wrappers import find
 from clap_export.model.clap import ClapModel
 from clap_export.model.config import ClapConfig, TextEncoderConfig
 from runtime.errors import ClapError
@@ -31,6 +31,11 @@ _GPT2_OPTIONS = (
     "layer_norm_epsilon",
 )  # fmt: skip
 _OPTIONS = {"bert": _BERT_OPTIONS, "roberta": _BERT_OPTIONS, "gpt2": _GPT2_OPTIONS}
+# Of PANNs' CNN14 and of HTS-AT; whatever their training code put around them is taken off.
+_AUDIO_MARKS = {
+    "cnn14": ("conv_block1.conv1.weight",),
+    "htsat": ("patch_embed.proj.weight", "layers.0."),
+}
 # The name that a model with a head gives to the model inside it, and the heads.
 _INSIDE = {"bert": "bert.", "roberta": "roberta.", "gpt2": "transformer."}
 _HEAD = drop(r"(cls|lm_head|classifier|score)\..*", "a head: no part of a sentence's state")
@@ -44,13 +49,11 @@ class TextStart:
         config: of the encoder, its sizes filled in.
         tokenizer: that it was trained with.
         state: its weights, named as in a :class:`ClapModel`.
-        where: what they were read from.
     """
 
     config: TextEncoderConfig
     tokenizer: Tokenizer
     state: State
-    where: str
 
 
 def read_text(source: str, wanted: TextEncoderConfig) -> TextStart:
@@ -75,16 +78,13 @@ def read_text(source: str, wanted: TextEncoderConfig) -> TextStart:
     options = {k: v for k, v in _defaults(kind, raw).items() if k in _OPTIONS[kind]}
     config = replace(wanted, options={**options, **wanted.options})
     _check_tokens(source, config)
-    try:
-        path, data = read_weights(folder, _WEIGHTS)
-    except SafetensorError as error:
-        raise ClapError(f"text_init {source}: its weights are damaged ({error}).") from error
-    where = str(path)
-    state = {_modern(name): value for name, value in tensors(where, data).items()}
-    ours = translate(where, state, _text_rules(config))
+    weights = read_weights(folder, _WEIGHTS)
+    state = State.of(weights.where, weights.data)
+    state = state.changed({_modern(name): value for name, value in state.items()})
+    ours = state.translated(_text_rules(config))
     # Its own tokenizer, never the hub's of the same kind: the vocabularies differ.
     text = fetch(folder, source, kind, config.options["vocab_size"])
-    return TextStart(config, Tokenizer.from_str(text), ours, where)
+    return TextStart(config, Tokenizer.from_str(text), ours)
 
 
 def with_text(config: ClapConfig, start: TextStart) -> ClapConfig:
@@ -98,7 +98,7 @@ def fill_text(model: ClapModel, start: TextStart) -> None:
     Raises:
         ClapError: tensors missing, unexpected or of other shapes (all are listed).
     """
-    _fill(model, "text_encoder.", start.state, start.where)
+    _fill(model, "text_encoder.", start.state)
 
 
 def fill_audio(model: ClapModel, path: Path) -> None:
@@ -113,27 +113,21 @@ def fill_audio(model: ClapModel, path: Path) -> None:
     """
     if not path.is_file():
         raise ClapError(f"audio_init {path} does not exist.")
-    data: Any = torchfile.read(path)
-    for key in ("model", "state_dict"):  # PANNs, Lightning
-        data = data.get(key, data) if isinstance(data, dict) else data
-    where = str(path)
-    state = tensors(where, data)
-    lightning = "sed_model."
-    if any(name.startswith(lightning) for name in state):
-        state = {name.removeprefix(lightning): value for name, value in state.items()}
-    found = "cnn14" if "conv_block1.conv1.weight" in state else "htsat"
+    weights = read_file(path)
+    inside = find(weights.where, weights.data, _AUDIO_MARKS)
+    found, state = inside or ("htsat", State.of(weights.where, weights.data))
     if getattr(model.config.audio_encoder, found) is None:
         raise ClapError(
             f"audio_init {path} is not of the architecture in [model.audio_encoder]: its first "
             f"tensors are {', '.join(sorted(state)[:3])}."
         )
     rules = audio_towers.CNN14 if found == "cnn14" else audio_towers.HTSAT
-    _fill(model, "audio_encoder.", translate(where, state, rules), where)
+    _fill(model, "audio_encoder.", state.translated(rules))
 
 
-def _fill(model: ClapModel, tower: str, state: State, where: str) -> None:
+def _fill(model: ClapModel, tower: str, state: State) -> None:
     rest = {k: v for k, v in model.state_dict().items() if not k.startswith(tower)}
-    fit(where, model, {**rest, **state})
+    state.changed({**rest, **state}).fit(model)
 
 
 def _defaults(kind: str, raw: dict[str, Any]) -> dict[str, Any]:
@@ -182,6 +176,7 @@ def _download(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
     wanted = ["config.json", *_WEIGHTS, *_TOKENIZERS]
+    wanted += [f"{name}{INDEX}" for name in _WEIGHTS] + ["*-of-*.safetensors", "*-of-*.bin"]
     try:
         return Path(snapshot_download(hub_id, allow_patterns=wanted))
     except Exception as error:  # many kinds: offline, absent, gated, bad name

@@ -1,9 +1,7 @@
-"""Everything that a run needs to go on, and a file of it that is whole or not there."""
+"""Everything that a run needs to go on."""
 
 from __future__ import annotations
 
-import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from runtime.errors import ClapError
 from train.config.contrastive import LoopConfig
 from train.contrastive import optimiser
 from train.losses import SIGMOID_BIAS
+from train.machine import state_file
 from train.schedule import Plateau, cosine_factor, warmup_factor
 from train.tagger import Lesson
 
@@ -94,11 +93,11 @@ class RunState:
         """Replace the folder's state.
 
         Raises:
-            OSError: no space, or no right to write; the state that was there is still there.
+            ClapError: no space, or no right to write; the state that was there is still there.
         """
         content = {"version": VERSION, "epoch": self.epoch, "records": self.records}
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        write(folder / LAST, {**content, **parts, "bias": self.bias.detach()})
+        state_file.write(folder / LAST, {**content, **parts, "bias": self.bias.detach()})
 
     def load(self, folder: Path, device: torch.device) -> None:
         """Go on from the folder's state, if there is one.
@@ -107,9 +106,9 @@ class RunState:
             ClapError: it is damaged, of another version, or of another model.
         """
         path = folder / LAST
-        if not path.is_file():
+        state = state_file.read(path, device)
+        if state is None:
             return
-        state = read(path, device)
         if state.get("version") != VERSION:
             raise ClapError(
                 f"{path} is of version {state.get('version', 1)}, this program writes {VERSION}: "
@@ -118,15 +117,15 @@ class RunState:
         try:
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
-        except (RuntimeError, ValueError, KeyError) as error:
+            with torch.no_grad():
+                self.bias.copy_(state["bias"])
+            self.epoch, self.records = int(state["epoch"]), list(state["records"])
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split()[:40])
             raise ClapError(
                 f"{path} is of a run with another model or optimiser ({reason}): choose another "
                 "'out', or give the config that it was made with."
             ) from error
-        with torch.no_grad():
-            self.bias.copy_(state["bias"])
-        self.epoch, self.records = state["epoch"], state["records"]
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {
@@ -135,37 +134,6 @@ class RunState:
         }  # fmt: skip
         kept = {"average": self.average, "lesson": self.lesson}
         return parts | {name: part for name, part in kept.items() if part is not None}
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Save by `torch.save`, so that a stop at any moment leaves the old file or the new one."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())  # or the name could reach the disk before the content does
-    part.replace(path)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def read(path: Path, device: torch.device) -> dict[str, Any]:
-    """What :func:`write` wrote; tensors, numbers and texts only.
-
-    Raises:
-        ClapError: damaged, or something else.
-    """
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ClapError(
-            f"{path} cannot be read, so the run cannot go on: remove it to begin anew."
-        ) from error
-    return state if isinstance(state, dict) else {}
 
 
 def _warm_ema(decay: float) -> Callable[[Any, Any, Any], None]:

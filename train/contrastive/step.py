@@ -17,9 +17,8 @@ from train.contrastive.captions import CaptionBank
 from train.contrastive.state import RunState
 from train.data.texts import encode
 from train.losses import sigmoid_loss, softmax_loss, teacher_loss
-from train.machine.distributed import Ranks
-from train.machine.placement import send
-from train.machine.random_streams import Place, seed_torch
+from train.machine.random_streams import Place
+from train.machine.run import Run
 
 AMP = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -28,15 +27,14 @@ class Learner:
     """Turns prepared batches into gradients, and gradients into a step of the optimiser."""
 
     def __init__(
-        self, state: RunState, tokenizer: Tokenizer, bank: CaptionBank, config: TrainConfig,
-        device: torch.device, ranks: Ranks,
-    ) -> None:  # fmt: skip
+        self, state: RunState, tokenizer: Tokenizer, bank: CaptionBank, run: Run[TrainConfig]
+    ) -> None:
         self._state, self._model = state, state.model
         self._tokenizer, self._bank = tokenizer, bank
-        self._config, self._device, self._ranks = config, device, ranks
+        self._run, self._config, self._ranks = run, run.config, run.ranks
         self._width = 0 if state.lesson is None else self._model.audio_encoder.width
         # Processes that cannot normalise over the joint batch agree on its statistics afterwards.
-        self._apart = device.type != "cuda"
+        self._apart = run.device.type != "cuda"
 
     def step(self, ready: Ready, epoch: int, number: int) -> Tensor:
         """Learn from a batch.
@@ -91,7 +89,7 @@ class Learner:
 
     def _embed_audio(self, log_mel: Tensor, place: tuple[Place, ...]) -> Tensor:
         """``[rows, embedding_dim]`` and, side by side with it, the tower's vector if it is used."""
-        seed_torch(self._config.seed, *place)
+        self._run.seed_torch(*place)
         model = self._model
         with self._autocast():
             if self._state.lesson is None:
@@ -115,13 +113,13 @@ class Learner:
 
     def _embed_text(self, texts: list[int], fresh: int, place: tuple[Place, ...]) -> Tensor:
         """The first ``fresh`` texts go through the tower; the others' states are cached."""
-        seed_torch(self._config.seed, *place)
+        self._run.seed_torch(*place)
         states: list[Tensor] = []
         with self._autocast():
             if fresh:
                 chosen = [self._bank.texts[i] for i in texts[:fresh]]
                 batch = encode(self._tokenizer, chosen, self._model.config.text_encoder)
-                on_device = {name: send(t, self._device) for name, t in batch.items()}
+                on_device = {name: self._run.send(t) for name, t in batch.items()}
                 states.append(self._model.text_encoder(**on_device).float())
             if fresh < len(texts):
                 states.append(self._states(texts[fresh:]))
@@ -133,11 +131,11 @@ class Learner:
 
     def _states(self, texts: list[int]) -> Tensor:
         assert self._bank.states is not None  # refreshed before the epoch's first step
-        return self._bank.states[send(np.array(texts, np.int64), self._device)].float()
+        return self._bank.states[self._run.send(np.array(texts, np.int64))].float()
 
     def _autocast(self) -> torch.autocast:
         amp = self._config.loop.amp
-        return torch.autocast(self._device.type, AMP[amp], enabled=amp != "off")
+        return torch.autocast(self._run.device.type, AMP[amp], enabled=amp != "off")
 
 
 def prepare_towers(model: ClapModel, config: TrainConfig) -> None:

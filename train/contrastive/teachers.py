@@ -14,9 +14,8 @@ from clap_export.model.clap import ClapModel
 from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
 from train.config.teaching import TeachersConfig
-from train.distil.text_lesson import embed
-from train.machine.memory_format import channels_last
-from train.machine.placement import send
+from train.machine.device import channels_last, send
+from train.zero_shot.embedding import embed_texts
 
 
 class Teachers:
@@ -56,8 +55,7 @@ class Teachers:
             model = teacher.model.eval().requires_grad_(False).to(device)
             channels_last(model.audio_encoder)
             tokenizer = Tokenizer.from_str(teacher.tokenizer)
-            states = torch.from_numpy(embed(model, tokenizer, texts, device))
-            self._members.append((model, states.to(device)))
+            self._members.append((model, embed_texts(model, tokenizer, texts)))
 
     @torch.no_grad()
     def __call__(self, waveforms: Tensor, texts: Sequence[int]) -> Tensor:

@@ -13,11 +13,11 @@ from tokenizers import Tokenizer
 
 from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
-from train.config.contrastive import TextConfig
+from train.config.teaching import TextConfig
 from train.distil import cache as distil_cache
 from train.distil.cache import CacheKey
 from train.distil.course import Course
-from train.distil.text_lesson import TextLesson
+from train.distil.text_lesson import Taught, TextLesson
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def _resolve(teacher: str) -> str:
     return str(Path(spec.submodule_search_locations[0]) / folder)
 
 
-def distil(
+def learn(
     model: ClapModel, tokenizer: Tokenizer, texts: Sequence[str], target: np.ndarray,
     config: TextConfig, device: torch.device,
 ) -> float:  # fmt: skip
@@ -76,8 +76,8 @@ def distil(
             f"{model.config.embedding_dim}; set it to {target.shape[1]}."
         )
     seed = int(torch.randint(2**31, ()).item())
-    lesson = TextLesson(model, tokenizer, texts, target, config.batch_size, seed, device)
-    course = Course(lesson, config.epochs, config.learning_rate, seed)
+    lesson = TextLesson(model, tokenizer, Taught(texts, target), config, seed)
+    course = Course(lesson, config, seed)
     cosine = float("nan")
     for epoch in range(config.epochs):
         found = course.run(epoch)

@@ -8,8 +8,8 @@ import torchaudio
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.config.contrastive import AugmentConfig
-from train.machine.placement import send
+from train.config.data import AugmentConfig
+from train.machine.device import send
 
 
 def mix(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import ClapError
+from runtime.files import writing
+from train.config.text_file import read_text
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ def write_blacklist(path: Path, found: Mapping[str, Sequence[Overlap]]) -> None:
     lines = ["# Training clips that are in an evaluation set: name, tab, how they were found."]
     for listing, overlaps in found.items():
         lines += ["", f"[{listing}]", *(f"{one.name}\t{one.reason}" for one in overlaps)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with writing(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_blacklist(path: Path, listing: str) -> set[str]:
@@ -43,10 +46,7 @@ def read_blacklist(path: Path, listing: str) -> set[str]:
     Raises:
         ClapError: unreadable, or made without this listing.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClapError(f"blacklist {path} cannot be read: {error}.") from error
+    lines = read_text(path, "blacklist").splitlines()
     sections: dict[str, set[str]] = {}
     names: set[str] = set()
     for line in lines:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,13 +16,17 @@ import soxr
 
 from runtime.bundle import AudioSpec
 from runtime.errors import AudioError, ClapError
-from train.config.contrastive import AugmentConfig
+from runtime.files import writing
+from train.config.data import AugmentConfig
 from train.data.listing import Clip
 from train.data.prefetch import Batch, fill
 from train.data.recording import FULL_SCALE, Recording
 from train.data.waveforms import Held, Streamed, Waveforms, size_of
+from train.machine.cores import usable_cores
+from train.machine.distributed import ALONE, Ranks
 from train.machine.free_memory import free_memory
 from train.machine.progress import track
+from train.machine.random_streams import generator
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,23 @@ REPORT = "data.json"
 EDGE = 16
 # Replacements tried for a row whose file turns out to be bad; more means that nearly all are.
 TRIES = 100
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What the batches of an epoch are drawn by: the same values give the same batches.
+
+    Attributes:
+        seed: of the run, at least 0.
+        epoch: counted from 0.
+        batch_size: of the joint batch, all processes together.
+        augment: how windows are varied.
+    """
+
+    seed: int
+    epoch: int
+    batch_size: int
+    augment: AugmentConfig
 
 
 class ClipStore:
@@ -50,7 +71,7 @@ class ClipStore:
     Args:
         clips: what to load.
         spec: the model's audio input.
-        threads: that decode and cut; default one for each core.
+        threads: that decode and cut; default one for each usable core.
         memory: most bytes that the waveforms may take; default half of what is free.
         bad_share: largest share of clips that may be left out.
 
@@ -67,7 +88,7 @@ class ClipStore:
         bad_share: float = 0.05,
     ) -> None:
         self.spec = spec
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or usable_cores()
         self.bad: dict[str, str] = {}
         self._bad_indices: set[int] = set()
         self._given, self._bad_share = len(clips), bad_share
@@ -150,7 +171,8 @@ class ClipStore:
         """Write :meth:`report` to ``data.json`` in a folder; again after a run, as clips that are
         decoded when drawn may turn out to be bad later."""
         text = json.dumps(self.report(), indent=1, ensure_ascii=False)
-        (folder / REPORT).write_text(text + "\n", encoding="utf-8")
+        with writing(folder / REPORT) as part:
+            part.write_text(text + "\n", encoding="utf-8")
 
     def waveform(self, index: int) -> np.ndarray:
         """A whole clip, ``[samples]`` float32 in [-1, 1)."""
@@ -189,15 +211,7 @@ class ClipStore:
         return x
 
     def batches(
-        self,
-        seed: int,
-        epoch: int,
-        steps: range,
-        batch_size: int,
-        augment: AugmentConfig,
-        rank: int = 0,
-        world: int = 1,
-        pinned: bool = False,
+        self, draws: Draws, steps: range, ranks: Ranks = ALONE, pinned: bool = False
     ) -> Generator[Batch, None, None]:
         """Batches of some steps of an epoch, prepared ahead in threads.
 
@@ -206,13 +220,9 @@ class ClipStore:
         threads, ranks, or where a run was resumed.
 
         Args:
-            seed: of the run, at least 0.
-            epoch: counted from 0.
+            draws: of the epoch.
             steps: within the epoch.
-            batch_size: of the joint batch, all ranks together.
-            augment: how windows are varied.
-            rank: gets the rows ``rank::world`` of every batch.
-            world: number of ranks.
+            ranks: this process among those that share the rows of every batch.
             pinned: in memory that a GPU copies from while the CPU goes on.
 
         Returns:
@@ -222,15 +232,17 @@ class ClipStore:
         Raises:
             ValueError: a rank that gets no row.
         """
-        rows = range(batch_size)[rank::world]
+        rank, world, size = ranks.rank, ranks.world, draws.batch_size
+        rows = range(size)[rank::world]
         if not 0 <= rank < world or not rows:
-            raise ValueError(f"rank {rank} of {world} gets no row of a batch of {batch_size}")
+            raise ValueError(f"rank {rank} of {world} gets no row of a batch of {size}")
+        place = (draws.seed, draws.epoch)
 
         def draw(step: int) -> np.ndarray:
-            return self.draw(_generator(seed, epoch, step), batch_size)[rank::world]
+            return self.draw(generator(*place, step), size)[rank::world]
 
         def cut(step: int, row: int, index: int) -> tuple[int, np.ndarray]:
-            return self._good_window(index, (seed, epoch, step, rows[row]), augment)
+            return self._good_window(index, (*place, step, rows[row]), draws.augment)
 
         return fill(draw, cut, steps, self.spec.window_samples, self.threads, pinned)
 
@@ -238,7 +250,7 @@ class ClipStore:
         self, index: int, place: tuple[int, ...], augment: AugmentConfig
     ) -> tuple[int, np.ndarray]:
         """A window of a clip, or of another one drawn in its place if it cannot be decoded."""
-        rng = _generator(*place)
+        rng = generator(*place)
         for attempt in range(TRIES):
             if index not in self._bad_indices:
                 try:
@@ -249,16 +261,10 @@ class ClipStore:
                     gone = self._given - len(self.clips) + len(self._bad_indices)
                     self._check_share(gone)
             # Not from where the failed attempt left off: an index known to be bad is not tried.
-            rng = _generator(*place, attempt)
+            rng = generator(*place, attempt)
             index = int(self.draw(rng, 1)[0])
         raise ClapError(f"{TRIES} clips in a row could not be read; see the warnings above.")
 
 
 def _recording(clip: Clip) -> Recording:
     return Recording(clip.path, clip.member)
-
-
-def _generator(seed: int, *place: int) -> np.random.Generator:
-    """Independent numbers for each place. A plain tuple of seeds would not do: numpy fills it up
-    with zeros, so that (7, 1, 2) and (7, 1, 2, 0) draw the same."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))

@@ -7,7 +7,6 @@ Each reader takes the corpus' own listing file and gives columns for :class:`Lis
 from __future__ import annotations
 
 import html
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 import yaml
 
 from runtime.errors import ClapError
+from runtime.problems import listed
+from train.config.text_file import parse_json, read_text
 from train.data.table import Row, Table, audio_name, columns_of, read_rows
 
 
@@ -121,8 +122,8 @@ def read_macs(path: Path, audio: str | None = None) -> Table:
     try:
         # The C loader where there is one: the file's 3,930 entries take a while.
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        document = yaml.load(path.read_bytes(), loader)
-    except (OSError, yaml.YAMLError) as error:
+        document = yaml.load(read_text(path, "listing"), loader)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: 31st of February
         raise ClapError(f"listing {path} cannot be read: {error}.") from error
     files = document.get("files") if isinstance(document, dict) else None
     if not isinstance(files, list) or not files:
@@ -138,7 +139,7 @@ def read_macs(path: Path, audio: str | None = None) -> Table:
                 "tags": [tag for one in said for tag in one.get("tags", ())],
                 "scene": str(entry["filename"]).partition("-")[0],
             }
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             problems.append(f"file {number}: no {error}")
             continue
         rows.append(Row(f"file {number}", columns))
@@ -154,24 +155,25 @@ def plain(text: str) -> str:
 
 def _vocabulary(path: Path) -> set[str]:
     """Names of the 200 classes: ``index,name,mid`` without a header."""
+    lines = read_text(path, "vocabulary").splitlines()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
         return {line.split(",")[1] for line in lines if line.strip()}
-    except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise ClapError(f"vocabulary {path} cannot be read: {error}.") from error
+    except IndexError as error:
+        raise ClapError(
+            f"vocabulary {path} cannot be read: it must be 'index,name,mid'."
+        ) from error
 
 
 def _json(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = parse_json(read_text(path, "metadata"))
+    except ValueError as error:
         raise ClapError(f"metadata {path} cannot be read: {error}.") from error
-    if not isinstance(found, dict):
-        raise ClapError(f"metadata {path} is no JSON object.")
+    if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
+        raise ClapError(f"metadata {path} is no JSON object of objects.")
     return found
 
 
 def _refuse(path: Path, problems: list[str]) -> None:
     if problems:
-        more = f" (and {len(problems) - 20} more)" if len(problems) > 20 else ""
-        raise ClapError(f"listing {path}: {'; '.join(problems[:20])}{more}.")
+        raise ClapError(f"listing {path}: {listed(problems)}.")

@@ -8,16 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runtime.errors import ClapError
-from train.config.contrastive import ListingConfig
+from runtime.problems import listed
+from train.config.data import ListingConfig
 from train.data import corpora
-from train.data.audio_files import read_folders
 from train.data.blacklist import read_blacklist
+from train.data.folders import read_folders
 from train.data.shards import read_shards
-from train.data.table import Row, Table, audio_name, columns_of, read_table
-from train.data.table import read_rows as read_rows
-
-# Problems named in one error; a listing read by the wrong columns has one in every row.
-SHOWN = 20
+from train.data.table import Row, Table, audio_name, columns_of, read_table, texts_of
 
 
 @dataclass(frozen=True)
@@ -88,10 +85,14 @@ def read_listing(config: ListingConfig) -> list[Clip]:
         if name in unwanted:
             blacklisted += 1
             continue
-        said, called, classes = (
-            tuple(text for column in group for text in texts_of(columns[column]))
-            for group in (captions, names, labels)
-        )
+        try:
+            said, called, classes = (
+                tuple(text for column in group for text in texts_of(columns[column]))
+                for group in (captions, names, labels)
+            )
+        except ValueError as error:
+            problems.append(f"{row.where}: {error}")
+            continue
         label = next(iter(classes + said + called), None)
         if label is None:
             problems.append(f"{row.where}: neither a caption nor a label")
@@ -105,8 +106,7 @@ def read_listing(config: ListingConfig) -> list[Clip]:
         )  # fmt: skip
         recordings.append(source or row.where)
     if problems:
-        more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
-        raise ClapError(f"listing {config.path}, {'; '.join(problems[:SHOWN])}{more}.")
+        raise ClapError(f"listing {config.path}, {listed(problems)}.")
     if not clips:
         also = f" and {blacklisted} on the blacklist" if blacklisted else ""
         raise ClapError(f"listing {config.path}: no row is left after 'where' and 'exclude'{also}.")
@@ -160,10 +160,3 @@ def spread(clips: Sequence[Clip], recordings: Sequence[str]) -> list[Clip]:
         replace(clip, weight=weight * wanted[clip.label] / total[clip.label])
         for clip, weight in zip(clips, raw, strict=True)
     ]
-
-
-def texts_of(value: object) -> list[str]:
-    """One cell as sentences: a list gives several, an empty one none."""
-    items = value if isinstance(value, list) else [value]
-    texts = (str(item).strip() for item in items if item is not None)
-    return [text for text in texts if text]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime import schema
 from runtime.errors import AudioError, ClapError
-from train.config.contrastive import ListingConfig
-from train.config.toml_file import read_toml
+from train.config.data import ListingConfig
+from train.config.toml_file import as_config, read_toml
 from train.data.blacklist import Overlap, write_blacklist
 from train.data.fingerprint import SAME, Fingerprint, Gallery, fingerprint, of_samples
 from train.data.listing import Clip, read_listing
 from train.data.recording import Recording
+from train.machine.cores import usable_cores
 from train.machine.progress import track
 
 log = logging.getLogger(__name__)
@@ -129,13 +128,14 @@ def listings_of(path: Path, *, tasks: bool) -> list[ListingConfig]:
         ClapError: unreadable, ill-formed (all problems are listed), or none in it.
     """
     data = read_toml(path)
+    found: object = data.get("listings") or []
     if tasks and data.get("tasks"):
-        found = [task.get("listing") for task in data["tasks"]]
-    else:
-        found = data.get("listings") or []
+        found = data["tasks"]
+        if isinstance(found, list):
+            found = [task.get("listing") if isinstance(task, dict) else task for task in found]
     if not found:
         raise ClapError(f"config {path} has no [[listings]]{' and no [[tasks]]' * tasks}.")
-    return list(schema.read(_Listings, {"listings": found}, str(path)).listings)
+    return list(as_config(_Listings, {"listings": found}, path).listings)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _fingerprints(clips: Sequence[Clip], what: str) -> list[Fingerprint]:
 
     empty = of_samples(np.zeros(0, np.float32))
     found: list[Fingerprint] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         results: Iterable[Fingerprint | AudioError] = pool.map(made, clips)
         for result in track(results, f"fingerprints of {what}", total=len(clips)):
             if isinstance(result, AudioError):

@@ -20,6 +20,9 @@ FULL_SCALE = 32768.0
 # then has all it reaches: with 256 a part differed from the whole by 0.001 of an int16 step (that
 # is float rounding), with 64 by up to 3 steps (five pairs of rates measured).
 GUARD = 512
+# What libsndfile and its wrapper raise at files that cannot be read: a path with a NUL, a format
+# without seeking, one that needs to be told its rate.
+UNREADABLE = (soundfile.SoundFileError, OSError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,9 @@ class Recording:
             with self.path.open("rb") as file:
                 file.seek(offset)
                 return file.read(size)
-        except OSError as error:
-            raise AudioError(f"'{self.path}' cannot be read ({error.strerror}).") from error
+        except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
+            reason = getattr(error, "strerror", None) or error
+            raise AudioError(f"'{self.path}' cannot be read ({reason}).") from error
 
     def whole(self, spec: AudioSpec) -> np.ndarray:
         """Mixed down and resampled by the runtime's own code: int16 ``[n]`` at the spec's rate.
@@ -63,7 +67,7 @@ class Recording:
         try:
             with opened(self.source()) as file:
                 frames, rate = int(file.frames), int(file.samplerate)
-        except (soundfile.LibsndfileError, TypeError):
+        except UNREADABLE:
             return None
         readable = 0 < frames <= audio.MAX_SECONDS * rate and rate >= audio.MIN_RATE
         return (frames, rate) if readable else None
@@ -98,8 +102,9 @@ class Recording:
                 file.seek(first)
                 kind = "int16" if file.subtype == "PCM_16" else "float32"
                 data = file.read(last - first, dtype=kind, always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"'{self.path}' cannot be decoded: {error.error_string}") from error
+        except UNREADABLE as error:
+            reason = getattr(error, "error_string", error)
+            raise AudioError(f"'{self.path}' cannot be decoded: {reason}") from error
         if len(data) < last - first:
             raise AudioError(
                 f"'{self.path}' is truncated: {last - first} frames were asked for at {first}, "

@@ -7,7 +7,6 @@ and remote ones are refused.
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 
 from runtime.audio_files import is_audio
 from runtime.errors import ClapError
+from runtime.problems import listed
+from train.config.text_file import parse_json
 from train.data.table import Row, Table
 
 # Texts are read into memory at once; no caption is larger.
@@ -56,8 +57,7 @@ def read_shards(pattern: str, extension: str | None = None) -> Table:
             if row is not None:
                 rows.append(row)
     if problems:
-        more = f" (and {len(problems) - 20} more)" if len(problems) > 20 else ""
-        raise ClapError(f"shards {pattern}: {'; '.join(problems[:20])}{more}.")
+        raise ClapError(f"shards {pattern}: {listed(problems)}.")
     if not rows:
         raise ClapError(f"shards {pattern} hold no samples.")
     return Table(Path(), rows, "__path__", captions=("txt",))
@@ -120,7 +120,7 @@ def _row(
 
 
 def _object(content: bytes) -> dict[str, Any]:
-    found = json.loads(content)
+    found = parse_json(content)
     if not isinstance(found, dict):
         raise ValueError("no JSON object")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from runtime.errors import ClapError
+from train.config.text_file import parse_json, read_text
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,16 @@ class Table:
     recording: str | None = None
 
 
-def read_rows(path: Path, encoding: str = "utf-8") -> list[tuple[int, dict[str, Any]]]:
+def read_rows(path: Path, encoding: str = "utf-8-sig") -> list[tuple[int, dict[str, Any]]]:
     """Rows of a CSV (with a header) or JSONL file, each with the number of its line.
 
     Raises:
         ClapError: missing, unreadable, or empty.
     """
+    file = io.StringIO(read_text(path, "listing", encoding), newline="")
     try:
-        with path.open(newline="", encoding=encoding) as file:
-            rows = list(_json_rows(file) if path.suffix == ".jsonl" else _csv_rows(file))
-    except (OSError, ValueError, csv.Error) as error:
+        rows = list(_json_rows(file) if path.suffix == ".jsonl" else _csv_rows(file))
+    except (ValueError, csv.Error) as error:
         raise ClapError(f"listing {path} cannot be read: {error}.") from error
     if not rows:
         raise ClapError(f"listing {path} has no rows.")
@@ -67,7 +68,12 @@ def read_rows(path: Path, encoding: str = "utf-8") -> list[tuple[int, dict[str, 
 
 def _csv_rows(file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(file)
+    names = reader.fieldnames or ()
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"columns that are there twice: {', '.join(twice)}")
     for row in reader:
+        if None in row:
+            raise ValueError(f"line {reader.line_num} has more cells than the header has columns")
         yield reader.line_num, row
 
 
@@ -76,7 +82,7 @@ def _json_rows(file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
         if not isinstance(row, dict):
@@ -108,4 +114,24 @@ def audio_name(audio: str, columns: Mapping[str, Any]) -> str | None:
     needed = {name: columns[name] for name in columns_of(audio)}
     if any(value is None or value == "" for value in needed.values()):
         return None
-    return audio.format_map(needed) if "{" in audio else str(columns[audio])
+    try:
+        name = audio.format_map(needed) if "{" in audio else str(columns[audio])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ClapError(f"audio {audio!r} is no pattern of columns in braces: {error}.") from error
+    return name
+
+
+def texts_of(value: object) -> list[str]:
+    """One cell as sentences: a list gives several, an empty one none.
+
+    Raises:
+        ValueError: neither text nor a number, or half of a surrogate pair (a name that is not
+            UTF-8), which no tokenizer reads.
+    """
+    items = [item for item in (value if isinstance(value, list) else [value]) if item is not None]
+    if strange := [item for item in items if not isinstance(item, str | int | float)]:
+        raise ValueError(f"a {type(strange[0]).__name__} is no text")
+    texts = [str(item).strip() for item in items]
+    if broken := [text for text in texts if any("\ud800" <= c <= "\udfff" for c in text)]:
+        raise ValueError(f"{broken[0]!r} is not valid text")
+    return [text for text in texts if text]

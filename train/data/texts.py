@@ -14,8 +14,8 @@ from torch import Tensor
 from clap_export.model.config import TextEncoderConfig
 from runtime.errors import ClapError
 from runtime.prompts import fill_all
-from train.config.contrastive import TextSource
-from train.data.listing import read_rows, texts_of
+from train.config.data import TextSource
+from train.data.table import read_rows, texts_of
 
 
 def collect(sources: Sequence[TextSource], templates: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -31,7 +31,11 @@ def collect(sources: Sequence[TextSource], templates: Sequence[str]) -> tuple[li
             for column in source.columns:
                 if column not in row:
                     raise ClapError(f"{source.path}, line {number}: no column {column}.")
-                for text in texts_of(row[column]):
+                try:
+                    found = texts_of(row[column])
+                except ValueError as error:
+                    raise ClapError(f"{source.path}, line {number}: {error}.") from error
+                for text in found:
                     if not source.label:
                         captions[text] = None
                         continue

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from runtime.bundle import AudioSpec
 from train.config.contrastive import TrainConfig
-from train.data.clips import ClipStore
+from train.data.clips import ClipStore, Draws
 from train.data.listing import read_listing
 
 ENDLESS = range(1 << 30)
@@ -53,9 +53,8 @@ def measure(
     for threads in (*counts, most_threads):
         store.threads = threads
         rows = 0
-        with closing(
-            store.batches(config.seed, 0, ENDLESS, config.loop.batch_size, config.augment)
-        ) as batches:
+        draws = Draws(config.seed, 0, config.loop.batch_size, config.augment)
+        with closing(store.batches(draws, ENDLESS)) as batches:
             next(batches)  # the queue is filled once; from here on it is the steady state
             began = time.perf_counter()
             while time.perf_counter() - began < seconds:

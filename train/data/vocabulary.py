@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 from tokenizers.trainers import WordPieceTrainer
+
+from clap_export.model.config import ClapConfig
 
 PAD, UNKNOWN, CLS, SEP = SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
@@ -18,7 +21,7 @@ def learn_wordpiece(texts: Iterable[str], size: int) -> Tokenizer:
     give the same tokenizer.
     """
     texts = list(texts)
-    learner = _with_vocabulary(WordPiece(unk_token=UNKNOWN))
+    learner = _tokenizer(WordPiece(unk_token=UNKNOWN))
     # Left alone, the trainer numbers the letters inside words ("##a") in the order of a hash table,
     # another one in each run, and decides ties by these numbers. Listed as special they have fixed
     # ones; they are special to this learner only.
@@ -29,7 +32,7 @@ def learn_wordpiece(texts: Iterable[str], size: int) -> Tokenizer:
         vocab_size=size, special_tokens=[*SPECIAL, *sorted(letters)], show_progress=False
     )
     learner.train_from_iterator(texts, trainer)
-    tokenizer = _with_vocabulary(WordPiece(learner.get_vocab(), unk_token=UNKNOWN))
+    tokenizer = _tokenizer(WordPiece(learner.get_vocab(), unk_token=UNKNOWN))
     tokenizer.add_special_tokens(SPECIAL)
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -39,7 +42,13 @@ def learn_wordpiece(texts: Iterable[str], size: int) -> Tokenizer:
     return tokenizer
 
 
-def _with_vocabulary(model: WordPiece) -> Tokenizer:
+def with_vocabulary(model: ClapConfig, size: int) -> ClapConfig:
+    """The same model with the text tower's vocabulary size filled in."""
+    text = model.text_encoder
+    return replace(model, text_encoder=replace(text, options={**text.options, "vocab_size": size}))
+
+
+def _tokenizer(model: WordPiece) -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Replace("_", " "), normalizers.BertNormalizer(lowercase=True)]

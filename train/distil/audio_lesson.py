@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -14,13 +13,15 @@ from torch import Tensor, nn
 from clap_export.model.clap import ClapModel, normalise
 from runtime.errors import ClapError
 from runtime.windows import fill
-from train.config.contrastive import AugmentConfig
+from train.config.distil import DistilConfig
 from train.data import prefetch
 from train.data.augment import MelAugment, mix, mixstyle
 from train.distil.loss import regression_loss
-from train.distil.stretches import Stretches, embed
-from train.machine.memory_format import channels_last
-from train.machine.placement import send
+from train.distil.stretches import Stretches
+from train.machine.cores import usable_cores
+from train.machine.device import channels_last
+from train.machine.run import Run
+from train.zero_shot.embedding import embed_clips
 
 
 class AudioLesson:
@@ -34,11 +35,8 @@ class AudioLesson:
         stretches: of the recordings, with the teacher.
         targets: ``[stretches, dim]`` of the teacher, one for each; None to have the teacher listen
             to other stretches of the same recordings in every step.
-        augment: of what the student hears. Where it mixes two stretches, the embedding that it
-            should give lies between theirs, at the same share.
-        batch_size: stretches in a step.
-        seed: of the run.
-        device: where the student and the teacher are.
+        run: its config and device. Where ``augment`` mixes two stretches, the embedding that the
+            student should give lies between theirs, at the same share.
 
     Raises:
         ClapError: fewer stretches than one batch.
@@ -48,23 +46,25 @@ class AudioLesson:
 
     def __init__(
         self, model: ClapModel, stretches: Stretches, targets: np.ndarray | None,
-        augment: AugmentConfig, batch_size: int, seed: int, device: torch.device,
+        run: Run[DistilConfig],
     ) -> None:  # fmt: skip
         self._model, self._stretches, self._targets = model, stretches, targets
-        self._augment, self._masks = augment, MelAugment(augment)
-        self._batch_size, self._seed, self._device = batch_size, seed, device
+        self._run, self._augment = run, run.config.augment
+        self._masks = MelAugment(self._augment)
+        self._batch_size = run.config.audio.batch_size
         held = stretches.held_out()
         self._held, self._used = np.flatnonzero(held), np.flatnonzero(~held)
-        if len(self._used) < batch_size:
+        if len(self._used) < self._batch_size:
             raise ClapError(
-                f"audio.batch_size is {batch_size}, but there are only {len(self._used)} stretches "
-                f"of {stretches.seconds:g} s to learn from; make it smaller, or add recordings."
+                f"audio.batch_size is {self._batch_size}, but there are only {len(self._used)} "
+                f"stretches of {stretches.seconds:g} s to learn from; make it smaller, or add "
+                "recordings."
             )
-        self.steps = len(self._used) // batch_size
+        self.steps = len(self._used) // self._batch_size
         weight = stretches.weight[self._used]
         self._share = np.cumsum(weight) / weight.sum()
         if targets is None:
-            self._held_target = stretches.embed(stretches.on_grid(self._held), device).cpu()
+            self._held_target = stretches.embed(stretches.on_grid(self._held)).cpu()
         else:
             self._held_target = torch.from_numpy(targets[self._held].astype(np.float32))
         channels_last(model.audio_encoder)
@@ -75,10 +75,10 @@ class AudioLesson:
 
     def losses(self, epoch: int) -> Iterator[Tensor]:
         """One loss for each batch of stretches, which threads cut ahead."""
-        drawn, heard = self._draw(epoch), dict[tuple[int, int], np.ndarray]()
+        drawn, heard = self.draw(epoch), dict[tuple[int, int], np.ndarray]()
 
         def cut(step: int, row: int, stretch: int) -> tuple[int, np.ndarray]:
-            own = np.random.default_rng((self._seed, epoch, step, row))
+            own = self._run.generator(epoch, step, row)
             start = float(self._stretches.start[stretch])
             if self._targets is None:
                 start = self._stretches.anywhere(stretch, own)
@@ -87,20 +87,20 @@ class AudioLesson:
 
         batches = prefetch.fill(
             lambda step: drawn[step], cut, range(self.steps), self._stretches.spec.window_samples,
-            os.cpu_count() or 1, self._device.type == "cuda",
+            usable_cores(), self._run.device.type == "cuda",
         )  # fmt: skip
         with closing(batches):
             for step, batch in enumerate(batches):
                 if self._targets is None:
                     clips = [heard.pop((step, row)) for row in range(self._batch_size)]
-                    target = self._stretches.embed(clips, self._device)
+                    target = self._stretches.embed(clips)
                 else:
                     stored = self._targets[batch.indices].astype(np.float32)
-                    target = send(stored, self._device)
-                yield self._loss(send(batch.windows, self._device), target, (epoch, step))
+                    target = self._run.send(stored)
+                yield self._loss(self._run.send(batch.windows), target, (epoch, step))
 
     def _loss(self, waveforms: Tensor, target: Tensor, place: tuple[int, int]) -> Tensor:
-        rng = np.random.default_rng((self._seed, *place))
+        rng = self._run.generator(*place)
         waveforms, target = mix(waveforms, target, self._augment.mix, rng)
         with torch.no_grad():
             log_mel = self._model.mel(waveforms)
@@ -113,15 +113,15 @@ class AudioLesson:
         """Mean cosine to the teacher on the recordings that are not learned from."""
         start: list[float] = self._stretches.start.tolist()
         heard = [self._stretches.for_student(row, start[row]) for row in self._held.tolist()]
-        out = embed(self._model, heard, self._device).cpu()
+        out = embed_clips(self._model, heard).cpu()
         return float((out * self._held_target).sum(1).mean())
 
-    def _draw(self, epoch: int) -> np.ndarray:
+    def draw(self, epoch: int) -> np.ndarray:
         """``[steps, batch_size]`` stretches of an epoch, by weight.
 
         Drawn at even distances along the summed weights: with equal ones, none comes twice.
         """
-        rng = np.random.default_rng((self._seed, epoch))
+        rng = self._run.generator(epoch)
         count = self.steps * self._batch_size
         order = rng.permutation(len(self._used))
         share = np.cumsum(np.diff(self._share, prepend=0.0)[order])

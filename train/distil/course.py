@@ -7,15 +7,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from train.machine.progress import track
+from train.machine.random_streams import seed_torch
 from train.schedule import cosine_factor
 
 
-class Lesson(Protocol):
+class Pace(Protocol):
+    """How long and how fast a tower learns; tables of the configs hold it.
+
+    Attributes:
+        epochs: times that everything is gone through.
+        batch_size: items in a step.
+        learning_rate: its peak.
+    """
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+
+
+class TowerLesson(Protocol):
     """What one tower learns.
 
     Attributes:
@@ -53,29 +70,27 @@ class Record:
 class Course:
     """A lesson with its optimiser: AdamW, a twentieth of warm-up, then half a cosine.
 
-    Each epoch seeds torch from (seed, epoch), and lessons draw from generators of their own, so
-    that a run resumed after any epoch goes on with the same numbers.
+    Each epoch seeds torch anew, and lessons draw from generators of their own, so that a run
+    resumed after any epoch goes on with the same numbers.
 
     Args:
         lesson: what is learned.
-        epochs: in all.
-        learning_rate: the peak.
+        pace: in how many epochs, and at which rate.
         seed: of the run.
     """
 
-    def __init__(self, lesson: Lesson, epochs: int, learning_rate: float, seed: int) -> None:
-        self.lesson, self.epochs, self.seed = lesson, epochs, seed
-        self._peak = learning_rate
+    def __init__(self, lesson: TowerLesson, pace: Pace, seed: int) -> None:
+        self.lesson, self.epochs, self.seed = lesson, pace.epochs, seed
+        self._peak = pace.learning_rate
         self._parameters = [p for module in lesson.modules() for p in module.parameters()]
         self.optimiser = torch.optim.AdamW(
-            self._parameters, lr=learning_rate, weight_decay=0.01, fused=True
+            self._parameters, lr=self._peak, weight_decay=0.01, fused=True
         )
 
     def run(self, epoch: int) -> Record:
         """Learn for one epoch (counted from 0)."""
         began, lesson = time.monotonic(), self.lesson
-        rng = np.random.default_rng((self.seed, epoch))
-        torch.manual_seed(int(rng.integers(2**62)))
+        seed_torch(self.seed, lesson.name, epoch)
         for module in lesson.modules():
             module.train()
         total, step, losses = self.epochs * lesson.steps, epoch * lesson.steps, list[Tensor]()

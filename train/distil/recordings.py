@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,19 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime import audio
+from runtime import audio, audio_files
 from runtime.bundle import AudioSpec
 from runtime.errors import AudioError, ClapError
-from train.config.contrastive import ListingConfig
+from train.config.data import ListingConfig
 from train.data.listing import read_listing, spread
 from train.data.recording import FULL_SCALE, Recording, to_int16
 from train.data.table import columns_of
+from train.machine.cores import usable_cores
 from train.machine.progress import track
 
 log = logging.getLogger(__name__)
-
-# What a folder is searched for: the usual endings among those that libsndfile reads.
-SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".caf"))
 
 
 @dataclass(frozen=True)
@@ -80,11 +77,13 @@ def _listed(listing: ListingConfig) -> list[Found]:
 
 
 def _behind(pattern: str) -> list[Path]:
-    path = Path(pattern)
-    if path.is_dir():
-        inside = sorted(path.rglob("*"))
-        return [p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
-    return [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file()]
+    """Audio files of a folder, or whatever files a glob or a name finds."""
+    try:
+        if Path(pattern).is_dir():
+            return list(audio_files.find(Path(pattern)))
+        return [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file()]
+    except (OSError, ValueError) as error:  # no right to look there; a NUL; a name too long
+        raise ClapError(f"audio.files: {pattern!r} cannot be looked for: {error}.") from error
 
 
 class Recordings:
@@ -106,11 +105,11 @@ class Recordings:
         self.hashes: list[str] = []
         self._samples: list[dict[int, np.ndarray]] = []
         failures: list[str] = []
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             decoded = zip(found, pool.map(self._decode, found), strict=True)
             for item, result in track(decoded, "decoding", total=len(found)):
-                if isinstance(result, AudioError):
-                    failures.append(str(result))
+                if isinstance(result, str):
+                    failures.append(result)
                     continue
                 self.found.append(item)
                 self.hashes.append(result[0])
@@ -122,14 +121,17 @@ class Recordings:
                 f"none of the {len(found)} audio files could be read; the first: {failures[0]}"
             )
 
-    def _decode(self, item: Found) -> tuple[str, dict[int, np.ndarray]] | AudioError:
+    def _decode(self, item: Found) -> tuple[str, dict[int, np.ndarray]] | str:
+        """Hash of the content and samples at each rate; or why there are none."""
         try:
             source = item.file.source()
             samples, rate = audio.load(source)
             content = source if isinstance(source, bytes) else source.read_bytes()
             heard = {r: to_int16(audio.resample(samples, rate, r)) for r in self._rates}
         except AudioError as error:
-            return error
+            return str(error)
+        except Exception as error:  # whatever is wrong with one file, the others are heard
+            return f"'{item.file.path}' cannot be read ({type(error).__name__}: {error})."
         return hashlib.sha256(content).hexdigest(), heard
 
     def __len__(self) -> int:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from clap_export.model.clap import ClapModel
 from runtime.bundle import AudioSpec
-from runtime.windows import rows, starts
-from train.distil import cache as distil_cache
-from train.distil.cache import CacheKey
+from runtime.windows import starts
+from train.distil.cache import CacheKey, kept
 from train.distil.recordings import Recordings
 from train.machine.progress import track
+from train.zero_shot.embedding import embed_clips
 
-BATCH = 64  # windows, without gradients
 HELD_OUT = 0.04  # of the recordings
+PART = 1024  # stretches that the teacher hears before its answers leave the device
 
 
 class Stretches:
@@ -54,7 +54,7 @@ class Stretches:
         these files, known by their content, in order."""
         hashes = self.recordings.hashes
         items = [(hashes[i], at) for i, at in zip(self.owner, self.start.tolist(), strict=True)]
-        return CacheKey.of(space, [self.seconds, *items])
+        return CacheKey.of(space, items, self.seconds)
 
     def anywhere(self, row: int, rng: np.random.Generator) -> float:
         """Start in seconds of a random stretch of a row's recording."""
@@ -82,46 +82,25 @@ class Stretches:
         """The same stretch at the teacher's rate."""
         return self.recordings.cut(self.owner[row], start, self.seconds, self._teacher.config.audio)
 
-    def on_grid(self, rows: np.ndarray) -> list[np.ndarray]:
+    def on_grid(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Stretches for the teacher from their own starts."""
-        return [self.for_teacher(row, float(self.start[row])) for row in rows.tolist()]
+        return (self.for_teacher(row, float(self.start[row])) for row in rows.tolist())
 
-    def embed(self, heard: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
-        """What the teacher makes of stretches that were cut for it: ``[n, dim]`` unit vectors."""
-        return embed(self._teacher, heard, device)
+    def embed(self, heard: Iterable[np.ndarray]) -> Tensor:
+        """What the teacher makes of stretches that were cut for it: ``[n, dim]`` unit vectors, on
+        its device."""
+        return embed_clips(self._teacher, heard)
 
-    def targets(self, cache: Path, key: CacheKey, device: torch.device) -> np.ndarray:
+    def targets(self, cache: Path, space: str) -> np.ndarray:
         """``[stretches, dim]`` float16 of the teacher: from the cache, or made and kept there.
 
         Raises:
             ClapError: the cache is of another teacher or of other recordings.
         """
-        if (stored := distil_cache.read(cache, key)) is not None:
-            return stored
-        chunks = np.array_split(np.arange(len(self)), -(-len(self) // BATCH))
-        parts = [
-            self.embed(self.on_grid(chunk), device).cpu().numpy()
-            for chunk in track(chunks, "the teacher listens")
-        ]
-        return distil_cache.write(cache, key, np.concatenate(parts))
 
+        def listen() -> np.ndarray:
+            parts = np.array_split(np.arange(len(self)), -(-len(self) // PART))
+            heard = track(parts, "the teacher listens")
+            return np.concatenate([self.embed(self.on_grid(part)).cpu().numpy() for part in heard])
 
-@torch.no_grad()
-def embed(model: ClapModel, clips: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
-    """``[clips, dim]`` unit vectors: the mean over each clip's windows, renormalised.
-
-    Args:
-        model: in ``eval()``.
-        clips: float32 samples ``[n]`` each, at the model's rate.
-        device: where the model is.
-    """
-    spec = model.config.audio
-    windows = [rows(clip, spec) for clip in clips]
-    owner = torch.from_numpy(np.repeat(np.arange(len(windows)), [len(found) for found in windows]))
-    if spec.long_clips == "windows":
-        stacked = np.concatenate(windows)
-        windows = [stacked[i : i + BATCH] for i in range(0, len(stacked), BATCH)]
-    parts = torch.cat([model.embed_audio(torch.from_numpy(x).to(device)) for x in windows])
-    total = torch.zeros(len(clips), parts.shape[1], device=device)
-    total.index_add_(0, owner.to(device), parts)
-    return torch.nn.functional.normalize(total, dim=1)
+        return kept(cache, self.key(space), self._teacher.config.embedding_dim, listen)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 from tokenizers import Tokenizer
 
 from clap_export.checkpoints import Checkpoint
 from clap_export.model.clap import ClapModel
 from clap_export.model.config import ClapConfig
 from runtime.errors import ClapError
-from train.config.contrastive import with_vocabulary
-from train.distil.config import StudentConfig
+from train.config.distil import StudentConfig
+from train.data.vocabulary import with_vocabulary
+from train.machine.random_streams import seed_weights
+from train.zero_shot.embedding import embed_clips, embed_texts
 
 
 def start(config: StudentConfig, teacher: Checkpoint, tokenizer: Tokenizer, seed: int) -> ClapModel:
@@ -26,7 +28,7 @@ def start(config: StudentConfig, teacher: Checkpoint, tokenizer: Tokenizer, seed
         seed: of the fresh weights.
 
     Raises:
-        ClapError: another dimension, or a text encoder that the tokenizer does not fit.
+        ClapError: another dimension, or an architecture that cannot be built and run.
     """
     theirs = teacher.model.config
     if config.embedding_dim != theirs.embedding_dim:
@@ -49,12 +51,27 @@ def start(config: StudentConfig, teacher: Checkpoint, tokenizer: Tokenizer, seed
     )
     if own_text:
         shape = with_vocabulary(shape, tokenizer.get_vocab_size())
-    torch.manual_seed(seed)
-    student = ClapModel(shape).eval()
+    student = _built(shape, tokenizer, seed)
     parts = ("logit_scale",) if own_text else ("logit_scale", "text_encoder.", "text_projection.")
     state = student.state_dict()
     state |= {k: v for k, v in teacher.model.state_dict().items() if k.startswith(parts)}
     student.load_state_dict(state)
+    return student
+
+
+def _built(shape: ClapConfig, tokenizer: Tokenizer, seed: int) -> ClapModel:
+    """A fresh model, tried on one window and one text: its tables are the user's own numbers."""
+    seed_weights(seed)
+    try:
+        student = ClapModel(shape).eval()
+        embed_clips(student, [np.zeros(shape.audio.window_samples, np.float32)])
+        embed_texts(student, tokenizer, ["a sound"])
+    except Exception as error:  # of torch and transformers, as many kinds as there are mistakes
+        reason = " ".join(str(error).split()[:30])
+        raise ClapError(
+            f"the [student] cannot be built as it is described ({type(error).__name__}: {reason}): "
+            "compare its tables with those of a recipe."
+        ) from error
     return student
 
 

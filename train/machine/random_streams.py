@@ -15,11 +15,22 @@ def generator(seed: int, *place: Place) -> np.random.Generator:
 
     Args:
         seed: of the run.
-        place: numbers of at least 0, and names for what the numbers are used for.
+        place: numbers from 0 to below 2**32, and names for what the numbers are used for.
+
+    Raises:
+        ValueError: a larger number: numpy would take it for two.
     """
-    # A key and not more entropy: entropy is filled up with zeros, so that (7, 1) were (7, 1, 0).
+    # The place is a key and no entropy. numpy fills entropy up with zeros: as a plain tuple of
+    # seeds, (7, 1, 2) and (7, 1, 2, 0) would give the same numbers.
+    if any(isinstance(part, int) and not 0 <= part < 2**32 for part in place):
+        raise ValueError(f"{place} is no place: numbers must be from 0 to below 2**32")
     key = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in place]
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def seed_weights(seed: int) -> None:
+    """Start PyTorch's own generators for the fresh weights of a run."""
+    torch.manual_seed(seed)
 
 
 def seed_torch(seed: int, *place: Place) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from runtime.errors import ClapError
+from runtime.files import writing
 from train.tagger.yamnet import KIND, LAYERS, Yamnet
 
 BATCH_NORM_EPSILON = 1e-4
@@ -28,14 +29,17 @@ def convert(source: Path, out: Path) -> None:
     """Write ``out`` from a SavedModel's folder, whose code is not run.
 
     Raises:
-        ClapError: no TensorFlow here, or not a SavedModel of YAMNet.
+        ClapError: no TensorFlow here, not a SavedModel of YAMNet, or ``out`` cannot be written.
     """
     labels = _labels(source / CLASS_MAP)
     network = Yamnet(labels)
-    network.load_state_dict(fold(_variables(source)))
-    part = out.with_name(f"{out.name}.part")
-    save_file(network.state_dict(), part, {"kind": KIND, "labels": json.dumps(labels)})
-    part.replace(out)
+    try:
+        network.load_state_dict(fold(_variables(source)))
+    except (ValueError, RuntimeError) as error:  # of numpy and torch: shapes of another network
+        raise ClapError(f"{source} is no YAMNet: {' '.join(str(error).split())}") from error
+    content = save(network.state_dict(), {"kind": KIND, "labels": json.dumps(labels)})
+    with writing(out) as part:
+        part.write_bytes(content)
 
 
 def fold(variables: Mapping[tuple[int, str], np.ndarray]) -> dict[str, torch.Tensor]:
@@ -89,19 +93,22 @@ def _variables(source: Path) -> dict[tuple[int, str], np.ndarray]:
         ) from error
     try:
         reader = tensorflow.train.load_checkpoint(str(source / "variables" / "variables"))
-    except (ValueError, RuntimeError, OSError) as error:
+        matches = map(_VARIABLE.fullmatch, reader.get_variable_to_shape_map())
+        return {
+            (int(match["layer"]), match["name"]): reader.get_tensor(match.string)
+            for match in matches
+            if match is not None
+        }
+    except Exception as error:  # TensorFlow's own kinds, which differ from version to version
         raise ClapError(f"{source} is no SavedModel: {error}") from error
-    found = {}
-    for key in reader.get_variable_to_shape_map():
-        match = _VARIABLE.fullmatch(key)
-        if match is not None:
-            found[int(match["layer"]), match["name"]] = reader.get_tensor(key)
-    return found
 
 
 def _labels(path: Path) -> list[str]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [row["display_name"] for row in csv.DictReader(file)]
-    except (OSError, KeyError) as error:
+            labels = [row["display_name"] for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, csv.Error) as error:
         raise ClapError(f"{path}, the names of its classes, cannot be read ({error}).") from error
+    if not labels or None in labels:
+        raise ClapError(f"{path} does not name a class in every row.")
+    return labels

@@ -14,8 +14,8 @@ from runtime.bundle import AudioSpec
 from runtime.errors import ClapError
 from train.config.teaching import TaggerConfig
 from train.losses import teacher_loss
+from train.machine.device import channels_last
 from train.machine.distributed import ALONE, Ranks
-from train.machine.memory_format import channels_last
 from train.tagger import yamnet
 
 # The tagger's own vectors fit the labels of few recordings by heart if they are all shown.

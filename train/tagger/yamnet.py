@@ -32,6 +32,7 @@ LAYERS = (
 )  # fmt: skip
 WIDTH = LAYERS[-1][1]
 KIND = "yamnet"  # of the file
+MOST_LABELS = 10_000  # YAMNet has 521
 
 
 class Yamnet(nn.Module):
@@ -102,28 +103,43 @@ def load(path: Path) -> Yamnet:
     Raises:
         ClapError: missing, damaged, of something else, or its tensors do not fit (all are listed).
     """
-    if not path.is_file():
-        raise ClapError(
-            f"tagger {path} does not exist: make it with python -m train yamnet SAVED_MODEL -o "
-            f"{path}."
-        )
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
+    except FileNotFoundError as error:
+        raise ClapError(
+            f"tagger {path} does not exist: make it with python -m train yamnet SAVED_MODEL -o "
+            f"{path}."
+        ) from error
+    except (SafetensorError, OSError, ValueError) as error:
         raise ClapError(f"tagger {path} is damaged or no safetensors file ({error}).") from error
     if metadata.get("kind") != KIND:
         raise ClapError(
             f"tagger {path} is not of kind {KIND} (found: {metadata.get('kind', 'none')}); python "
             "-m train yamnet writes one."
         )
-    network = Yamnet(json.loads(metadata["labels"]))
+    network = Yamnet(_labels(path, metadata))
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise ClapError(f"tagger {path}: {' '.join(str(error).split())}") from error
+    kinds = {tensor.dtype for tensor in state.values()}
+    if kinds != {torch.float32} or not all(x.isfinite().all() for x in state.values()):
+        raise ClapError(f"tagger {path} is damaged: not all its weights are finite float32.")
     return network.eval().requires_grad_(False)
+
+
+def _labels(path: Path, metadata: dict[str, str]) -> list[str]:
+    """Names of the classes; every one costs memory, so that their number has a bound."""
+    try:
+        labels = json.loads(metadata.get("labels", ""))
+    except (ValueError, RecursionError):
+        labels = None
+    named = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    if not named or not 0 < len(labels) <= MOST_LABELS:
+        raise ClapError(f"tagger {path} is damaged: it does not name 1 to {MOST_LABELS} classes.")
+    return labels
 
 
 def _behind(size: int) -> tuple[int, int]:

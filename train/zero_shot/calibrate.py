@@ -10,16 +10,22 @@ import torch
 
 from clap_export.model.clap import ClapModel
 from runtime.bundle import Calibration
-from train.zero_shot.task import Result
+from runtime.errors import ClapError
+from train.zero_shot.task import TaskResult
 
 
-def fit(results: Sequence[Result]) -> Calibration:
+def fit(results: Sequence[TaskResult]) -> Calibration:
     """Platt scaling (Platt 1999) on every (clip, label) pair of some evaluated tasks.
 
     Logistic regression of "this label is the clip's" on the cosine; both classes weigh the same in
     sum, since a deployment's share of true labels is not that of these tasks, so 0.5 is where a
     pair is as likely true as false.
+
+    Raises:
+        ClapError: there are no results.
     """
+    if not results:
+        raise ClapError("there are no tasks to fit a calibration on: give a config with [[tasks]].")
     cosine = np.concatenate([r.scores.ravel() for r in results])
     truth = np.concatenate(
         [(np.arange(len(r.labels))[None, :] == r.truth[:, None]).ravel() for r in results]
@@ -42,7 +48,7 @@ def fit(results: Sequence[Result]) -> Calibration:
     return Calibration(scale, bias)
 
 
-def apply(model: ClapModel, results: Sequence[Result]) -> Calibration:
+def apply(model: ClapModel, results: Sequence[TaskResult]) -> Calibration:
     """Fit on the results and put the calibration into the model's config."""
     found = fit(results)
     model.config = replace(model.config, calibration=found)

@@ -1,7 +1,8 @@
-"""Zero-shot evaluation with the runtime's own windows and prompts."""
+"""Zero-shot classification tasks: their clips, candidates and results."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -13,17 +14,15 @@ from tokenizers import Tokenizer
 
 from clap_export.model.clap import ClapModel
 from runtime.bundle import AudioSpec
-from runtime.encoder import mean_embedding
 from runtime.errors import ClapError
-from runtime.windows import rows
-from train.config.contrastive import TaskConfig
+from train.config.data import TaskConfig
 from train.data.clips import ClipStore
 from train.data.listing import Clip, read_listing
-from train.data.texts import encode
+from train.zero_shot.embedding import embed_clips, embed_labels, embed_texts
 
 
 @dataclass(frozen=True)
-class Result:
+class TaskResult:
     """Scores of one task.
 
     Attributes:
@@ -51,7 +50,7 @@ class Result:
         return {self.labels[i]: float(right[self.truth == i].mean()) for i in present}
 
 
-def together(results: Sequence[Result], scales: Sequence[float]) -> Result:
+def together(results: Sequence[TaskResult], scales: Sequence[float]) -> TaskResult:
     """Several models' answers to one task as one: the mean of their probabilities.
 
     Args:
@@ -62,45 +61,51 @@ def together(results: Sequence[Result], scales: Sequence[float]) -> Result:
         torch.from_numpy(scale * result.scores).softmax(dim=1).numpy()
         for result, scale in zip(results, scales, strict=True)
     ]
-    return Result(results[0].labels, np.mean(probabilities, axis=0), results[0].truth)
+    return TaskResult(results[0].labels, np.mean(probabilities, axis=0), results[0].truth)
 
 
 class Task:
     """A zero-shot classification task with its clips decoded.
 
     Raises:
-        ClapError: candidates missing, or a clip's label is not among them.
+        ClapError: fewer than two candidates, or a clip's label is not among them.
     """
 
     def __init__(self, config: TaskConfig, store_for: ClipStoreFactory) -> None:
         self.name = config.name
         self.labels = read_candidates(config.candidates)
+        if len(self.labels) < 2:
+            raise ClapError(
+                f"task {self.name}: {self.labels[0]!r} is the only candidate, so there is nothing "
+                "to choose from: give at least two."
+            )
         self.store = store_for(read_listing(config.listing))
-        index = {label.replace("_", " "): i for i, label in enumerate(self.labels)}
-        asked = [clip.label.replace("_", " ") for clip in self.store.clips]
-        absent = sorted(set(asked) - set(index))
-        if absent:
+        index = {plain(label): i for i, label in enumerate(self.labels)}
+        asked = [plain(clip.label) for clip in self.store.clips]
+        if absent := sorted(set(asked) - set(index)):
             raise ClapError(
                 f"task {self.name}: labels not among the candidates: {', '.join(absent)}."
             )
         self.truth = np.array([index[label] for label in asked])
 
     def run(
-        self, model: ClapModel, tokenizer: Tokenizer, device: torch.device,
-        templates: Sequence[str] = (),
-    ) -> Result:  # fmt: skip
+        self, model: ClapModel, tokenizer: Tokenizer, templates: Sequence[str] = ()
+    ) -> TaskResult:
         """Evaluate a model (in evaluation mode).
 
         Args:
+            model: of the audio input that the clips were decoded for.
+            tokenizer: the model's.
             templates: prompts that are averaged; the model's default one if there are none.
         """
-        audio = embed_clips(model, self.store, device)
-        used = templates or (model.config.default_template,)
-        words = [label.replace("_", " ") for label in self.labels]
-        prompts = [template.replace("{}", word) for word in words for template in used]
-        each = embed_texts(model, tokenizer, prompts, device)
-        text = np.stack([mean_embedding(rows) for rows in np.split(each, len(words))])
-        return Result(self.labels, audio @ text.T, self.truth)
+        clips = (self.store.waveform(i) for i in range(len(self.store.samples)))
+        audio = embed_clips(model, clips).cpu().numpy()
+        text = embed_labels(
+            lambda texts: embed_texts(model, tokenizer, texts).cpu().numpy(),
+            [plain(label) for label in self.labels],
+            templates or (model.config.default_template,),
+        )
+        return TaskResult(self.labels, audio @ text.T, self.truth)
 
 
 class ClipStoreFactory:
@@ -117,34 +122,34 @@ class ClipStoreFactory:
         return self._made[key]
 
 
+def plain(label: str) -> str:
+    """A label as prompts hold it: data sets write spaces as underscores."""
+    return label.replace("_", " ")
+
+
 def read_candidates(name: str) -> tuple[str, ...]:
-    """Labels of a task of this package (``esc50``) or of a text file, one a line."""
-    packaged = resources.files("train") / "tasks" / f"{name}.txt"
-    path = Path(name)
-    if not packaged.is_file() and not path.is_file():
-        raise ClapError(f"candidates {name!r}: neither a task of this package nor a text file.")
-    text = (packaged if packaged.is_file() else path).read_text(encoding="utf-8")
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+    """Labels of a task of this package (``esc50``) or of a text file, one a line.
 
+    A name of this package's tasks always means that task; ``./esc50`` is a file.
 
-@torch.no_grad()
-def embed_clips(model: ClapModel, store: ClipStore, device: torch.device) -> np.ndarray:
-    """``[clips, dim]``: the mean of each clip's window embeddings, renormalised."""
-    windows = [rows(store.waveform(i), store.spec) for i in range(len(store.samples))]
-    owner = np.repeat(np.arange(len(windows)), [len(found) for found in windows])
-    if store.spec.long_clips == "windows":
-        stacked = np.concatenate(windows)
-        windows = [stacked[i : i + 64] for i in range(0, len(stacked), 64)]
-    parts = [model.embed_audio(torch.from_numpy(x).to(device)).cpu().numpy() for x in windows]
-    total = np.zeros((len(store.samples), model.config.embedding_dim), np.float32)
-    np.add.at(total, owner, np.concatenate(parts))
-    return total / np.linalg.norm(total, axis=1, keepdims=True)
-
-
-@torch.no_grad()
-def embed_texts(
-    model: ClapModel, tokenizer: Tokenizer, texts: Sequence[str], device: torch.device
-) -> np.ndarray:
-    """``[texts, dim]`` unit vectors."""
-    batch = encode(tokenizer, texts, model.config.text_encoder)
-    return model.embed_text(**{name: t.to(device) for name, t in batch.items()}).cpu().numpy()
+    Raises:
+        ClapError: neither, a file that cannot be read, no labels, or one that is there twice.
+    """
+    folder = resources.files("train") / "tasks"
+    packaged = {Path(file.name).stem: file for file in folder.iterdir()}
+    try:
+        text = packaged.get(name, Path(name)).read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ClapError(
+            f"candidates {name!r}: neither a task of this package nor a text file; the tasks are "
+            f"{', '.join(sorted(packaged))}."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ClapError(f"candidates {name!r} cannot be read: {error}.") from error
+    labels = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not labels:
+        raise ClapError(f"candidates {name!r} holds no labels: write one a line.")
+    twice = [label for label, count in Counter(map(plain, labels)).items() if count > 1]
+    if twice:
+        raise ClapError(f"candidates {name!r} holds {', '.join(twice)} more than once.")
+    return labels

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from clap_export.bench.candidate import LABELS, Candidate, Kind, Plan
 from clap_export.bench.report import Model
-from clap_export.bench.subject import Row, batch_rows, loading_rows
+from clap_export.bench.rows import Row, batch_rows, loading_rows
 from runtime import audio, windows
+from runtime.backends import quiet
 from runtime.encoder import mean_embedding
 from runtime.errors import ClapError
 
@@ -127,7 +128,7 @@ class OpenVinoPeer(TorchPeer):
 
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
         try:
-            import openvino  # pyright: ignore[reportMissingImports]
+            ov = quiet.openvino()
         except ImportError as error:
             raise ClapError(
                 f"--against openvino: it cannot be imported ({error}). "
@@ -146,7 +147,6 @@ class OpenVinoPeer(TorchPeer):
             def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
                 return self.model.embed_log_mel(log_mel)
 
-        ov: Any = openvino
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             log_mel = model.mel(torch.zeros(1, self._spec.window_samples))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from clap_export.bench.candidate import Candidate, Kind, Plan
 from clap_export.bench.ceilings import check_cuda, gflop, gpu_seconds
 from clap_export.bench.peers import cpu as peers
-from clap_export.bench.subject import Row, batch_rows
+from clap_export.bench.rows import Row, batch_rows
 from clap_export.bench.timing import GpuSeconds
 from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError

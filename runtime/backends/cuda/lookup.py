@@ -8,16 +8,13 @@ from contextlib import ExitStack
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import forks
 from runtime.backends.cuda.driver import Driver
 from runtime.backends.cuda.kernels import Kernels
 from runtime.backends.cuda.memory import DeviceBuffer, PinnedBuffer
 from runtime.backends.cuda.stream import Stream
 from runtime.errors import BackendError
 
-# Elements of a bank, 16 MiB: below it the CPU is through before the GPU has been asked and has
-# answered. An estimate; to be measured on a GPU.
-LARGE = 1 << 22
-PROVIDERS = ("tensorrt", "cuda")  # encoders beside which a GPU is there to be used
 ROWS = 64  # of a run at most: each reads the whole bank
 SCORES = 16 << 20  # bytes of scores that are brought back at once, where a row is not longer
 SLAB = 64 << 20  # bytes of the bank that are pinned at once, on their way to the GPU
@@ -57,6 +54,7 @@ class DeviceBank:
             held.callback(self._stream.close)  # the first to go: it waits for what runs
             self._upload(bank)
             self._held = held.pop_all()
+        forks.watch(self)
 
     def similarities(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Inner products of embeddings and labels: cosines, where both have unit norm.
@@ -94,6 +92,11 @@ class DeviceBank:
                 self._closed = True
                 self._driver.enter()
                 self._held.close()
+
+    def forked(self) -> None:
+        """In a child of the process that made it: the GPU's memory is not the child's."""
+        forks.leak(dict(self.__dict__))
+        self._closed, self._lock = True, threading.Lock()
 
     def _run(self, embeddings: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
         stream, (sent, inputs), (fetched, outputs) = self._stream.raw, self._inputs, self._scores

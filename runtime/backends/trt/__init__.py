@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import forks
 from runtime.backends.cuda.driver import Driver
 from runtime.backends.trt.dialect import Dialect, installed
 from runtime.backends.trt.lane import Lane
 from runtime.backends.trt.loaded import Loaded
+from runtime.content import Content
 from runtime.engines import Engine, check
 from runtime.errors import BackendError
 
@@ -45,7 +47,7 @@ class TensorRtBackend:
     Threads may run at once: each run has a lane of its own, up to four.
 
     Args:
-        path: the engine file; its hash must have been checked, because loading runs native code.
+        plan: the engine file; its hash must have been checked, because loading runs native code.
         engine: what the manifest says of it.
         device: number of the GPU.
         driver, dialect: default the machine's own.
@@ -55,9 +57,12 @@ class TensorRtBackend:
             are found out before any of TensorRT is loaded that would crash without a GPU.
     """
 
+    takes_int16 = on_gpu = True
+    one_thread_each = False
+
     def __init__(
         self,
-        path: Path,
+        plan: Content | Path,
         engine: Engine,
         device: int = 0,
         *,
@@ -70,8 +75,9 @@ class TensorRtBackend:
             capability = self._driver.info.compute_capability
             check(engine, library.library, library.version, capability)
             self._driver.enter()
-            self._size = path.stat().st_size
-            self._loaded = Loaded(library, path.read_bytes(), engine)
+            content = Content.of(plan, BackendError)
+            self._size = len(content.data)
+            self._loaded = Loaded(library, content.data, engine)
         except BaseException:
             self._driver.close()
             raise
@@ -82,6 +88,7 @@ class TensorRtBackend:
         self._count = 0
         self._closed = False
         self._change = threading.Condition()
+        forks.watch(self)
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the engine on a batch; all outputs by name."""
@@ -145,6 +152,11 @@ class TensorRtBackend:
             lane.close()
         self._loaded.close()
         self._driver.close()
+
+    def forked(self) -> None:
+        """In a child of the process that opened it: the GPU's memory is not the child's."""
+        forks.leak(dict(self.__dict__))
+        self._free, self._closed, self._change = [], True, threading.Condition()
 
     @contextmanager
     def _lane(self) -> Generator[Lane]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,19 +23,19 @@ from clap_export.export.pack import write_bundle
 from runtime import schema
 from runtime.errors import BundleError, ClapError
 from tests import tiny
-from tests.clap_export.checkpoints import test_transformers as test_huggingface
+from tests.clap_export.checkpoints import test_transformers
 from tests.places import ROOT
 from tests.tiny import bundle as tinybundle
 
 
-def of(bundle: Path, **given: object) -> list[bench.Candidate]:
-    """One candidate."""
-    return bench.candidates([bundle], threads=[1], **given)  # type: ignore[arg-type]
+def of(*bundles: Path, **given: Any) -> bench.Request:
+    """A request to measure bundles on one thread, quickly."""
+    return bench.Request(bundles, **{"threads": (1,), "batches": (1,), "runs": 3, **given})
 
 
 @pytest.fixture(scope="module")
 def report(tiny_bundle: Path) -> Report:
-    return bench.bench(of(tiny_bundle), None, (1, 4), runs=3)
+    return bench.bench(of(tiny_bundle, batches=(1, 4)))
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +54,11 @@ def side_by_side(
 ) -> Report:
     """A bundle on two engines, beside PyTorch and OpenVINO with the weights it was made from."""
     ckpt = tiny.save(tmp_path_factory.mktemp("ckpt") / "m.safetensors")
-    found = bench.candidates(
-        [exported_bundle], ("cpu", "openvino"), [1], ("torch", "openvino"), ckpt
-    )
-    return bench.bench(found, None, (1, 3), runs=4, listing=listing)
+    request = of(
+        exported_bundle, providers=("cpu", "openvino"),
+        peers=bench.Peers(("torch", "openvino"), ckpt), batches=(1, 3), runs=4, listing=listing,
+    )  # fmt: skip
+    return bench.bench(request)
 
 
 def write_clip(path: Path, n: int, rate: int = tinybundle.RATE) -> Path:
@@ -147,8 +149,7 @@ def test_candidates_work_one_at_a_time_in_rounds(
 
     names: dict[int, int] = {}
     monkeypatch.setattr(worker.Worker, "ask", recorded)
-    found = bench.candidates([tiny_bundle, tiny_bundle], threads=[1])
-    report = bench.bench(found, None, (2, 1, 2), runs=7)
+    report = bench.bench(of(tiny_bundle, tiny_bundle, batches=(2, 1, 2), runs=7))
     rounds = [(who, given) for method, who, given in asked if method == "round"]
     assert rounds == [
         (0, (3, 3)), (1, (3, 3)),  # the first with three warm-ups
@@ -191,19 +192,18 @@ def test_peers_give_the_embeddings_of_the_bundle(side_by_side: Report) -> None:
 def test_embeddings_of_other_spaces_are_not_compared(
     tiny_bundle: Path, exported_bundle: Path
 ) -> None:
-    found = bench.candidates([tiny_bundle, exported_bundle], threads=[1])
-    report = bench.bench(found, None, (1,), runs=3)
+    report = bench.bench(of(tiny_bundle, exported_bundle))
     assert [one.cosine is None for one in report.candidates] == [False, True]
 
 
 def test_transformers_and_its_pipeline(tmp_path: Path) -> None:
     folder = tmp_path / "clap"
-    test_huggingface.save(folder)
+    test_transformers.save(folder)
     bundle = tmp_path / "bundle"
     write_bundle(load(folder), bundle)
-    found = bench.candidates([bundle], threads=[1], against=["transformers"], ckpt=folder)
     clip = write_clip(tmp_path / "clip.wav", 20_000)  # a longer one would be cropped at random
-    report = bench.bench(found, [clip], (1, 2), runs=3)
+    peers = bench.Peers(("transformers",), folder)
+    report = bench.bench(of(bundle, peers=peers, clips=(clip,), batches=(1, 2)))
     ours, best, pipeline = report.candidates
     assert [one.engine for one in (ours, best, pipeline)] == [
         "cpu", "transformers", "transformers, its pipeline"
@@ -218,21 +218,20 @@ def test_transformers_and_its_pipeline(tmp_path: Path) -> None:
 
 def test_peers_need_a_checkpoint(tiny_bundle: Path, exported_bundle: Path) -> None:
     with pytest.raises(ClapError, match="give them with --ckpt"):
-        bench.candidates([tiny_bundle], against=["torch"])
+        bench.candidates(of(tiny_bundle, peers=bench.Peers(("torch",))))
     with pytest.raises(
         ClapError,
         match=r"--against jax: on --device cpu, choose from torch, transformers, openvino",
     ):
-        bench.candidates([tiny_bundle], against=["jax"], ckpt=tiny_bundle)
+        bench.candidates(of(tiny_bundle, peers=bench.Peers(("jax",), tiny_bundle)))
     with pytest.raises(ClapError, match="at least one bundle"):
-        bench.candidates([])
-    found = bench.candidates([exported_bundle], against=["transformers"], ckpt=exported_bundle)
+        bench.candidates(of())
     with pytest.raises(ClapError, match="no ClapModel that it can load"):
-        bench.bench(found, None, (1,), runs=3)
+        bench.bench(of(exported_bundle, peers=bench.Peers(("transformers",), exported_bundle)))
 
 
 def test_a_process_that_dies_is_said(tiny_bundle: Path) -> None:
-    with worker.Worker(of(tiny_bundle)[0], candidate.Plan((), (1,))) as made:
+    with worker.Worker(bench.candidates(of(tiny_bundle))[0], candidate.Plan((), (1,))) as made:
         with pytest.raises(RuntimeError, match="AttributeError"):
             made.ask("no such method")
         made._child.kill()
@@ -287,7 +286,7 @@ def test_report_of_the_generated_clip(report: Report, tiny_bundle: Path) -> None
 def test_given_clips(tiny_bundle: Path, tmp_path: Path) -> None:
     same = write_clip(tmp_path / "same.wav", 3 * tinybundle.WINDOW)
     other = write_clip(tmp_path / "other.wav", 2205, 22_050)
-    report = bench.bench(of(tiny_bundle), [same, other], (1,), 4)
+    report = bench.bench(of(tiny_bundle, clips=(same, other), runs=4))
     assert [(c.name, c.seconds) for c in report.clips] == [("same.wav", 1.5), ("other.wav", 0.1)]
     (found,) = report.candidates
     runs = {stage.name: stage.latency.runs for stage in found.stages}
@@ -299,7 +298,7 @@ def test_given_clips(tiny_bundle: Path, tmp_path: Path) -> None:
 
 def test_clips_at_the_right_rate_have_no_resampling(tiny_bundle: Path, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.wav", tinybundle.WINDOW)
-    (found,) = bench.bench(of(tiny_bundle), [clip], (1,), 3).candidates
+    (found,) = bench.bench(of(tiny_bundle, clips=(clip,))).candidates
     assert "resample" not in [stage.name for stage in found.stages]
 
 
@@ -398,16 +397,14 @@ def test_plot_that_cannot_be_written(report: Report, tmp_path: Path, name: str) 
         ({"batches": (1, 0)}, r"batches=\[1, 0\]: pass sizes of at least 1"),
         ({"batches": ()}, "pass sizes of at least 1"),
         ({"runs": 2}, "runs=2: pass at least 3"),
-        ({"clips": [Path("nowhere.wav")]}, "no recording at 'nowhere.wav'"),
-        ({"threads": [0]}, "threads=0"),
-        ({"providers": ["abacus"]}, "abacus"),
+        ({"clips": (Path("nowhere.wav"),)}, "no recording at 'nowhere.wav'"),
+        ({"threads": (0,)}, "threads=0"),
+        ({"providers": ("abacus",)}, "abacus"),
     ],
 )
 def test_errors_of_the_user(tiny_bundle: Path, changes: dict, said: str) -> None:
-    arguments = {"clips": None, "batches": (1,), "runs": 3, **changes}
-    chosen = {key: arguments.pop(key) for key in ("providers", "threads") if key in arguments}
     with pytest.raises(ClapError, match=said):
-        bench.bench(bench.candidates([tiny_bundle], **chosen), **arguments)
+        bench.bench(of(tiny_bundle, **changes))
 
 
 def test_no_bundle(tmp_path: Path) -> None:
@@ -418,7 +415,7 @@ def test_no_bundle(tmp_path: Path) -> None:
 def test_a_file_that_is_no_recording(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("not audio")
     with pytest.raises(ClapError, match="cannot be decoded"):
-        bench.bench(of(tiny_bundle), [tmp_path / "text.wav"], (1,), 3)
+        bench.bench(of(tiny_bundle, clips=(tmp_path / "text.wav",)))
 
 
 def test_memory_grows_with_what_is_held() -> None:
@@ -437,8 +434,8 @@ from clap_export import bench
 heavy = {"onnxruntime", "soundfile", "soxr", "tokenizers", "rich", "matplotlib", "psutil"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 if __name__ == "__main__":
-    found = bench.candidates([Path(sys.argv[1])], threads=[1])
-    report = bench.bench(found, None, (1, 2), 3)
+    request = bench.Request((Path(sys.argv[1]),), threads=(1,), batches=(1, 2), runs=3)
+    report = bench.bench(request)
     bench.markdown(report)
     bench.table(report)
     bench.plot(report, Path(sys.argv[2]))

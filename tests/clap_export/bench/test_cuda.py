@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from clap_export import bench
 from clap_export.bench import floor, gpu, tables, timing, worker
 from clap_export.bench.bundles import BundleSubject
-from clap_export.bench.candidate import Candidate, Plan
+from clap_export.bench.candidate import Candidate, Device, Plan
 from clap_export.bench.report import Ceilings, Gpu, Report
 from clap_export.cli import main
 from runtime import schema
@@ -51,7 +51,7 @@ def clip(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def cpu_report(tiny_bundle: Path) -> Report:
-    return bench.bench(bench.candidates([tiny_bundle], threads=[1]), None, (1, 4), runs=3)
+    return bench.bench(bench.Request((tiny_bundle,), threads=(1,), batches=(1, 4), runs=3))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def gpu_report(cpu_report: Report) -> Report:
 def test_on_cuda_bundles_run_their_engines_or_else_onnx_runtime(
     tiny_bundle: Path, engine_bundle: Path
 ) -> None:
-    found = bench.candidates([tiny_bundle, engine_bundle], device="cuda")
+    found = bench.candidates(bench.Request((tiny_bundle, engine_bundle), device="cuda"))
     assert [(one.path, one.provider) for one in found] == [
         (tiny_bundle, "cuda"), (engine_bundle, "tensorrt")
     ]  # fmt: skip
@@ -99,27 +99,29 @@ def test_on_cuda_bundles_run_their_engines_or_else_onnx_runtime(
 
 
 def test_named_providers_are_obeyed(tiny_bundle: Path, engine_bundle: Path) -> None:
-    found = bench.candidates(
-        [engine_bundle, tiny_bundle], ["cpu", "tensorrt"], device="cuda",
+    request = bench.Request(
+        (engine_bundle, tiny_bundle), ("cpu", "tensorrt"), device="cuda",
         tensorrt_python=Path("python3.10"),
     )  # fmt: skip
+    found = bench.candidates(request)
     assert [(one.provider, one.python, one.on_gpu) for one in found] == [
         ("cpu", None, False), ("tensorrt", Path("python3.10"), True),
     ] * 2  # fmt: skip
 
 
 def test_peers_of_a_gpu(tiny_bundle: Path) -> None:
-    found = bench.candidates(
-        [tiny_bundle], ["cuda"], against=["torch", "torch-compile", "transformers"],
-        ckpt=tiny_bundle, device="cuda",
-    )  # fmt: skip
+    def against(device: Device, *names: str) -> list[Candidate]:
+        peers = bench.Peers(names, tiny_bundle)
+        return bench.candidates(bench.Request((tiny_bundle,), peers=peers, device=device))
+
+    found = against("cuda", "torch", "torch-compile", "transformers")
     kinds = [one.kind for one in found]
     assert kinds == ["bundle", "torch", "torch-compile", "transformers"]
     assert all(one.on_gpu for one in found)
     with pytest.raises(ClapError, match="--against openvino: on --device cuda, choose from torch,"):
-        bench.candidates([tiny_bundle], against=["openvino"], ckpt=tiny_bundle, device="cuda")
+        against("cuda", "openvino")
     with pytest.raises(ClapError, match="--against torch-compile: on --device cpu, choose from"):
-        bench.candidates([tiny_bundle], against=["torch-compile"], ckpt=tiny_bundle)
+        against("cpu", "torch-compile")
 
 
 def test_without_a_gpu_the_command_says_so_and_exits_2(

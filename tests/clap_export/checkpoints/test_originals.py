@@ -20,6 +20,7 @@ from tests import originals
 from tests.goldens import recipe
 from tests.originals import families
 
+KINDS = {"msclap-2022": "bert", "msclap-2023": "gpt2"}
 CLOSE = 2e-5  # on unit embeddings; measured 3e-6
 
 
@@ -40,7 +41,8 @@ def case(
     found = originals.golden(request.param)
     path = folder / "original.pt"
     torch.save(originals.wrapped(request.param, originals.state_dict(found)), path)
-    yield Case(request.param, found, load(path, tokenizer=originals.tokenizer_folder(folder / "t")))
+    words = originals.tokenizer_folder(folder / "t", KINDS.get(request.param, "roberta"))
+    yield Case(request.param, found, load(path, tokenizer=words))
     path.unlink()  # half a gigabyte each
 
 

@@ -11,45 +11,58 @@ import pytest
 import torch
 
 from clap_export.checkpoints import load
-from clap_export.checkpoints.state import Rule, drop, prefixed, tensors, translate
-from clap_export.checkpoints.torchfile import read
+from clap_export.checkpoints.state import Rule, State, drop, prefixed
+from clap_export.checkpoints.torch_file import read
 from runtime.errors import ClapError
 from tests import originals
 
 ONE = torch.ones(1)
 
 
+def state(tensors: dict[str, torch.Tensor]) -> State:
+    return State("f", tensors)
+
+
 def test_the_first_rule_that_matches_a_whole_key_decides() -> None:
     rules = [Rule(r"a\.(\d)\.w", r"b.\1.weight"), drop("a.*", "the rest"), Rule("c", "d")]
-    assert set(translate("f", {"a.3.w": ONE, "a.3.x": ONE, "c": ONE}, rules)) == {"b.3.weight", "d"}
+    assert set(state({"a.3.w": ONE, "a.3.x": ONE, "c": ONE}).translated(rules)) == {
+        "b.3.weight",
+        "d",
+    }
 
 
 def test_unknown_and_colliding_keys_are_all_listed() -> None:
     rules = [Rule(r"[ab]", "x")]
     with pytest.raises(ClapError) as caught:
-        translate("some file", {"a": ONE, "b": ONE, "c": ONE, "ab": ONE}, rules)
+        State("some file", {"a": ONE, "b": ONE, "c": ONE, "ab": ONE}).translated(rules)
     for part in ("some file", "'b' would become 'x' a second time", "unexpected 'c'", "'ab'"):
         assert part in str(caught.value)
 
 
 def test_prefixes_are_literal() -> None:
     rules = prefixed("a.b.", [Rule(r"(w)", r"\1")], "t.")
-    assert set(translate("f", {"a.b.w": ONE}, rules)) == {"t.w"}
+    assert set(state({"a.b.w": ONE}).translated(rules)) == {"t.w"}
     with pytest.raises(ClapError, match=r"unexpected 'aXb\.w'"):
-        translate("f", {"aXb.w": ONE}, rules)
+        state({"aXb.w": ONE}).translated(rules)
 
 
-def test_tensors_are_float32_and_lose_the_prefix_of_parallel_training() -> None:
-    found = tensors("f", {"module.a": torch.ones(2, dtype=torch.float16), "module.n": torch.ones(
-        2, dtype=torch.int64)})  # fmt: skip
-    assert found["a"].dtype == torch.float32
-    assert found["n"].dtype == torch.int64
-    assert set(tensors("f", {"module.a": ONE, "b": ONE})) == {"module.a", "b"}
+def test_tensors_are_float32_and_know_how_coarsely_they_were_stored() -> None:
+    found = State.of("f", {
+        "a": torch.ones(2, dtype=torch.float16), "b": torch.ones(2, dtype=torch.bfloat16),
+        "d": torch.ones(2, dtype=torch.float64), "n": torch.ones(2, dtype=torch.int64),
+    })  # fmt: skip
+    assert {name: value.dtype for name, value in found.items()} == {
+        "a": torch.float32, "b": torch.float32, "d": torch.float32, "n": torch.int64
+    }  # fmt: skip
+    assert found.rounding == {"a": 2**-11, "b": 2**-8}
+
+
+def test_what_is_no_state_dict_is_refused() -> None:
     for data in (None, {}, [ONE]):
         with pytest.raises(ClapError, match="holds no state dict"):
-            tensors("f", data)
-    with pytest.raises(ClapError, match="not tensors by name in the state dict: epoch, 3"):
-        tensors("f", {"a": ONE, "epoch": 4, 3: ONE})
+            State.of("f", data)
+    with pytest.raises(ClapError, match="not tensors by name in the state dict: epoch, 3, c"):
+        State.of("f", {"a": ONE, "epoch": 4, 3: ONE, "c": torch.ones(1, dtype=torch.complex64)})
 
 
 def test_what_training_scripts_leave_beside_the_weights_is_read(tmp_path: Path) -> None:

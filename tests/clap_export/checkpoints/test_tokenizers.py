@@ -44,7 +44,7 @@ def test_gpt2_from_vocabulary_and_merges(tmp_path: Path) -> None:
 
 def test_a_longer_text_is_not_cut_by_the_tokenizer_itself(tmp_path: Path) -> None:
     made: Tokenizer = Tokenizer.from_file(
-        str(originals.tokenizer_folder(tmp_path) / "tokenizer.json")
+        str(originals.tokenizer_folder(tmp_path, "bert") / "tokenizer.json")
     )
     made.enable_truncation(3)
     made.enable_padding(length=30)

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clap_export.model.cnn14 import Cnn14, Cnn14Config
+from clap_export.model.cnn14 import Cnn14
+from clap_export.model.config import Cnn14Config
 
 TINY = Cnn14Config(n_mels=9, width=7, channels=(3, 5, 6))  # 9 mel bins: pooling must drop one
 

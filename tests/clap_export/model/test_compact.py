@@ -6,7 +6,8 @@ import pytest
 import timm
 import torch
 
-from clap_export.model.compact import Compact, CompactConfig
+from clap_export.model.compact import Compact
+from clap_export.model.config import CompactConfig
 from tests import tiny
 
 BACKBONE = "mobilenetv4_conv_small_050"

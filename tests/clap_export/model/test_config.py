@@ -7,10 +7,10 @@ import json
 import pytest
 
 from clap_export.model.clap import build_audio_encoder
-from clap_export.model.cnn14 import Cnn14, Cnn14Config
+from clap_export.model.cnn14 import Cnn14
 from clap_export.model.compact import Compact
-from clap_export.model.config import AudioEncoderConfig, ClapConfig
-from clap_export.model.htsat import Htsat, HtsatConfig
+from clap_export.model.config import AudioEncoderConfig, ClapConfig, Cnn14Config, HtsatConfig
+from clap_export.model.htsat import Htsat
 from runtime.bundle import Calibration
 from runtime.errors import SchemaError
 from tests import tiny

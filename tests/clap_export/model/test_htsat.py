@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import ClapAudioConfig, ClapAudioModel
 
-from clap_export.model.htsat import CACHED_LENGTHS, Htsat, HtsatConfig, stretch_matrix
+from clap_export.model.config import HtsatConfig
+from clap_export.model.htsat import CACHED_LENGTHS, Htsat, stretch_matrix
 from clap_export.model.swin import PatchMerging, SwinBlock, window_order
 
 # 16 mel bins fold 4 times into 64 x 64: at most 256 frames; grids of 16, 8 and 4 tokens a side.

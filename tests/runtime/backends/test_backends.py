@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnxruntime
@@ -98,6 +99,15 @@ def test_library_missing(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> 
         open_backend(tiny_bundle / "audio.onnx")
     with pytest.raises(BackendError, match="pip install 'onnxruntime-gpu"):
         open_backend(tiny_bundle / "audio.onnx", ("cuda",))
+    with pytest.raises(BackendError, match=r"clap-export\[cpu\].*clap-export\[openvino\]"):
+        open_backend(tiny_bundle / "audio.onnx")
+
+
+def test_what_is_left_of_two_packages(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removing one of onnxruntime and onnxruntime-gpu leaves a folder that still imports."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+    with pytest.raises(BackendError, match="pip uninstall onnxruntime onnxruntime-gpu; pip inst"):
+        open_backend(tiny_bundle / "audio.onnx")
 
 
 IMPORT = """

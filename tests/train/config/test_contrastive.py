@@ -11,7 +11,8 @@ from clap_export.model.cnn14 import Cnn14Config
 from clap_export.model.htsat import HtsatConfig
 from runtime.errors import ClapError, SchemaError
 from tests.places import RECIPES
-from train.config.contrastive import TrainConfig, load, with_vocabulary
+from train.config.contrastive import TrainConfig, load
+from train.data.vocabulary import with_vocabulary
 from train.zero_shot.task import read_candidates
 
 # Recipes of distillation have a reader of their own.

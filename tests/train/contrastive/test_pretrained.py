@@ -22,7 +22,8 @@ from runtime.errors import ClapError
 from tests import originals, tiny
 from tests.tiny import run as tinyrun
 from train.contrastive.pretrained import fill_audio, read_text
-from train.contrastive.run import start_model
+from train.contrastive.start import start_model
+from train.machine.run import Run
 
 CPU = torch.device("cpu")
 
@@ -150,7 +151,7 @@ def text_folder(kind: str, folder: Path) -> tuple[nn.Module, TextEncoderConfig]:
     torch.manual_seed(4)
     model = getattr(transformers, name)(config).eval()
     model.save_pretrained(folder)
-    originals.tokenizer_folder(folder)
+    originals.tokenizer_folder(folder, "bert")
     wanted: dict[str, Any] = {"pooling": "mean", "max_tokens": tiny.TOKENS, "pad_id": 0, **changes}
     return model, TextEncoderConfig(kind, {}, **wanted)
 
@@ -160,7 +161,7 @@ def test_text_tower_gives_transformers_states(kind: str, tmp_path: Path) -> None
     theirs, wanted = text_folder(kind, tmp_path / "text")
     shape = replace(tiny.config(), text_encoder=wanted)
     made = replace(tinyrun.config(tmp_path), model=shape, text_init=str(tmp_path / "text"))
-    model, tokenizer = start_model(made, CPU)
+    model, tokenizer = start_model(Run(made, CPU))
     assert tokenizer.get_vocab() == tiny.tokenizer().get_vocab()
     batch = tiny.tokens(3, wanted)
     inside = getattr(theirs, theirs.base_model_prefix)
@@ -216,6 +217,6 @@ def test_both_towers_start_a_model(tmp_path: Path) -> None:
         tinyrun.config(tmp_path, loss="sigmoid"), text_init=str(tmp_path / "text"),
         audio_init=str(tmp_path / "cnn14.pth"), model=replace(tiny.config(), text_encoder=wanted),
     )  # fmt: skip
-    model, _ = start_model(made, CPU)
+    model, _ = start_model(Run(made, CPU))
     assert torch.equal(model.audio_encoder.fc1.bias, state["fc1.bias"])
     assert model.scale().item() == pytest.approx(10.0)

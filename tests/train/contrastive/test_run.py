@@ -15,9 +15,14 @@ from clap_export.checkpoints import load
 from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import run as tinyrun
-from train.config.contrastive import DataConfig, TextConfig, TextSource, TrainConfig
-from train.contrastive import run as module
-from train.contrastive.run import pick_device, run, start_model
+from train.config.contrastive import TrainConfig
+from train.config.data import DataConfig, TextSource
+from train.config.teaching import TextConfig
+from train.contrastive import start as module
+from train.contrastive.run import run
+from train.contrastive.start import start_model
+from train.machine.device import pick_device
+from train.machine.run import Run
 
 CPU = torch.device("cpu")
 
@@ -85,8 +90,8 @@ def test_text_stage_gives_its_towers_and_fresh_weights_the_rest(
 ) -> None:
     config.folder.mkdir()
     torch.manual_seed(1)
-    first, _ = start_model(config, CPU)
-    again, _ = start_model(config, CPU)
+    first, _ = start_model(Run(config, CPU))
+    again, _ = start_model(Run(config, CPU))
     assert len(asked) == 1
     one, two = first.state_dict(), again.state_dict()
     for name in one:
@@ -98,7 +103,7 @@ def test_text_stage_gives_its_towers_and_fresh_weights_the_rest(
 def test_init_takes_every_weight(tmp_path: Path) -> None:
     path = tiny.save(tmp_path / "start.safetensors")
     config = replace(tinyrun.config(tmp_path), init=str(path), model=None)
-    model, tokenizer = start_model(config, CPU)
+    model, tokenizer = start_model(Run(config, CPU))
     want = tiny.model(tiny.config()).state_dict()
     assert all(torch.equal(value, want[name]) for name, value in model.state_dict().items())
     assert tokenizer.to_str() == tiny.tokenizer().to_str()
@@ -127,12 +132,12 @@ def test_a_text_stage_of_another_architecture_is_refused(
         **config.model.text_encoder.options, "hidden_size": 64})  # fmt: skip
     config = replace(config, model=replace(config.model, text_encoder=wider))
     with pytest.raises(ClapError, match=r"text\.safetensors does not fit the config's model"):
-        start_model(config, CPU)
+        start_model(Run(config, CPU))
 
 
 def test_neither_init_nor_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClapError, match=r"neither 'init' nor a \[text\] table"):
-        start_model(tinyrun.config(tmp_path), CPU)
+        start_model(Run(tinyrun.config(tmp_path), CPU))
 
 
 @pytest.mark.parametrize(("memory_gb", "held"), [(None, True), (1.0, True), (0.0, False)])

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,18 +15,19 @@ from torch import Tensor
 from clap_export.model.clap import ClapModel
 from tests import tiny
 from tests.tiny import run as tinyrun
-from train.config.contrastive import AugmentConfig, LoopConfig, TrainConfig
+from train.config.contrastive import LoopConfig, TrainConfig
+from train.config.data import AugmentConfig
 from train.contrastive import optimiser
 from train.contrastive.batch import Preparer
 from train.contrastive.captions import CaptionBank
 from train.contrastive.recompute import recompute
 from train.contrastive.state import RunState
-from train.data.clips import ClipStore
+from train.data.clips import ClipStore, Draws
 from train.data.listing import read_listing
 from train.data.texts import encode
 from train.losses import sigmoid_loss, softmax_loss
-from train.machine.distributed import ALONE
-from train.machine.placement import send
+from train.machine.device import send
+from train.machine.run import Run
 
 CPU = torch.device("cpu")
 
@@ -183,11 +183,10 @@ def test_a_step_asks_the_device_for_no_numbers(
     made = tinyrun.config(tmp_path, augment=augment)
     store = ClipStore(read_listing(made.listings[0]), tiny.config().audio)
     bank = CaptionBank(store.clips, made.templates, ())
-    label_of = np.array([bank.index[clip.label] for clip in store.clips])
-    (batch,) = store.batches(1, 0, range(1), made.loop.batch_size, augment)
+    (batch,) = store.batches(Draws(1, 0, made.loop.batch_size, augment), range(1))
     meta = torch.device("meta")
     model = ClapModel(tiny.config()).to(meta)
-    ready = Preparer(model, bank, label_of, made, meta, ALONE)(batch, 0, 0)
+    ready = Preparer(model, bank, Run(made, meta))(batch, 0, 0)
     audio = model.embed_log_mel(ready.log_mel)
     words = [bank.texts[i] for i in ready.texts]
     tokens = encode(tiny.tokenizer(), words, tiny.config().text_encoder)

@@ -12,9 +12,9 @@ import torch
 from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 from tests import tiny
-from train.config.contrastive import TextConfig
+from train.config.teaching import TextConfig
 from train.contrastive import text_stage as module
-from train.contrastive.text_stage import distil, teacher_embeddings
+from train.contrastive.text_stage import learn, teacher_embeddings
 
 WORDS = ["dog", "rain", "bell", "wind", "sea", "siren"]
 CPU = torch.device("cpu")
@@ -58,7 +58,7 @@ def test_learns_the_teachers_space_and_leaves_the_audio_side_alone() -> None:
     before = held_out_cosine(model, texts, target)
     audio = {k: v.clone() for k, v in model.state_dict().items() if k.startswith("audio")}
     torch.manual_seed(0)
-    found = distil(model, tiny.tokenizer(), texts, target, config(), CPU)
+    found = learn(model, tiny.tokenizer(), texts, target, config(), CPU)
     assert before < 0.5
     assert found > 0.9
     assert found == pytest.approx(held_out_cosine(model.eval(), texts, target), abs=1e-3)
@@ -72,7 +72,7 @@ def test_is_the_same_again_with_the_same_seed() -> None:
     for seed in (1, 1, 2):
         model = tiny.model(tiny.config())
         torch.manual_seed(seed)
-        distil(model, tiny.tokenizer(), texts, target, config(epochs=1), CPU)
+        learn(model, tiny.tokenizer(), texts, target, config(epochs=1), CPU)
         results.append(model.text_projection.linear1.weight.detach().clone())
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
@@ -81,13 +81,13 @@ def test_is_the_same_again_with_the_same_seed() -> None:
 def test_another_dimension_is_refused() -> None:
     texts, target = sentences()
     with pytest.raises(ClapError, match=r"gives 8 dimensions.*embedding_dim is 12; set it to 8"):
-        distil(tiny.model(tiny.config()), tiny.tokenizer(), texts, target[:, :8], config(), CPU)
+        learn(tiny.model(tiny.config()), tiny.tokenizer(), texts, target[:, :8], config(), CPU)
 
 
 def test_fewer_texts_than_a_batch_are_refused() -> None:
     texts, target = sentences()
     with pytest.raises(ClapError, match=r"the batch_size for texts is 500, .* only 196 texts"):
-        distil(
+        learn(
             tiny.model(tiny.config()), tiny.tokenizer(), texts, target, config(batch_size=500), CPU
         )
 

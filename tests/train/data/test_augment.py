@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.config.contrastive import AugmentConfig
+from train.config.data import AugmentConfig
 from train.data.augment import MelAugment, mix, mixstyle, partners
 
 SAMPLES = 800

@@ -18,10 +18,11 @@ import torch
 
 from runtime.errors import AudioError, ClapError
 from tests import tiny
-from train.config.contrastive import AugmentConfig
-from train.data.clips import ClipStore
+from train.config.data import AugmentConfig
+from train.data.clips import ClipStore, Draws
 from train.data.listing import Clip
 from train.data.prefetch import AHEAD, Batch
+from train.machine.distributed import ALONE, Ranks
 
 SPEC = dataclasses.replace(tiny.config().audio, window_samples=1000, hop_samples=1000)
 VARIED = AugmentConfig(gain_db=6.0, speed=0.1)
@@ -39,8 +40,12 @@ def clips(folder: Path, count: int = 8) -> list[Clip]:
     return found
 
 
-def taken(store: ClipStore, steps: range, **options: int) -> list[Batch]:
-    return list(store.batches(3, 1, steps, 12, VARIED, **options))
+def draws(seed: int = 0, epoch: int = 0, augment: AugmentConfig = VARIED) -> Draws:
+    return Draws(seed, epoch, 12, augment)
+
+
+def taken(store: ClipStore, steps: range, ranks: Ranks = ALONE) -> list[Batch]:
+    return list(store.batches(draws(3, 1), steps, ranks))
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -68,7 +73,7 @@ def test_the_ranks_share_the_rows_of_the_joint_batch(tmp_path: Path, world: int)
     store = ClipStore(clips(tmp_path), SPEC)
     for rank in range(world):
         for part, joint in zip(
-            taken(store, range(3), rank=rank, world=world), taken(store, range(3)), strict=True
+            taken(store, range(3), Ranks(rank, world)), taken(store, range(3)), strict=True
         ):
             assert same(part, Batch(joint.indices[rank::world], joint.windows[rank::world]))
 
@@ -77,7 +82,7 @@ def test_a_rank_without_a_row_is_refused_before_any_work(tmp_path: Path) -> None
     store = ClipStore(clips(tmp_path), SPEC)
     for rank, world in ((2, 2), (-1, 2), (12, 13)):
         with pytest.raises(ValueError, match="gets no row of a batch of 12"):
-            store.batches(0, 0, range(1), 12, VARIED, rank, world)
+            store.batches(draws(), range(1), Ranks(rank, world))
 
 
 def test_seeds_epochs_and_steps_give_batches_of_their_own(tmp_path: Path) -> None:
@@ -85,12 +90,12 @@ def test_seeds_epochs_and_steps_give_batches_of_their_own(tmp_path: Path) -> Non
     kinds = [
         batch
         for seed, epoch in itertools.product((0, 1), (0, 1))
-        for batch in store.batches(seed, epoch, range(2), 12, VARIED)
+        for batch in store.batches(draws(seed, epoch), range(2))
     ]
     assert len({batch.windows.numpy().tobytes() for batch in kinds}) == 8
     # Rows of one clip differ too: each draws its own place.
     alone = ClipStore(clips(tmp_path)[3:4], SPEC)
-    (batch,) = alone.batches(0, 0, range(1), 12, VARIED)
+    (batch,) = alone.batches(draws(), range(1))
     assert len({row.tobytes() for row in batch.windows.numpy()}) == 12
 
 
@@ -98,7 +103,7 @@ def test_clips_are_drawn_by_weight(tmp_path: Path) -> None:
     store = ClipStore(clips(tmp_path, 2), SPEC)
     drawn = Counter(
         int(index)
-        for batch in store.batches(0, 0, range(60), 100, AugmentConfig())
+        for batch in store.batches(Draws(0, 0, 100, AugmentConfig()), range(60))
         for index in batch.indices
     )
     assert abs(drawn[1] / 6000 - 2 / 3) < 5 * np.sqrt(2 / 9 / 6000)
@@ -110,10 +115,8 @@ def test_streamed_windows_are_those_of_memory(tmp_path: Path, augment: AugmentCo
     held, streamed = ClipStore(found, SPEC), ClipStore(found, SPEC, memory=0)
     assert held.held
     assert not streamed.held
-    for one, other in zip(
-        held.batches(3, 1, range(8), 12, augment), streamed.batches(3, 1, range(8), 12, augment),
-        strict=True,
-    ):  # fmt: skip
+    drawn = draws(3, 1, augment), range(8)
+    for one, other in zip(held.batches(*drawn), streamed.batches(*drawn), strict=True):
         assert np.array_equal(one.indices, other.indices)
         at_rate = np.array([index % 3 == 0 for index in one.indices])
         if augment == AugmentConfig():
@@ -131,7 +134,7 @@ def test_clips_are_held_up_to_the_memory_allowed(tmp_path: Path) -> None:
 
 def test_closing_early_ends_the_threads(tmp_path: Path) -> None:
     store = ClipStore(clips(tmp_path), SPEC, threads=3)
-    with closing(store.batches(0, 0, range(10**6), 12, VARIED)) as batches:
+    with closing(store.batches(draws(), range(10**6))) as batches:
         next(batches)
         assert [t for t in threading.enumerate() if t.name.startswith("rows")]
     assert not [t for t in threading.enumerate() if t.name.startswith("rows")]
@@ -149,7 +152,7 @@ def test_no_more_than_a_few_batches_are_prepared_ahead(
         return window(*arguments)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(store, "window", counted)
-    with closing(store.batches(0, 0, range(100), 12, VARIED)) as batches:
+    with closing(store.batches(draws(), range(100))) as batches:
         for _ in range(3):
             next(batches)
     assert next(cut) <= (3 + AHEAD) * 12
@@ -214,7 +217,7 @@ def test_what_a_row_raises_reaches_the_reader_and_the_threads_end(
 
     monkeypatch.setattr(store, "window", fails)
     with pytest.raises(ZeroDivisionError):
-        next(store.batches(0, 0, range(5), 12, VARIED))
+        next(store.batches(draws(), range(5)))
     assert not [t for t in threading.enumerate() if t.name.startswith("rows")]
 
     def unreadable(*_: object) -> np.ndarray:
@@ -222,4 +225,4 @@ def test_what_a_row_raises_reaches_the_reader_and_the_threads_end(
 
     monkeypatch.setattr(store, "window", unreadable)
     with pytest.raises(ClapError, match=r"could (not )?be read"):
-        next(store.batches(0, 0, range(5), 12, VARIED))
+        next(store.batches(draws(), range(5)))

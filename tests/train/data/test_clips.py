@@ -11,7 +11,7 @@ import pytest
 
 from runtime.errors import ClapError
 from tests import tiny
-from train.config.contrastive import AugmentConfig
+from train.config.data import AugmentConfig
 from train.data.clips import ClipStore
 from train.data.listing import Clip
 

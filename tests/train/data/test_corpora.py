@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import ClapError
-from train.config.contrastive import ListingConfig
+from train.config.data import ListingConfig
 from train.data.corpora import plain
 from train.data.listing import read_listing
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import ClapError
-from train.config.contrastive import ListingConfig
-from train.data.listing import Clip, read_listing, read_rows, texts_of
+from train.config.data import ListingConfig
+from train.data.listing import Clip, read_listing
+from train.data.table import read_rows, texts_of
 
 CSV = """\
 file,class,says,also,fold

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from runtime.errors import ClapError, SchemaError
 from tests.train.data.test_fingerprint import recording
 from train.__main__ import main
-from train.config.contrastive import ListingConfig
+from train.config.data import ListingConfig
 from train.data.blacklist import Overlap, read_blacklist, write_blacklist
 from train.data.fingerprint import RATE
 from train.data.listing import read_listing

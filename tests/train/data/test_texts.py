@@ -9,7 +9,7 @@ import pytest
 
 from runtime.errors import ClapError
 from tests import tiny
-from train.config.contrastive import TextSource
+from train.config.data import TextSource
 from train.data.texts import collect, encode, in_templates, spans
 
 

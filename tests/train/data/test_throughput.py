@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tests import tiny
 from tests.tiny import run as tinyrun
 from train.__main__ import main
-from train.config.contrastive import AugmentConfig
+from train.config.data import AugmentConfig
 from train.data.throughput import audio_spec, measure
 
 

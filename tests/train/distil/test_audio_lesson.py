@@ -16,12 +16,13 @@ from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import distil as tinydistil
-from train.config.contrastive import AugmentConfig
+from train.config.data import AugmentConfig
 from train.distil.audio_lesson import AudioLesson
 from train.distil.loss import regression_loss
 from train.distil.recordings import Recordings, find
 from train.distil.stretches import Stretches
 from train.distil.student import start
+from train.machine.run import Run
 
 CPU = torch.device("cpu")
 
@@ -30,13 +31,14 @@ class Scene:
     """A teacher, its student, and 15 stretches, of which one is held out."""
 
     def __init__(self, folder: Path, **weights: float) -> None:
+        self.folder = folder
         self.teacher: Checkpoint = load(tinydistil.teacher(folder))
         found = find((), (str(tinydistil.clips(folder / "sounds", 5)),))
         found = [replace(f, weight=weights.get(f.file.path.stem, 1.0)) for f in found]
         specs = [tinydistil.SPEC, self.teacher.model.config.audio]
         self.stretches = Stretches(Recordings(found, specs), tinydistil.SPEC, self.teacher.model)
         every = self.stretches.on_grid(np.arange(len(self.stretches)))
-        embedded = self.stretches.embed(every, CPU)
+        embedded = self.stretches.embed(every)
         self.targets = embedded.numpy().astype(np.float16)
 
     def student(self) -> ClapModel:
@@ -44,9 +46,9 @@ class Scene:
 
     def lesson(self, batch: int = 4, live: bool = False, **augment: Any) -> AudioLesson:
         targets = None if live else self.targets
-        return AudioLesson(
-            self.student(), self.stretches, targets, AugmentConfig(**augment), batch, 3, CPU
-        )
+        config = tinydistil.config(self.folder, seed=3, augment=AugmentConfig(**augment))
+        config = replace(config, audio=replace(config.audio, batch_size=batch))
+        return AudioLesson(self.student(), self.stretches, targets, Run(config, CPU))
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def test_a_clip_of_one_window_is_the_same_live_and_stored(scene: Scene) -> None:
 def test_equal_weights_bring_each_stretch_at_most_once(scene: Scene) -> None:
     lesson = scene.lesson(batch=3)
     held = set(np.flatnonzero(scene.stretches.held_out()))
-    drawn = [lesson._draw(epoch).ravel().tolist() for epoch in range(20)]
+    drawn = [lesson.draw(epoch).ravel().tolist() for epoch in range(20)]
     for epoch in drawn:
         assert len(set(epoch)) == len(epoch) == 12
         assert not held & set(epoch)
@@ -94,9 +96,9 @@ def test_equal_weights_bring_each_stretch_at_most_once(scene: Scene) -> None:
 
 def test_weights_say_how_often_a_stretch_is_drawn(tmp_path: Path) -> None:
     scene = Scene(tmp_path, tone1=5.0, noise2=0.5)
-    counts = Counter[str]()
+    counts, lesson = Counter[str](), scene.lesson()
     for epoch in range(200):
-        for row in scene.lesson()._draw(epoch).ravel():
+        for row in lesson.draw(epoch).ravel():
             counts[scene.stretches.recordings.found[row].file.path.stem] += 1
     usual = np.median([n for name, n in counts.items() if name not in ("tone1", "noise2")])
     held = {scene.stretches.recordings.found[i].file.path.stem

@@ -14,11 +14,10 @@ from clap_export.checkpoints import load
 from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import distil as tinydistil
-from train.config.contrastive import ListingConfig
+from train.config.data import ListingConfig
 from train.distil.recordings import Found, Recordings, find
 from train.distil.stretches import Stretches
 
-CPU = torch.device("cpu")
 TEACHER = tiny.config().audio
 
 
@@ -120,7 +119,7 @@ def test_stretches_are_deployments_windows_of_the_student(stretches: Stretches) 
 def test_the_teacher_embeds_a_stretch_as_a_clip_of_that_length(stretches: Stretches) -> None:
     model = load(stretches.recordings.found[0].file.path.parents[1] / "teacher0.safetensors").model
     heard = [stretches.for_teacher(0, 0.0), stretches.for_teacher(2, 0.75)]
-    found = stretches.embed(heard, CPU).numpy()
+    found = stretches.embed(heard).numpy()
     for row, (index, start, seconds) in enumerate([(0, 0.0, 0.3), (1, 0.75, 0.75)]):
         samples, _ = soundfile.read(stretches.recordings.found[index].file.path, dtype="float32")
         first = round(start * tiny.RATE)

@@ -21,8 +21,8 @@ from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import distil as tinydistil
 from tests.tiny import run as tinyrun
+from train.config.distil import DistilConfig, TeacherConfig
 from train.distil import run as module
-from train.distil.config import DistilConfig, TeacherConfig
 from train.distil.course import Course
 from train.distil.run import run
 from train.distil.stretches import Stretches

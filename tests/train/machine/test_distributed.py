@@ -23,7 +23,7 @@ from tests import tiny
 from tests.places import ROOT
 from tests.tiny import run as tinyrun
 from tests.train.machine import joined
-from train.config.contrastive import AugmentConfig
+from train.config.data import AugmentConfig
 from train.machine.distributed import ALONE, Ranks, processes, synchronise_batch_norm
 
 

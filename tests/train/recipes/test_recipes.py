@@ -18,7 +18,7 @@ from tests.goldens import recipe
 from tests.places import ROOT
 from tests.tiny import write_wav
 from train.config import contrastive as reader
-from train.config.contrastive import ListingConfig
+from train.config.data import ListingConfig
 from train.contrastive.run import run
 
 # Golden whose layout the audio tower's file has, what its names begin with, one of its layers, text
@@ -53,7 +53,7 @@ def text_folder(kind: str, folder: Path) -> None:
     torch.manual_seed(4)
     config = transformers.AutoConfig.for_model(kind, **SIZES[kind])
     transformers.AutoModel.from_config(config).save_pretrained(folder)
-    originals.tokenizer_folder(folder)
+    originals.tokenizer_folder(folder, kind)
 
 
 def listing(folder: Path, audio: AudioSpec) -> ListingConfig:

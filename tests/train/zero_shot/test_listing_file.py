@@ -14,8 +14,8 @@ from clap_export.parity.accuracy import read_listing as read_labelled
 from runtime.errors import ClapError
 from tests.places import RECIPES
 from train.__main__ import main
-from train.config.contrastive import ListingConfig, TaskConfig
-from train.zero_shot import listing_file as handover
+from train.config.data import ListingConfig, TaskConfig
+from train.zero_shot import listing_file
 
 ROWS = "file,class,fold\na.wav,dog_bark,1\nb.wav,rain,2\nc.wav,gun_shot,1\nd.wav,rain,1\n"
 
@@ -34,7 +34,7 @@ def task(folder: Path, rows: str = ROWS) -> TaskConfig:
 def test_what_is_written_is_what_clap_export_reads(tmp_path: Path) -> None:
     out = tmp_path / "elsewhere" / "street.csv"
     out.parent.mkdir()
-    assert handover.write([task(tmp_path)], "street", out) == 3
+    assert listing_file.write([task(tmp_path)], "street", out) == 3
     assert read_labelled(out) == [
         Labelled(tmp_path / "a.wav", frozenset({"dog bark"})),
         Labelled(tmp_path / "c.wav", frozenset({"shot"})),
@@ -48,19 +48,19 @@ def test_relative_paths_are_found_from_where_the_listing_is(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
-    handover.write([task(Path())], "street", Path("there/street.csv"))
+    listing_file.write([task(Path())], "street", Path("there/street.csv"))
     assert read_labelled(Path("there/street.csv"))[0].path == tmp_path / "a.wav"
 
 
 def test_what_cannot_be_a_listing_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     with pytest.raises(ClapError, match=r"no task 'forest' in the config: it has street\."):
-        handover.write([task(tmp_path)], "forest", out)
+        listing_file.write([task(tmp_path)], "forest", out)
     with pytest.raises(ClapError, match=r"it has no \[\[tasks\]\]"):
-        handover.write([], "forest", out)
+        listing_file.write([], "forest", out)
     barred = task(tmp_path, "file,class,fold\na.wav,x|y,1\nb.wav,dog|cat,1\n")
     with pytest.raises(ClapError, match=r"label 'dog\|cat': has a \|; label 'x\|y': has a \|\."):
-        handover.write([barred], "street", out)
+        listing_file.write([barred], "street", out)
     with tarfile.open(tmp_path / "clips.tar", "w") as tar:
         for name in ("a.wav", "a.txt"):
             info = tarfile.TarInfo(name)
@@ -68,9 +68,9 @@ def test_what_cannot_be_a_listing_is_refused_and_nothing_is_written(tmp_path: Pa
             tar.addfile(info, io.BytesIO(b"rain"))
     shards = ListingConfig(str(tmp_path / "clips.tar"), kind="webdataset")
     with pytest.raises(ClapError, match=r"clips\.tar: a: inside a tar file\."):
-        handover.write([TaskConfig("street", shards, "esc50")], "street", out)
+        listing_file.write([TaskConfig("street", shards, "esc50")], "street", out)
     with pytest.raises(ClapError, match=r"cannot be written"):
-        handover.write([task(tmp_path)], "street", tmp_path / "nowhere" / "out.csv")
+        listing_file.write([task(tmp_path)], "street", tmp_path / "nowhere" / "out.csv")
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]
 
 

@@ -12,29 +12,22 @@ import torch
 from runtime import Classifier, Encoder
 from runtime.errors import ClapError
 from tests import tiny
-from train.config.contrastive import ListingConfig, TaskConfig
+from train.config.data import ListingConfig, TaskConfig
 from train.data.clips import ClipStore
 from train.data.listing import Clip
-from train.zero_shot import task as evaluate
-from train.zero_shot.task import (
-    ClipStoreFactory,
-    Result,
-    Task,
-    embed_clips,
-    embed_texts,
-    read_candidates,
-)
+from train.zero_shot import task as task_module
+from train.zero_shot.embedding import embed_clips, embed_texts
+from train.zero_shot.task import ClipStoreFactory, Task, TaskResult, read_candidates
 
-CPU = torch.device("cpu")
 LENGTHS = [1, 700, 7999, 8000, 8001, 15_999, 20_500, 31_000]
 
 
 def test_accuracy_is_the_share_of_clips_with_the_right_label_first() -> None:
     similarity = np.array([[0.9, 0.1, 0.0], [0.2, 0.3, 0.1], [0.1, 0.2, 0.15], [0.5, 0.4, 0.6]])
-    result = Result(("a", "b", "c"), similarity, np.array([0, 1, 2, 2]))
+    result = TaskResult(("a", "b", "c"), similarity, np.array([0, 1, 2, 2]))
     assert result.accuracy == 0.75
     assert result.by_label() == {"a": 1.0, "b": 1.0, "c": 0.5}
-    none = Result(("a", "b", "c"), similarity, np.array([1, 0, 0, 0]))
+    none = TaskResult(("a", "b", "c"), similarity, np.array([1, 0, 0, 0]))
     assert none.accuracy == 0.0
     assert none.by_label() == {"a": 0.0, "b": 0.0}  # c has no clips
 
@@ -54,7 +47,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 
 def test_embeddings_of_clips_are_the_runtimes(clips: list[Clip], exported_bundle: Path) -> None:
     model = tiny.checkpoint().model
-    got = embed_clips(model, ClipStore(clips, model.config.audio), CPU)
+    store = ClipStore(clips, model.config.audio)
+    got = embed_clips(model, map(store.waveform, range(len(clips)))).numpy()
     want = Encoder(exported_bundle).embed_audio([clip.path for clip in clips])
     assert got.shape == (len(LENGTHS), tiny.DIM)
     assert np.abs(want[0] - want[-1]).max() > 0.01
@@ -63,7 +57,7 @@ def test_embeddings_of_clips_are_the_runtimes(clips: list[Clip], exported_bundle
 
 def test_embeddings_of_texts_are_the_runtimes(exported_bundle: Path) -> None:
     texts = [*tiny.SENTENCES, "rain " * 40]
-    got = embed_texts(tiny.checkpoint().model, tiny.tokenizer(), texts, CPU)
+    got = embed_texts(tiny.checkpoint().model, tiny.tokenizer(), texts).numpy()
     assert np.abs(got - Encoder(exported_bundle).embed_text(texts)).max() < 1e-5
 
 
@@ -81,7 +75,7 @@ def test_a_task_gives_the_classifiers_similarities(
     labels = ["dog", "sea wind", "rain"]
     model = tiny.checkpoint().model
     task = Task(task_of(clips, tmp_path, labels), ClipStoreFactory(model.config.audio))
-    result = task.run(model, tiny.tokenizer(), CPU)
+    result = task.run(model, tiny.tokenizer())
     assert result.labels == tuple(labels)
     assert result.truth.tolist() == [2, 0] * 4
     classifier = Classifier(exported_bundle, labels=labels)
@@ -102,7 +96,7 @@ def test_underscores_in_labels_and_candidates_are_spaces(clips: list[Clip], tmp_
     ]
     factory = ClipStoreFactory(model.config.audio)
     results = [
-        Task(task_of(renamed, tmp_path, labels), factory).run(model, tiny.tokenizer(), CPU)
+        Task(task_of(renamed, tmp_path, labels), factory).run(model, tiny.tokenizer())
         for labels in (["dog bark", "sea_wind"], ["dog_bark", "sea wind"])
     ]
     assert results[0].truth.tolist() == results[1].truth.tolist() == [1, 0]
@@ -114,14 +108,14 @@ def test_prompts_are_the_models_template_with_plain_words(
 ) -> None:
     asked: list[str] = []
 
-    def embed(_model: object, _tokenizer: object, texts: list[str], _device: object) -> np.ndarray:
+    def embed(_model: object, _tokenizer: object, texts: list[str]) -> torch.Tensor:
         asked.extend(texts)
-        return np.eye(len(texts), tiny.DIM, dtype=np.float32)
+        return torch.eye(len(texts), tiny.DIM)
 
-    monkeypatch.setattr(evaluate, "embed_texts", embed)
+    monkeypatch.setattr(task_module, "embed_texts", embed)
     model = tiny.checkpoint().model
     config = task_of(clips, tmp_path, ["dog", "rain", "car_horn"])
-    Task(config, ClipStoreFactory(model.config.audio)).run(model, tiny.tokenizer(), CPU)
+    Task(config, ClipStoreFactory(model.config.audio)).run(model, tiny.tokenizer())
     assert asked == [f"This is a sound of {name}." for name in ("dog", "rain", "car horn")]
 
 

@@ -100,10 +100,11 @@ def test_peers_on_the_gpu_give_the_embeddings_of_the_cpu(
     exported_bundle: Path, tmp_path: Path
 ) -> None:
     ckpt = tiny.save(tmp_path / "m.safetensors")
-    found = bench.candidates(
-        [exported_bundle], ["cpu"], against=["torch", "torch-compile"], ckpt=ckpt, device="cuda"
-    )
-    report = bench.bench(found, None, (1, 4), runs=3, device="cuda")
+    request = bench.Request(
+        (exported_bundle,), ("cpu",), peers=bench.Peers(("torch", "torch-compile"), ckpt),
+        device="cuda", batches=(1, 4), runs=3,
+    )  # fmt: skip
+    report = bench.bench(request)
     _, *peers = report.candidates
     for one in peers:
         assert one.cosine == pytest.approx(1, abs=5e-4)

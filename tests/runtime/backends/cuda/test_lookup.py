@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime import Classifier, Encoder, LabelBank, classifier
-from runtime.backends.cuda import lookup
+from runtime import Classifier, Encoder, LabelBank, lookup
+from runtime.backends.cuda import lookup as device_lookup
 from runtime.backends.cuda.driver import Driver
 from runtime.backends.cuda.lookup import DeviceBank
 from runtime.backends.ort import OrtBackend
@@ -58,12 +58,12 @@ def test_a_bank_goes_up_in_slabs_and_scores_come_back_in_parts(
     cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bank, embeddings = units(2, 300, 13), units(3, 11, 13)
-    monkeypatch.setattr(lookup, "SLAB", 300 * 4 * 5)  # 5, 5 and 3 of the 13 dimensions
-    monkeypatch.setattr(lookup, "SCORES", 300 * 4 * 2)  # 2 rows at a time
+    monkeypatch.setattr(device_lookup, "SLAB", 300 * 4 * 5)  # 5, 5 and 3 of the 13 dimensions
+    monkeypatch.setattr(device_lookup, "SCORES", 300 * 4 * 2)  # 2 rows at a time
     made = DeviceBank(Driver(0, cuda), bank)
     np.testing.assert_allclose(made.similarities(embeddings), truth(bank, embeddings), atol=1e-6)
-    monkeypatch.setattr(lookup, "SLAB", 1)  # not even one dimension
-    monkeypatch.setattr(lookup, "SCORES", 1)
+    monkeypatch.setattr(device_lookup, "SLAB", 1)  # not even one dimension
+    monkeypatch.setattr(device_lookup, "SCORES", 1)
     other = DeviceBank(Driver(0, cuda), bank)
     np.testing.assert_allclose(other.similarities(embeddings), truth(bank, embeddings), atol=1e-6)
     made.close()
@@ -159,15 +159,15 @@ class OnGpu(OrtBackend):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.provider = "tensorrt"
+        self.provider, self.on_gpu = "tensorrt", True
 
 
 @pytest.fixture
 def encoder(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Encoder]:
     """Of the tiny bundle, on a GPU by its own account; number 1 of its machine."""
-    monkeypatch.setattr("runtime.encoder.open_backend", lambda path, *rest: OnGpu(path, ("cpu",)))
-    monkeypatch.setattr(classifier, "LARGE", DIM * len(LABELS))
-    with Encoder(tiny_bundle, device=1) as made:
+    monkeypatch.setattr("runtime.loaded.open_backend", lambda path, *rest: OnGpu(path, ("cpu",)))
+    monkeypatch.setattr(lookup, "LARGE", DIM * len(LABELS))
+    with Encoder(tiny_bundle, providers=("cuda",), device=1) as made:
         yield made
 
 
@@ -181,7 +181,7 @@ def ordinals(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(ordinal)
         return Driver(ordinal, cuda)
 
-    monkeypatch.setattr(classifier, "Driver", driver)
+    monkeypatch.setattr(lookup, "Driver", driver)
     return asked
 
 
@@ -229,7 +229,7 @@ def test_a_smaller_bank_stays_on_the_cpu(
 def test_a_large_bank_beside_an_encoder_on_the_cpu_stays_there(
     tiny_bundle: Path, ordinals: list[int], cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier, "LARGE", 1)
+    monkeypatch.setattr(lookup, "LARGE", 1)
     with Classifier(tiny_bundle, LABELS, providers=("cpu",)) as made:
         assert len(made.predict(clip(0), RATE)) == len(LABELS)
     assert not ordinals
@@ -241,7 +241,7 @@ def test_a_large_bank_and_no_driver_is_an_error(
     def no_driver(ordinal: int) -> Driver:
         return Driver(ordinal, FakeCuda(devices=0))
 
-    monkeypatch.setattr(classifier, "Driver", no_driver)
+    monkeypatch.setattr(lookup, "Driver", no_driver)
     with pytest.raises(BackendError, match="does not start"):
         Classifier(encoder, LABELS)
 

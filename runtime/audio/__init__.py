@@ -1,0 +1,48 @@
+"""Any recording to float32 mono at the rate that a model takes.
+
+:func:`read` gives a :class:`Recording`; :func:`load`, :func:`prepare` and :func:`decode` give its
+samples alone. ``sources`` knows what may be given, ``parts`` (with ``ogg`` and ``mpeg``) what a
+file really holds, ``decode`` makes blocks of it, ``levels`` and ``rates`` bring them into shape.
+"""
+
+from runtime.audio.levels import MAX_CHANNELS, MAX_PEAK, round_trip_int16
+from runtime.audio.rates import MAX_RATE, MIN_RATE, check_rate, resample
+from runtime.audio.recording import (
+    MAX_SECONDS,
+    Recording,
+    boundary,
+    check_max_seconds,
+    decode,
+    from_array,
+    load,
+    prepare,
+    prepared,
+    read,
+    said,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.audio.recording import Samples as Samples
+    from runtime.audio.sources import Source as Source
+
+__all__ = [
+    "MAX_CHANNELS",
+    "MAX_PEAK",
+    "MAX_RATE",
+    "MAX_SECONDS",
+    "MIN_RATE",
+    "Recording",
+    "boundary",
+    "check_max_seconds",
+    "check_rate",
+    "decode",
+    "from_array",
+    "load",
+    "prepare",
+    "prepared",
+    "read",
+    "resample",
+    "round_trip_int16",
+    "said",
+]

@@ -1,0 +1,126 @@
+"""A bundle's graphs on the engines that run them, each opened when it is first needed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from runtime import fusion
+from runtime.backends import TENSORRT, Backend, choose, open_backend, open_engine
+from runtime.bundle import Bundle, Graph, check_shapes
+from runtime.content import Content
+from runtime.engines import Engine
+from runtime.errors import BundleError
+from runtime.lease import Lease
+from runtime.tokenizer import TextTokenizer
+
+log = logging.getLogger(__name__)
+
+
+class Loaded:
+    """The engines of a bundle.
+
+    Args:
+        bundle: whose graphs they run.
+        check_hashes: compare the SHA-256 of a file when it is loaded.
+        providers: asked for, or None; see :func:`runtime.backends.choose`.
+        threads: of the CPU inside one run, or None for the engine's choice.
+        device: number of the GPU that was asked for, or None.
+
+    Attributes:
+        providers: that were chosen.
+        audio: the audio graph, for one run after the other.
+        single: the audio graph with one thread, for as many runs at a time as there are cores. The
+            same as ``audio`` when ``threads`` were given.
+        text: the text graph, and its tokenizer.
+
+    Raises:
+        BackendError: providers that do not fit the bundle or each other.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        check_hashes: bool,
+        providers: Sequence[str] | None,
+        threads: int | None,
+        device: int | None,
+    ) -> None:
+        self.bundle, self.check_hashes = bundle, check_hashes
+        self.threads, self.device = threads, device
+        self.providers = choose(providers, bundle.manifest.engines, device, bundle.folder)
+        self.audio: Lease[Backend] = Lease(lambda: self._open_audio(threads), _close)
+        self.single = self.audio if threads is not None else Lease(self._open_single, _close)
+        self.text: Lease[tuple[Backend, TextTokenizer]] = Lease(
+            self._open_text, lambda text: text[0].close()
+        )
+        self._one_thread_each: bool | None = None  # known when the audio graph was open
+
+    def one_thread_each(self) -> bool:
+        """Whether many recordings are quickest with ``single``.
+
+        Raises:
+            BackendError: the provider is not available.
+        """
+        if self.threads is not None:
+            return False
+        if self._one_thread_each is None:
+            self._one_thread_each = self.audio.get().one_thread_each
+        return self._one_thread_each
+
+    def close(self) -> None:
+        """Release all of them, each when nobody uses it any more."""
+        for lease in (self.text, self.audio, self.single):
+            lease.close()
+
+    def _open_audio(self, threads: int | None) -> Backend:
+        manifest = self.bundle.manifest
+        backend = self._open(
+            manifest.audio_graph, manifest.engines and manifest.engines.audio, threads
+        )
+        fused = manifest.audio.long_clips == "fusion"
+        wanted = fusion.INPUTS if fused else ("waveform",)
+        if backend.input_names != wanted:
+            raise BundleError(
+                f"'{manifest.audio_graph.file}' has inputs {backend.input_names}; "
+                f"this audio graph must have {wanted}. Export the bundle again."
+            )
+        return backend
+
+    def _open_single(self) -> Backend:
+        # Two of them are in memory only if both have been of use.
+        self.audio.close(only_unused=True)
+        return self._open_audio(1)
+
+    def _open_text(self) -> tuple[Backend, TextTokenizer]:
+        manifest = self.bundle.manifest
+        spec, graph = manifest.text, manifest.text_graph
+        tokenizer = TextTokenizer(self._read(spec.tokenizer), spec)
+        backend = self._open(
+            graph, manifest.engines and manifest.engines.text, self.threads, tokenizer.largest_id
+        )
+        if set(backend.input_names) != set(spec.inputs):
+            raise BundleError(
+                f"'{graph.file}' has inputs {backend.input_names}, the manifest says "
+                f"{spec.inputs}. Export the bundle again."
+            )
+        return backend, tokenizer
+
+    def _open(
+        self, graph: Graph, engine: Engine | None, threads: int | None, largest_id: int = 0
+    ) -> Backend:
+        if engine is not None and self.providers == (TENSORRT,):
+            backend = open_engine(self._read(engine.file), engine, self.device or 0)
+        else:
+            content, found = self.bundle.graph(graph, check_hash=self.check_hashes)
+            check_shapes(self.bundle.manifest, graph, found, largest_id)
+            backend = open_backend(content, self.providers, threads, self.device or 0)
+        log.debug("opened %s on %s", graph.file, backend.provider)
+        return backend
+
+    def _read(self, name: str) -> Content:
+        return self.bundle.read(name, check_hash=self.check_hashes)
+
+
+def _close(backend: Backend) -> None:
+    backend.close()

@@ -1,0 +1,1 @@
+"""Damaged inputs, failing disks, killed processes and long load: `python -m tests.torture`."""

@@ -1,0 +1,33 @@
+"""A short form of `python -m tests.torture`: every reader and writer, a few inputs each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.torture import faults, fuzz, load
+from tests.torture.__main__ import steady
+from tests.torture.readers import READERS
+
+SHORT = 40
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_inputs_are_refused_or_read(name: str, tmp_path: Path) -> None:
+    found = fuzz.fuzz(name, SHORT, tmp_path, seed=1)
+    assert found.passed, found.problems
+    assert found.outcomes.total() == SHORT
+    assert found.outcomes["refused"], "no input was damaged enough"
+
+
+def test_a_writer_that_is_disturbed_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+    for found in faults.run(12, tmp_path):
+        assert not found.problems
+        assert found.faults >= 10
+        assert found.old
+
+
+def test_long_use_leaves_nothing_behind(tiny_bundle: Path) -> None:
+    assert steady(load.predict_for_long(tiny_bundle, 600))
+    assert steady(load.share_for_long(tiny_bundle, 16, 2.0))

@@ -1,0 +1,119 @@
+"""What ``python -m train evaluate MODEL CONFIG.toml`` reports: groups, prompts, several models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import runtime
+from clap_export.checkpoints import native
+from runtime.errors import ClapError
+from tests import tiny
+from tests.tiny import run as tinyrun
+from train.__main__ import main
+from train.config.contrastive import TrainConfig
+from train.config.data import ListingConfig, TaskConfig
+from train.data.clips import ClipStore
+from train.data.listing import read_listing
+from train.zero_shot import summary
+from train.zero_shot.run import run_tasks
+from train.zero_shot.task import TaskResult, together
+
+LABELS = ("tone", "noise", "clicks")
+TEMPLATES = ("a sound of {}", "{}")
+
+
+def test_together_is_the_mean_of_probabilities() -> None:
+    """Two labels, by hand: 3 to 1 and 1 to 9 are 0.75 and 0.1 for the first."""
+    truth = np.array([0])
+    one = TaskResult(("a", "b"), np.array([[np.log(3), 0.0]]), truth)
+    other = TaskResult(("a", "b"), np.array([[0.0, 0.5 * np.log(9)]]), truth)
+    found = together([one, other], [1.0, 2.0])
+    assert found.scores == pytest.approx(np.array([[0.425, 0.575]]))
+    assert found.accuracy == 0.0
+    assert together([one, other], [2.0, 2.0]).accuracy == 1.0  # 9 to 1 beside 1 to 9: a tie
+
+
+def task(groups: dict[str, tuple[str, ...]]) -> TaskConfig:
+    return TaskConfig("three", ListingConfig("clips.csv", "file"), "labels.txt", groups)
+
+
+def test_groups_and_the_mean_of_labels_are_counted_by_clips_and_by_labels() -> None:
+    best = np.array([0, 0, 0, 0, 1, 2])  # all but the last are the first label's or the second's
+    truth = np.array([0, 0, 0, 1, 1, 1])
+    result = TaskResult(LABELS, np.eye(3)[best], truth)
+    found = summary.summarise(task({"both": ("tone", "noise"), "one": ("noise",)}), result)
+    assert (found.clips, found.accuracy) == (6, 4 / 6)
+    assert found.mean_of_labels == pytest.approx((1 + 1 / 3) / 2)
+    assert (found.groups["both"].accuracy, found.groups["both"].clips) == (4 / 6, 6)
+    one = found.groups["one"]
+    assert (one.accuracy, one.clips) == (1 / 3, 3)
+    # Wilson's interval solves |p - share| = z * sqrt(p (1 - p) / n).
+    for bound in (one.low, one.high):
+        assert abs(bound - 1 / 3) == pytest.approx(
+            1.959964 * np.sqrt(bound * (1 - bound) / 3), rel=1e-5
+        )
+    with pytest.raises(ClapError, match=r"task three: no clips of the groups' clicks, horn\."):
+        summary.summarise(task({"more": ("noise", "horn"), "other": ("clicks",)}), result)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two models that differ in their weights and in their logit scale."""
+    folder, paths = tmp_path_factory.mktemp("models"), []
+    for seed in (0, 1):
+        made = tiny.checkpoint()
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            made.model.audio_projection.linear1.weight.normal_(0.0, 0.1, generator=generator)
+            made.model.logit_scale.fill_(2.0 + seed)
+        paths.append(folder / f"{seed}.safetensors")
+        native.save(paths[-1], made.model, made.tokenizer)
+    return paths
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> TrainConfig:
+    made = tinyrun.config(tmp_path)
+    grouped = replace(made.tasks[0], groups={"not steady": ("noise", "clicks")})
+    return replace(made, tasks=(grouped,))
+
+
+def test_several_prompts_give_the_similarities_of_the_runtime(
+    recipe: TrainConfig, exported_bundle: Path, tmp_path: Path
+) -> None:
+    made = tiny.checkpoint()
+    native.save(tmp_path / "m.safetensors", made.model, made.tokenizer)
+    (found,) = run_tasks([tmp_path / "m.safetensors"], recipe, TEMPLATES).values()
+    classifier = runtime.Classifier(exported_bundle, labels=LABELS, templates=list(TEMPLATES))
+    store = ClipStore(read_listing(recipe.tasks[0].listing), made.model.config.audio)
+    (other,) = run_tasks([tmp_path / "m.safetensors"], recipe, TEMPLATES[:1]).values()
+    assert np.abs(other.scores - found.scores).max() > 1e-3
+    assert found.scores.shape == (len(store.clips), len(LABELS))
+    for i, row in enumerate(found.scores):
+        ranked = classifier.predict(store.waveform(i), sample_rate=tiny.RATE, top_k=3)
+        want = {p.label: p.similarity for p in ranked}
+        assert row == pytest.approx([want[label] for label in LABELS], abs=1e-5)
+
+
+def test_two_models_together_from_the_command_line(
+    models: list[Path], recipe: TrainConfig, tmp_path: Path
+) -> None:
+    path = tinyrun.write(recipe, tmp_path / "recipe.toml")
+    arguments = ["evaluate", str(models[0]), str(path), "--with", str(models[1])]
+    done = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    (found,) = json.loads(done.stdout)
+    each = [run_tasks([model], recipe)["held-out"] for model in models]
+    odds = [np.exp(np.exp(2.0 + k) * x.scores.astype(np.float64)) for k, x in enumerate(each)]
+    mean = odds[0] / odds[0].sum(1, keepdims=True) + odds[1] / odds[1].sum(1, keepdims=True)
+    assert found["accuracy"] == (mean.argmax(axis=1) == each[0].truth).mean()
+    assert found["groups"]["not steady"]["clips"] == int((each[0].truth != 0).sum())
+    shown = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert "not steady" in shown.output

@@ -1,0 +1,190 @@
+"""A distillation run as one TOML file, read strictly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from clap_export.checkpoints import Family
+from clap_export.model.config import AudioEncoderConfig, ProjectionConfig, TextEncoderConfig
+from runtime.bundle import AudioSpec
+from train.config.bounds import MOST_INT, bound
+from train.config.contrastive import MAX_THREADS
+from train.config.data import AugmentConfig, ListingConfig, TextSource
+from train.config.toml_file import read_config
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """The model whose space is learned: anything that :func:`clap_export.checkpoints.load` reads.
+
+    Attributes:
+        checkpoint: a file, a model's folder, or a hub id.
+        family: to read it as, instead of the one that its content tells.
+        tokenizer: folder of its tokenizer, for families whose files bring none.
+    """
+
+    checkpoint: str
+    family: Family | None = None
+    tokenizer: str | None = None
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """Architecture of the student. What is not here (default prompt, calibration, logit scale)
+    comes from the teacher, whose space it shares.
+
+    Attributes:
+        licence: of the weights; the teacher's is added to it.
+        embedding_dim: must be the teacher's.
+        text_encoder, text_projection: of a text tower that is learned (``text = "distil"``).
+    """
+
+    name: str
+    licence: str
+    embedding_dim: int
+    audio: AudioSpec
+    audio_encoder: AudioEncoderConfig
+    audio_projection: ProjectionConfig
+    text_encoder: TextEncoderConfig | None = None
+    text_projection: ProjectionConfig | None = None
+
+    def __post_init__(self) -> None:
+        n_mels = self.audio.mel.n_mels
+        if n_mels != self.audio_encoder.n_mels:
+            raise ValueError(
+                f"audio.mel has {n_mels} mel bins, the audio encoder {self.audio_encoder.n_mels}"
+            )
+        htsat = self.audio_encoder.htsat
+        if self.audio.long_clips == "fusion" or (htsat is not None and htsat.fusion):
+            raise ValueError(
+                "a student hears one window at a time, so it cannot learn feature fusion"
+            )
+
+
+@dataclass(frozen=True)
+class AudioLessonConfig:
+    """What the audio tower learns from; nothing that is said of the clips is read.
+
+    Attributes:
+        listings: clips by CSV or JSONL; of its columns only the audio path, those of ``where`` and
+            ``exclude``, and the recording count.
+        files: audio files, folders of them (searched to the bottom) or globs.
+        cache: an ``.npz`` with the teacher's embeddings of these clips, used if it is there and
+            made if not. The stretches are then the same in every epoch: the clips' windows. Without
+            it the teacher hears stretches from anywhere in a clip, anew in every step.
+        epochs: times that every window's length of audio is heard, on average.
+        batch_size: stretches in a step.
+        learning_rate: its peak, after a warm-up and before half a cosine down to 0.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    listings: tuple[ListingConfig, ...] = ()
+    files: tuple[str, ...] = ()
+    cache: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.listings and not self.files:
+            raise ValueError("there is nothing to listen to: give 'listings', 'files' or both")
+        _check_loop(self.epochs, self.batch_size, self.learning_rate)
+
+
+@dataclass(frozen=True)
+class TextLessonConfig:
+    """What a text tower learns from.
+
+    Attributes:
+        sources: captions and labels.
+        templates: prompts that labels are put through.
+        spans: random runs of 1 to 4 words cut from the captions, so that bare labels are covered.
+        vocabulary: size of a WordPiece vocabulary to learn from the sources; without it the student
+            keeps the teacher's tokenizer.
+        cache: an ``.npz`` with the teacher's embeddings of the texts; as for audio.
+        epochs: times that every text is read.
+        batch_size: texts in a step.
+        learning_rate: its peak, as for audio.
+    """
+
+    sources: tuple[TextSource, ...]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    templates: tuple[str, ...] = ()
+    spans: int = 0
+    vocabulary: int | None = None
+    cache: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_loop(self.epochs, self.batch_size, self.learning_rate)
+        if not self.sources:
+            raise ValueError("there is nothing to read: give 'sources'")
+        bound(self, "spans", "vocabulary", least=0, most=MOST_INT)
+
+
+@dataclass(frozen=True)
+class DistilConfig:
+    """A whole run.
+
+    Attributes:
+        out: folder for everything that the run writes.
+        text: ``teacher`` keeps the teacher's text tower as it is; ``distil`` trains the student's.
+        augment: of what the student hears; the teacher hears every stretch as it is.
+        threads: of torch; its own choice if not given.
+        device: ``auto`` takes CUDA where there is one.
+    """
+
+    out: str
+    seed: int
+    device: Literal["auto", "cpu", "cuda"]
+    text: Literal["teacher", "distil"]
+    teacher: TeacherConfig
+    student: StudentConfig
+    audio: AudioLessonConfig
+    texts: TextLessonConfig | None = None
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        tables = {
+            "[texts]": self.texts,
+            "[student.text_encoder]": self.student.text_encoder,
+            "[student.text_projection]": self.student.text_projection,
+        }
+        if self.text == "distil":
+            if absent := [name for name, table in tables.items() if table is None]:
+                raise ValueError(f"text = 'distil' needs {', '.join(absent)}")
+        elif given := [name for name, table in tables.items() if table is not None]:
+            raise ValueError(
+                f"text = 'teacher' keeps the teacher's text tower: leave out {', '.join(given)}"
+            )
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"'seed' is {self.seed}, must be at least 0 and below 2^63")
+        bound(self, "threads", least=1, most=MAX_THREADS)
+
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return Path(self.out)
+
+
+def _check_loop(epochs: int, batch_size: int, learning_rate: float) -> None:
+    # One stretch alone has no statistics to normalise by, and no other to be compared with.
+    counts = 1 <= epochs <= MOST_INT and 2 <= batch_size <= MOST_INT
+    if not counts or not 0 < learning_rate < math.inf:
+        raise ValueError(
+            f"epochs={epochs}, batch_size={batch_size}, learning_rate={learning_rate}: there must "
+            "be at least 1 epoch and 2 in a batch, and the rate must be above 0 and finite"
+        )
+
+
+def load(path: str | Path) -> DistilConfig:
+    """Read a TOML file; paths in it are relative to the working directory.
+
+    Raises:
+        ClapError: the file is missing, not TOML, or its keys do not fit (all are listed).
+    """
+    return read_config(DistilConfig, Path(path))
