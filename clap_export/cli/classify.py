@@ -154,10 +154,7 @@ def names_in(path: Path) -> tuple[str, ...]:
     from runtime.errors import LabelError
     from runtime.labels import read_labels
 
-    try:
-        names = read_labels(path)
-    except OSError as error:
-        raise LabelError(f"label file '{path}' cannot be read: {error.strerror}.") from error
+    names = read_labels(path)
     if path.suffix.lower() == ".csv":
         return _cells(path, names)
     if len(names) == 1 and "," in names[0]:
@@ -198,6 +195,8 @@ def _warn_of_one(classifier: Classifier, request: ClassifyRequest) -> None:
 
 def _whole(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome]:
     """The predictions of each file, or why there are none."""
+    from clap_export.cli.results import Outcome
+
     unread: dict[str, ClapError] = {}
 
     def sources() -> Iterator[Path | bytes]:
@@ -210,22 +209,25 @@ def _whole(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome
 
     with closing(classifier.predict_many(sources(), batch_size=request.batch_size)) as found:
         for file, result in zip(request.files, found, strict=True):
-            yield file, unread.get(file) or result.error or result.predictions
+            error = unread.get(file) or result.error
+            yield Outcome(file, error or result.predictions, result.warning)
 
 
 def _timelines(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome]:
     """The segments of each file, or why there are none."""
+    from clap_export.cli.results import Outcome
     from runtime.errors import BackendError, BundleError
 
     for file in request.files:
         try:
-            yield file, classifier.timeline(_source(file), hop=request.hop)
+            yield Outcome(file, classifier.timeline(_source(file), hop=request.hop))
         except (BackendError, BundleError):
             raise  # no fault of the file
         except ClapError as error:
-            yield file, error
+            yield Outcome(file, error)
         except Exception as error:  # whatever a file does, it does not lose the others' results
-            yield file, ClapError(f"'{file}' cannot be used ({type(error).__name__}: {error}).")
+            reason = f"'{file}' cannot be used ({type(error).__name__}: {error})."
+            yield Outcome(file, ClapError(reason))
 
 
 def _source(file: str) -> Path | bytes:
