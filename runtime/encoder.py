@@ -25,6 +25,8 @@ from runtime.loaded import Loaded
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from runtime.tokenizer import TextTokenizer
+
     Embeddings: TypeAlias = NDArray[np.float32]
 
 NORM_TOLERANCE = 1e-2  # the norm is taken in float32; TensorRT may round the result to half
@@ -251,6 +253,11 @@ class Encoder:
             BundleError: its file was altered, or is no audio graph.
         """
         return self._loaded.audio.get()
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """The text encoder's tokenizer; both are loaded if they are not yet."""
+        return self._loaded.text.get()[1]
 
     def close_text(self) -> None:
         """Release the text encoder; it is loaded again when needed."""

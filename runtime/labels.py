@@ -219,7 +219,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
 
 def _warnings(encoder: Encoder, names: Sequence[str], prompts: list[list[str]]) -> list[str]:
     """Labels that get a score which says nothing about them."""
-    tokenizer = encoder.open_text()[1]
+    tokenizer = encoder.tokenizer
     same: defaultdict[tuple[tuple[int, ...], ...], list[str]] = defaultdict(list)
     unknown: list[str] = []
     for name, texts in zip(names, prompts, strict=True):
