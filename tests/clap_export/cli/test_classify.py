@@ -82,7 +82,8 @@ def test_what_is_no_file_of_labels_is_said(tiny_bundle: Path, clip: Path) -> Non
         ("missing.npz", "missing.npz"), ("@missing", "missing"), ("@", "no label file"),
         ("one.txt", "one label a line"), ("table.csv", "several rows and columns"),
         ("twice.csv", "'dog' listed twice"), ("open.csv", "open.csv"),
-        ("folder.txt", "folder.txt"), (f"@{'x' * 300}", "label"), (f"{'x' * 300}.txt", "label"),
+        ("folder.txt", "folder.txt"), (f"@{'x' * 300}", "too long"),
+        (f"{'x' * 300}.txt", "too long"), (f"{'x' * 300}.npz", "too long"),
         ("", "no labels"), (" , ", "no labels"),
     ):  # fmt: skip
         assert said in refused("classify", tiny_bundle, clip, "--labels", text)
