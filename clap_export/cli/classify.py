@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -216,11 +217,14 @@ def _whole(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome
 def _timelines(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome]:
     """The segments of each file, or why there are none."""
     from clap_export.cli.results import Outcome
-    from runtime.errors import BackendError, BundleError
+    from runtime.errors import AudioWarning, BackendError, BundleError
 
     for file in request.files:
         try:
-            yield Outcome(file, classifier.timeline(_source(file), hop=request.hop))
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", AudioWarning)
+                segments = classifier.timeline(_source(file), hop=request.hop)
+            yield Outcome(file, segments, "; ".join(str(w.message) for w in caught) or None)
         except (BackendError, BundleError):
             raise  # no fault of the file
         except ClapError as error:

@@ -53,10 +53,8 @@ def code_of(work: Callable[[], object]) -> int:
             terminal.flush()
     except signals.Signalled as asked:
         return BY_SIGNAL + asked.number
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except click.Abort as aborted:  # what click makes of Ctrl-C, and of any EOFError
-        return _fault() if isinstance(aborted.__cause__, EOFError) else INTERRUPTED
     except BrokenPipeError:
         terminal.discard()
         return PIPE_CLOSED
