@@ -62,7 +62,7 @@ def opened(source: File) -> Generator[Content]:
     elif hasattr(source, "read"):
         content = cast(object, source.read())
         if isinstance(content, (bytearray, memoryview)):
-            content = bytes(content)
+            content = bytes(cast(bytes, content))
         if not isinstance(content, bytes):
             raise AudioError(f"{called} is not open in binary mode: open it with mode 'rb'.")
         data = content
