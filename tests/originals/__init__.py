@@ -77,7 +77,7 @@ def tokenizer_folder(folder: Path, kind: str = "roberta") -> Path:
     vocabulary, merges = _pairs()
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     lines = [" ".join(pair) for pair in merges]
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines]), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines, ""]), encoding="utf-8")
     words = sorted(tiny.tokenizer().get_vocab().items(), key=lambda item: item[1])
     (folder / "vocab.txt").write_text("\n".join(word for word, _ in words), encoding="utf-8")
     return folder

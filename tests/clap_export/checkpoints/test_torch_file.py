@@ -95,6 +95,7 @@ def zipped(path: Path, body: bytes, **storages: bytes) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", body)
         archive.writestr("a/byteorder", "little")
+        archive.writestr("a/version", "3\n")
         for name, content in storages.items():
             archive.writestr(f"a/data/{name.removeprefix('s')}", content)
     return path
@@ -294,9 +295,10 @@ OPCODES = [
 NAMES = [
     name("torch._utils", "_rebuild_tensor_v2"), name("torch._utils", "_rebuild_parameter"),
     name("torch._tensor", "_rebuild_from_type_v2"), name("collections", "OrderedDict"),
-    name("numpy", "dtype"), name("numpy.core.multiarray", "scalar"), name("torch", "FloatStorage"),
-    name("numpy.core.multiarray", "_reconstruct"), name("argparse", "Namespace"),
-    name("numpy._core.numeric", "_frombuffer"), name("copyreg", "_reconstructor"), name("builtins", "set"),
+    name("numpy", "dtype"), name("numpy.core.multiarray", "scalar"),
+    name("torch", "FloatStorage"), name("argparse", "Namespace"),
+    name("numpy.core.multiarray", "_reconstruct"), name("numpy._core.numeric", "_frombuffer"),
+    name("copyreg", "_reconstructor"), name("builtins", "set"),
     name("builtins", "eval"), name("os", "system"), name("torch", "Size"), name("_codecs", "encode"),
 ]  # fmt: skip
 
