@@ -86,7 +86,7 @@ def tokenizer_folder(folder: Path, kind: str = "roberta") -> Path:
 def byte_pairs(roberta: bool) -> Tokenizer:
     """A small byte-level BPE as GPT-2 has it, or as RoBERTa does, with its special tokens."""
     vocabulary, merges = _pairs()
-    made = Tokenizer(BPE(vocabulary, merges))
+    made = Tokenizer(BPE(vocabulary, merges, unk_token="<unk>" if roberta else None))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     special = ["<s>", "<pad>", "</s>", "<unk>"] if roberta else ["<|endoftext|>"]

@@ -45,9 +45,9 @@ def expected(kind: str, theirs: list[int]) -> list[int]:
     return theirs if len(theirs) <= limit else [*theirs[: limit - 1], theirs[-1]]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return originals.tokenizer_folder(tmp_path_factory.mktemp("words"))
+@pytest.fixture
+def folder(kind: str, tmp_path: Path) -> Path:
+    return originals.tokenizer_folder(tmp_path / "words", kind)
 
 
 @pytest.mark.parametrize("kind", texts.LIMITS)

@@ -297,9 +297,10 @@ NAMES = [
     name("torch._tensor", "_rebuild_from_type_v2"), name("collections", "OrderedDict"),
     name("numpy", "dtype"), name("numpy.core.multiarray", "scalar"),
     name("torch", "FloatStorage"), name("argparse", "Namespace"),
-    name("numpy.core.multiarray", "_reconstruct"), name("numpy._core.numeric", "_frombuffer"),
-    name("copyreg", "_reconstructor"), name("builtins", "set"),
-    name("builtins", "eval"), name("os", "system"), name("torch", "Size"), name("_codecs", "encode"),
+    name("numpy.core.multiarray", "_reconstruct"), name("copyreg", "_reconstructor"),
+    name("numpy._core.numeric", "_frombuffer"), name("builtins", "set"),
+    name("builtins", "eval"), name("os", "system"), name("torch", "Size"),
+    name("_codecs", "encode"),
 ]  # fmt: skip
 
 
