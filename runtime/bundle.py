@@ -384,9 +384,10 @@ def read_manifest(folder: Path) -> Manifest:
     table = cast("dict[str, object]", table if isinstance(table, dict) else {})
     if table.get("format") != FORMAT:
         raise BundleError(f"{path} is not the manifest of a clap-export bundle ('format' differs).")
-    if table.get("format_version") != FORMAT_VERSION:
+    version = table.get("format_version")
+    if version != FORMAT_VERSION:
         raise BundleError(
-            f"{path} has format_version {table.get('format_version')!r}; this runtime reads "
+            f"{path} has format_version {schema.shown(version)}; this runtime reads "
             f"{FORMAT_VERSION}. Export it again, or install the runtime that wrote it."
         )
     try:

@@ -30,9 +30,11 @@ def main() -> None:
 def run(config: Path) -> None:
     """Train as CONFIG.toml says, or resume where the run stopped."""
     from train.config.contrastive import load
+
+    asked = load(config)  # a mistake in it is said before torch is loaded
     from train.contrastive.run import run as run_config
 
-    finished = run_config(load(config))
+    finished = run_config(asked)
     if os.environ.get("RANK", "0") == "0":  # once, however many processes torchrun started
         click.echo(finished)
 
@@ -179,9 +181,9 @@ def listing(config: Path, task: str, output: Path) -> None:
 @click.option("--streamed", is_flag=True, help="Decode while drawing even what fits into memory.")
 def throughput(recipe: Path, threads: int | None, seconds: float, streamed: bool) -> None:
     """Training windows a second that loading RECIPE.toml's data gives, with 1, 2, 4, … threads."""
+    from runtime.cores import usable_cores
     from train.config.contrastive import load
     from train.data.throughput import measure
-    from train.machine.cores import usable_cores
 
     for found in measure(load(recipe), threads or usable_cores(), seconds, streamed):
         where = "in memory" if found.held else "streamed"

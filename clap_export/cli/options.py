@@ -24,7 +24,7 @@ class PathType(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """To a :class:`pathlib.Path`."""
-        path = Path(super().convert(value, param, ctx))
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if not str(value):
             self.fail("an empty name was given.", param, ctx)
         try:

@@ -45,9 +45,8 @@ def verify(
     show.parity_json(manifest.parity) if as_json else show.parity(manifest.parity)
     try:
         write_manifest(bundle, manifest)
-    except (ClapError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        terminal.warn(f"Warning: the result was not kept in the bundle's manifest: {reason}")
+    except ClapError as error:
+        terminal.warn(f"Warning: the result was not kept in the bundle's manifest: {error}")
     return DONE if manifest.parity.passed else GATE_FAILED
 
 

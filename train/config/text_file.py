@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from runtime import schema
 from runtime.errors import ClapError
 
 
@@ -31,12 +31,12 @@ def read_text(path: Path, what: str, encoding: str = "utf-8-sig", broken: str = 
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a JSON text says.
+    """What a line of JSON says; see :func:`runtime.schema.read_json`.
 
     Raises:
-        ValueError: no JSON, or nested too deeply.
+        ValueError: its reader can say which line it is.
     """
     try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        return schema.read_json(text if isinstance(text, bytes) else text.encode(), "it")
+    except ClapError as error:
+        raise ValueError(str(error).removesuffix(".")) from error

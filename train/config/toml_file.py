@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 T = TypeVar("T")
+
+MAX_CHARACTERS = 1 << 20
+MAX_DOTS = 64  # in one key
 
 
 def read_config(cls: type[T], path: Path) -> T:
@@ -88,8 +92,14 @@ def _over(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parse(path: Path) -> dict[str, Any]:
+    text = read_text(path, "config", broken="is not TOML")
+    if len(text) > MAX_CHARACTERS:
+        raise ClapError(f"config {path} has {len(text)} characters, at most {MAX_CHARACTERS}.")
+    # tomllib keeps every beginning of a dotted key: 100,000 dots would take 40 GB.
+    if any(part.count(".") > MAX_DOTS for part in re.split(r"[=,{}\[\]#\n]", text)):
+        raise _too_deep(path)
     try:
-        return tomllib.loads(read_text(path, "config", broken="is not TOML"))
+        return tomllib.loads(text)
     except ValueError as error:  # an integer of 5,000 digits is no TOMLDecodeError
         raise ClapError(f"config {path} is not TOML: {error}.") from error
 

@@ -15,6 +15,7 @@ import numpy as np
 import soxr
 
 from runtime.bundle import AudioSpec
+from runtime.cores import usable_cores
 from runtime.errors import AudioError, ClapError
 from runtime.files import writing
 from train.config.data import AugmentConfig
@@ -22,7 +23,6 @@ from train.data.listing import Clip
 from train.data.prefetch import Batch, fill
 from train.data.recording import FULL_SCALE, Recording
 from train.data.waveforms import Held, Streamed, Waveforms, size_of
-from train.machine.cores import usable_cores
 from train.machine.distributed import ALONE, Ranks
 from train.machine.free_memory import free_memory
 from train.machine.progress import track

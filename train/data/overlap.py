@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime.cores import usable_cores
 from runtime.errors import AudioError, ClapError
 from train.config.data import ListingConfig
 from train.config.toml_file import as_config, read_toml
@@ -18,7 +19,6 @@ from train.data.blacklist import Overlap, write_blacklist
 from train.data.fingerprint import SAME, Fingerprint, Gallery, fingerprint, of_samples
 from train.data.listing import Clip, read_listing
 from train.data.recording import Recording
-from train.machine.cores import usable_cores
 from train.machine.progress import track
 
 log = logging.getLogger(__name__)

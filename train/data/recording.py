@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import numpy as np
 import soundfile
 
 from runtime import audio
+from runtime.audio import parts
+from runtime.audio.content import Content
 from runtime.bundle import AudioSpec
 from runtime.errors import AudioError
 
@@ -23,6 +26,7 @@ GUARD = 512
 # What libsndfile and its wrapper raise at files that cannot be read: a path with a NUL, a format
 # without seeking, one that needs to be told its rate.
 UNREADABLE = (soundfile.SoundFileError, OSError, ValueError, TypeError)
+GUESSED = ("MP3", "OGG")
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,18 @@ class Recording:
         return to_int16(audio.prepare(self.source(), spec))
 
     def stated(self) -> tuple[int, int] | None:
-        """Frames and rate in Hz by the header; None where only decoding can tell (or fail)."""
+        """Frames and rate in Hz by the header; None where only decoding can tell (or fail).
+
+        MP3 and Ogg have no length in their header. Of joined or cut ones, and of MP3s without a
+        frame that tells it, libsndfile knows a part or guesses.
+        """
+        source = self.source()
         try:
-            with opened(self.source()) as file:
+            with opened(source) as file:
                 frames, rate = int(file.frames), int(file.samplerate)
+                guessed = file.format in GUESSED
+            if guessed and not _is_whole(source, frames):
+                return None
         except UNREADABLE:
             return None
         readable = 0 < frames <= audio.MAX_SECONDS * rate and rate >= audio.MIN_RATE
@@ -123,7 +135,18 @@ class Recording:
 
 def opened(source: Path | bytes) -> soundfile.SoundFile:
     """The file, or the bytes, as libsndfile opens them."""
-    return soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    if isinstance(source, bytes):
+        return soundfile.SoundFile(io.BytesIO(source))
+    # As bytes: a name that is not UTF-8 cannot be given otherwise. Windows knows names as text.
+    return soundfile.SoundFile(source if os.name == "nt" else os.fsencode(source))
+
+
+def _is_whole(source: Path | bytes, frames: int) -> bool:
+    """Whether a file is one part that decodes by itself, and has as many frames as is said."""
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as data:
+        found = parts.find(Content(data))
+    (part, *more) = found.parts
+    return not (more or part.head or found.warning) and part.frames in (None, frames)
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clap_export.model.clap import ClapModel, normalise
+from runtime.cores import usable_cores
 from runtime.errors import ClapError
 from runtime.windows import fill
 from train.config.distil import DistilConfig
@@ -18,7 +19,6 @@ from train.data import prefetch
 from train.data.augment import MelAugment, mix, mixstyle
 from train.distil.loss import regression_loss
 from train.distil.stretches import Stretches
-from train.machine.cores import usable_cores
 from train.machine.device import channels_last
 from train.machine.run import Run
 from train.zero_shot.embedding import embed_clips

@@ -14,12 +14,12 @@ import numpy as np
 
 from runtime import audio, audio_files
 from runtime.bundle import AudioSpec
+from runtime.cores import usable_cores
 from runtime.errors import AudioError, ClapError
 from train.config.data import ListingConfig
 from train.data.listing import read_listing, spread
 from train.data.recording import FULL_SCALE, Recording, to_int16
 from train.data.table import columns_of
-from train.machine.cores import usable_cores
 from train.machine.progress import track
 
 log = logging.getLogger(__name__)

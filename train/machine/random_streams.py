@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -31,6 +33,15 @@ def generator(seed: int, *place: Place) -> np.random.Generator:
 def seed_weights(seed: int) -> None:
     """Start PyTorch's own generators for the fresh weights of a run."""
     torch.manual_seed(seed)
+
+
+@contextmanager
+def seeded_apart(seed: int, device: torch.device) -> Iterator[None]:
+    """PyTorch's own generators, seeded for a block alone: after it they go on as if it had not
+    been."""
+    with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
+        torch.manual_seed(seed)
+        yield
 
 
 def seed_torch(seed: int, *place: Place) -> None:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,30 +13,14 @@ from tokenizers import Tokenizer
 
 from clap_export.checkpoints import Checkpoint, load
 from runtime import audio, bundle, windows
+from runtime.cores import usable_cores
 from runtime.encoder import Encoder, mean_embedding
-from train.machine.cores import usable_cores
 from train.machine.progress import track
 from train.zero_shot.embedding import embed_clips, embed_texts
 
 # Windows given to a bundle at once, and files decoded ahead of the model.
 BATCH = 32
 AHEAD = 64
-
-
-class Embedder(Protocol):
-    """Gives unit vectors of recordings and texts."""
-
-    def embed_audio(self, paths: Sequence[Path]) -> np.ndarray:
-        """``[paths, dim]`` float32: the mean of each recording's windows, renormalised.
-
-        Raises:
-            AudioError: a recording cannot be used.
-        """
-        ...
-
-    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
-        """``[texts, dim]`` float32."""
-        ...
 
 
 class CheckpointEmbedder:
@@ -53,15 +36,21 @@ class CheckpointEmbedder:
         self.tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
 
     def embed_audio(self, paths: Sequence[Path]) -> np.ndarray:
+        """``[paths, dim]`` float32: the mean of each recording's windows, renormalised.
+
+        Raises:
+            AudioError: a recording cannot be used.
+        """
         clips = decoded(paths, self.model.config.audio)
         return embed_clips(self.model, track(clips, "audio", len(paths))).cpu().numpy()
 
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        """``[texts, dim]`` float32."""
         return embed_texts(self.model, self.tokenizer, texts).cpu().numpy()
 
 
 class BundleEmbedder:
-    """A bundle, run by the runtime.
+    """A bundle, run by the runtime; its methods give what :class:`CheckpointEmbedder`'s give.
 
     Args:
         folder: of the bundle.

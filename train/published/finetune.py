@@ -17,7 +17,7 @@ from runtime.errors import ClapError
 from train.data.recording import FULL_SCALE, Recording
 from train.machine.device import channels_last, send
 from train.machine.progress import track
-from train.machine.random_streams import generator, seed_weights
+from train.machine.random_streams import generator, seeded_apart
 from train.published.encoders import decoded
 from train.published.probe import Head
 
@@ -58,8 +58,7 @@ def finetune_predict(
     # As int16: half the memory of float32.
     held = [Recording(path).whole(spec) for path in track(train, "decoding")]
     truth = torch.from_numpy(right.astype(np.float32)).to(device)
-    with torch.random.fork_rng(devices=[] if device.type == "cpu" else None):
-        seed_weights(head.seed)
+    with seeded_apart(head.seed, device):
         rng = generator(head.seed)
         classifier = EncoderWithHead(model, head, truth.shape[1]).to(device).train()
         optimiser = torch.optim.Adam(classifier.learning(), lr=LEARNING_RATE, fused=True)

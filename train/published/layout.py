@@ -10,6 +10,8 @@ from pathlib import Path
 from runtime.errors import ClapError
 from train.published.dataset import Dataset, LabelledFile
 
+SHOWN = 300  # characters of a file in a message
+
 # Path relative to the data set's folder, classes, fold.
 Listed = tuple[str, Sequence[str], str]
 
@@ -96,7 +98,7 @@ class Layout:
         if absent := [column for column in columns if column not in has]:
             raise ClapError(
                 f"task {self.task}: {path} has no column {', '.join(absent)}; it has "
-                f"{', '.join(has) or 'nothing'}. {self._advice()}"
+                f"{shorten(', '.join(has)) or 'nothing'}. {self._advice()}"
             )
         if not rows:
             raise ClapError(f"task {self.task}: {path} has no rows. {self._advice()}")
@@ -145,8 +147,8 @@ class Layout:
         if absent and (not self._partial or len(absent) == len(asked)):
             raise ClapError(
                 f"task {self.task}: {len(absent)} of {len(asked)} listed recordings are not there, "
-                f"the first is {absent[0]}. {self._advice()} Converted files of the same names "
-                "need --extension."
+                f"the first is {shorten(str(absent[0]))}. {self._advice()} Converted files of the "
+                "same names need --extension."
             )
         return found, len(absent)
 
@@ -163,7 +165,7 @@ class Layout:
         if other := sorted({label for _, of, _ in rows for label in of} - set(known)):
             raise ClapError(
                 f"task {self.task}: {self.root} has classes that are not the data set's: "
-                f"{', '.join(other[:5])}. {self._advice()}"
+                f"{shorten(', '.join(other[:5]))}. {self._advice()}"
             )
         if not rows:
             raise ClapError(f"task {self.task}: {self.root} lists no recordings. {self._advice()}")
@@ -190,3 +192,8 @@ class Layout:
 
     def _advice(self) -> str:
         return f"Unpack {self._download} and point --data at it, or at the folder above."
+
+
+def shorten(text: str) -> str:
+    """What a file says, as far as a message has room for it."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from train.machine.random_streams import seed_weights
+from train.machine.random_streams import seeded_apart
 
 # Appendix C of the paper gives Adam, this rate and these epochs, and no batch size: 64 is ours.
 LEARNING_RATE = 1e-3
@@ -80,8 +80,7 @@ def fit_predict(train: np.ndarray, right: np.ndarray, test: np.ndarray, head: He
 
 
 def _train_and_apply(x: Tensor, y: Tensor, z: Tensor, head: Head) -> np.ndarray:
-    with torch.random.fork_rng(devices=[]):
-        seed_weights(head.seed)
+    with seeded_apart(head.seed, x.device):
         layers = head.make(x.shape[1], y.shape[1])
         optimiser = torch.optim.Adam(layers.parameters(), lr=LEARNING_RATE, fused=True)
         per_epoch = -(-len(x) // BATCH)

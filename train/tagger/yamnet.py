@@ -135,7 +135,7 @@ def _labels(path: Path, metadata: dict[str, str]) -> list[str]:
     try:
         labels = json.loads(metadata.get("labels", ""))
     except (ValueError, RecursionError):
-        labels = None
+        labels = []
     named = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
     if not named or not 0 < len(labels) <= MOST_LABELS:
         raise ClapError(f"tagger {path} is damaged: it does not name 1 to {MOST_LABELS} classes.")

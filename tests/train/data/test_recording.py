@@ -156,3 +156,18 @@ def test_a_file_is_decoded_as_the_runtime_decodes_it(tmp_path: Path) -> None:
     samples = audio.prepare(tmp_path / "a.wav", SPEC)
     levels = Recording(tmp_path / "a.wav").whole(SPEC)
     assert np.abs(levels / 32768 - samples).max() <= 0.5 / 32768 + 1e-7
+
+
+def test_a_length_that_libsndfile_guesses_is_found_by_decoding(tmp_path: Path) -> None:
+    """Two files in one, as of streams that were recorded: half of the sound is in the second."""
+    samples = 0.2 * noise(16_000, 3)
+    for name, format_ in (("a.ogg", "OGG"), ("a.mp3", "MP3"), ("a.flac", "FLAC")):
+        path = tmp_path / name
+        soundfile.write(path, samples, 16_000, format=format_)
+        assert Recording(path).stated() == (len(samples), 16_000)
+        if format_ == "FLAC":
+            continue
+        path.write_bytes(2 * path.read_bytes())
+        assert Recording(path).stated() is None
+        whole = Recording(path).whole(SPEC)
+        assert abs(len(whole) - 2 * len(samples) * SPEC.sample_rate / 16_000) < 10

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from clap_export.checkpoints import native
 from runtime.errors import ClapError
 from tests import tiny
-from tests.tiny import datasets as benchtrees
+from tests.tiny import datasets
 from train import __main__ as command
 from train.published.catalogue import TASKS
 from train.published.chart import plot
@@ -36,8 +36,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     for name, folder in FOLDERS.items():
         if name != "mridangam-tonic":  # shares its folder
-            benchtrees.build(name, root / folder)
-    benchtrees.captions(root)
+            datasets.build(name, root / folder)
+    datasets.captions(root)
     return root
 
 
@@ -107,6 +107,22 @@ def test_a_table_says_what_does_not_compare_and_a_picture_is_drawn(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_picture_that_fails_takes_no_table_with_it(
+    exported_bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    arguments = [
+        "--task",
+        "beijing-opera",
+        "--data",
+        str(data),
+        "--plot",
+        str(tmp_path / "no/a.png"),
+    ]
+    done = CliRunner().invoke(command.main, ["evaluate", str(exported_bundle), *arguments])
+    assert isinstance(done.exception, ClapError)
+    assert "Beijing Opera" in done.stdout
+
+
 def test_a_picture_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     one = Score(
         "esc50", "ESC-50", "sound events", "zero-shot", "accuracy", 3, 2000, 0, 50, 0.5, 0.1, 0.9,
@@ -132,6 +148,8 @@ def test_a_picture_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> Non
             "leave --template out",
         ),
         (["--task", "tut2017", "--data", "DATA", "--extension", "ogg"], "2 of 2 listed"),
+        (["--task", "esc50", "--data", "DATA", "--extension", "a/b"], "cannot end a name"),
+        (["--task", "esc50", "--data", "DATA", "--seed", "-1"], "--seed -1: give a number from 0"),
         (["x.toml", "--task", "esc50"], "take --with and --template alone"),
         (["--task", "esc50", "--data", "DATA", "--with", "b"], "--with goes with CONFIG.toml"),
     ],

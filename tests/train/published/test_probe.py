@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from clap_export.metrics import mean_average_precision
+from runtime import audio
 from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import run as tinyrun
+from train.data.recording import Recording
 from train.published import finetune, metrics
 from train.published.dataset import LabelledFile
 from train.published.finetune import finetune_predict
@@ -139,3 +142,14 @@ def test_a_recording_that_cannot_be_read_stops_fine_tuning(
         finetune_predict(
             tiny.checkpoint().model, paths(items), right_of(items), paths(clips[3:4]), Head(), 1
         )
+
+
+def test_recordings_are_kept_without_loss(tmp_path: Path) -> None:
+    """The values of a 16-bit file, its least one too, are those that the runtime hears."""
+    levels = np.linspace(-32768, 32767, tiny.WINDOW).astype(np.int16)
+    soundfile.write(tmp_path / "ramp.wav", levels, tiny.RATE, subtype="PCM_16")
+    spec = tiny.config().audio
+    kept = Recording(tmp_path / "ramp.wav").whole(spec)
+    assert np.array_equal(kept, levels)
+    window = finetune._window(kept, spec, np.random.default_rng(0))
+    assert np.array_equal(window, audio.prepare(tmp_path / "ramp.wav", spec))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import ClapError
-from tests.tiny import datasets as benchtrees
+from tests.tiny import datasets
 from train.published.catalogue import RETRIEVAL, TASKS
 from train.published.dataset import Dataset, LabelledFile, spread_folds
 from train.published.layout import Layout
@@ -41,14 +42,14 @@ def read(name: str, root: Path, train: bool = True, extension: str | None = None
 def test_there_are_16_tasks_of_8_domains() -> None:
     assert len(TASKS) == 16
     assert len({task.domain for task in TASKS}) == 8
-    assert set(benchtrees.TREES) == {task.name for task in TASKS}
+    assert set(datasets.TREES) == {task.name for task in TASKS}
 
 
-@pytest.mark.parametrize("name", benchtrees.TREES)
+@pytest.mark.parametrize("name", datasets.TREES)
 def test_a_reader_finds_the_recordings_classes_and_folds_of_its_layout(
     name: str, tmp_path: Path
 ) -> None:
-    expected = benchtrees.build(name, tmp_path)
+    expected = datasets.build(name, tmp_path)
     found = read(name, tmp_path)
     got = [(x.path.relative_to(tmp_path).as_posix(), x.labels, x.fold) for x in found.items]
     assert sorted(got) == sorted(expected)
@@ -60,7 +61,7 @@ def test_a_reader_finds_the_recordings_classes_and_folds_of_its_layout(
     ]
 
 
-@pytest.mark.parametrize("name", benchtrees.TREES)
+@pytest.mark.parametrize("name", datasets.TREES)
 def test_another_folder_is_one_sentence_with_what_is_there_and_what_to_do(
     name: str, tmp_path: Path
 ) -> None:
@@ -73,7 +74,7 @@ def test_another_folder_is_one_sentence_with_what_is_there_and_what_to_do(
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("name", benchtrees.TREES)
+@pytest.mark.parametrize("name", datasets.TREES)
 def test_published_numbers_can_be_shares_of_the_clips(name: str) -> None:
     task = BY_NAME[name]
     assert isinstance(task, PublishedTask)
@@ -85,7 +86,7 @@ def test_published_numbers_can_be_shares_of_the_clips(name: str) -> None:
 
 
 def test_absent_recordings_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
-    first = benchtrees.build("esc50", tmp_path)[0][0]
+    first = datasets.build("esc50", tmp_path)[0][0]
     (tmp_path / first).unlink()
     with pytest.raises(ClapError, match=r"1 of 3 listed recordings are not there, the first is .*"):
         read("esc50", tmp_path)
@@ -93,7 +94,7 @@ def test_absent_recordings_are_counted_and_the_first_is_named(tmp_path: Path) ->
 
 def test_clips_that_left_youtube_are_left_out_and_counted(tmp_path: Path) -> None:
     for name in ("audioset", "dcase17"):
-        expected = benchtrees.build(name, tmp_path / name)
+        expected = datasets.build(name, tmp_path / name)
         (tmp_path / name / expected[0][0]).unlink()
         found = read(name, tmp_path / name)
         assert (len(found.items), found.absent) == (len(expected) - 1, 1)
@@ -106,17 +107,17 @@ def test_clips_that_left_youtube_are_left_out_and_counted(tmp_path: Path) -> Non
 def test_another_extension_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
     for name in ("esc50", "gtzan-genres"):
         root = tmp_path / name
-        for path, _, _ in benchtrees.build(name, root):
+        for path, _, _ in datasets.build(name, root):
             (root / path).rename((root / path).with_suffix(".flac"))
         with pytest.raises(ClapError):
             read(name, root)
         found = read(name, root, extension="flac")
         assert {x.path.suffix for x in found.items} == {".flac"}
-        assert len(found.items) == len(benchtrees.TREES[name](root))
+        assert len(found.items) == len(datasets.TREES[name](root))
 
 
 def test_classes_that_are_not_the_data_sets_are_named(tmp_path: Path) -> None:
-    benchtrees.build("esc50", tmp_path)
+    datasets.build("esc50", tmp_path)
     listing = tmp_path / "meta/esc50.csv"
     listing.write_text(listing.read_text().replace("vacuum_cleaner", "hoover"))
     with pytest.raises(ClapError, match="has classes that are not the data set's: hoover"):
@@ -124,7 +125,7 @@ def test_classes_that_are_not_the_data_sets_are_named(tmp_path: Path) -> None:
 
 
 def test_lists_of_other_columns_or_none_are_refused(tmp_path: Path) -> None:
-    benchtrees.build("urbansound8k", tmp_path)
+    datasets.build("urbansound8k", tmp_path)
     listing = tmp_path / "metadata/UrbanSound8K.csv"
     whole = listing.read_text()
     listing.write_text(whole.replace("slice_file_name", "file"))
@@ -151,22 +152,124 @@ def test_lists_of_other_columns_or_none_are_refused(tmp_path: Path) -> None:
 def test_files_that_the_data_set_does_not_have_are_refused(
     name: str, path: str, tmp_path: Path
 ) -> None:
-    benchtrees.build(name, tmp_path)
-    benchtrees.sound(tmp_path / path)
+    datasets.build(name, tmp_path)
+    datasets.sound(tmp_path / path)
     with pytest.raises(ClapError, match=f"task {name}: "):
         read(name, tmp_path)
 
 
 def test_a_list_of_vocalsound_that_is_none_is_refused(tmp_path: Path) -> None:
-    benchtrees.build("vocalsound", tmp_path)
+    datasets.build("vocalsound", tmp_path)
     for content in ("[]", "{", '{"data": [{"file": "x"}]}'):
         (tmp_path / "datafiles/te.json").write_text(content)
         with pytest.raises(ClapError, match=r"te\.json is not a list of recordings"):
             read("vocalsound", tmp_path)
 
 
+# A text file that each reader reads, by data set.
+TEXTS = {
+    "esc50": "meta/esc50.csv", "urbansound8k": "metadata/UrbanSound8K.csv",
+    "fsd50k": "FSD50K.ground_truth/vocabulary.csv",
+    "dcase17": "groundtruth_weak_label_evaluation_set.csv", "audioset": "eval_segments.csv",
+    "tut2017": "TUT-acoustic-scenes-2017-evaluation/meta.txt",
+    "speech-commands": "speech_commands_v0.02/testing_list.txt", "vocalsound": "datafiles/te.json",
+}  # fmt: skip
+DAMAGE = {
+    "not UTF-8": b"\xff\xfe\x00d",
+    "NUL": b"a\0b,1,c\n" * 3,
+    "nested": b"[" * 100_000,
+    "one endless field": b'"' + b"x" * 200_000,
+    "empty": b"",
+    "names that no file has": b"\t\t\t\n,,,,,,,\n..,..,..,..,..,..,..,..\n",
+    "long names": b"x" * 5000 + b"," + b"x" * 5000,
+}
+
+
+def refusal(name: str, root: Path) -> str | None:
+    """What a reader says that cannot use a data set."""
+    try:
+        read(name, root)
+    except ClapError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_damaged_list_is_one_sentence(name: str, damage: str, tmp_path: Path) -> None:
+    """Whatever a list holds; a header that fits is put before it too."""
+    datasets.build(name, tmp_path)
+    path = tmp_path / TEXTS[name]
+    header = path.read_bytes().split(b"\n")[0] + b"\n"
+    for content in (DAMAGE[damage], header + DAMAGE[damage]):
+        path.write_bytes(content)
+        problem = refusal(name, tmp_path)
+        assert problem is None or problem.startswith(f"task {name}")
+        assert len(problem or "") < 2000
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_folder_or_a_forbidden_file_in_place_of_a_list(name: str, tmp_path: Path) -> None:
+    datasets.build(name, tmp_path)
+    path = tmp_path / TEXTS[name]
+    path.chmod(0)
+    if os.geteuid():  # root may read anything
+        with pytest.raises(ClapError, match=f"task {name}: .*cannot be read"):
+            read(name, tmp_path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ClapError, match=f"task {name} reads"):
+        read(name, tmp_path)
+
+
+def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "none", Path("a\0b"), Path("x" * 300)):
+        with pytest.raises(ClapError, match="is no folder that can be read"):
+            read("esc50", root)
+
+
+def test_an_unquoted_comma_is_not_passed_over(tmp_path: Path) -> None:
+    """Its row has more columns than there are names: the labels behind it would be lost."""
+    datasets.build("audioset", tmp_path)
+    with (tmp_path / "eval_segments.csv").open("a") as file:
+        file.write("abc, 0.0, 10.0, /m/09x0r,/m/05zppz\n")
+    with pytest.raises(ClapError, match="too many columns in row 3"):
+        read("audioset", tmp_path)
+
+
+def test_what_a_mac_puts_into_archives_is_passed_over(tmp_path: Path) -> None:
+    for name in ("gtzan-genres", "crema-d", "libricount"):
+        root = tmp_path / name
+        expected = datasets.build(name, root)
+        for path, _, _ in expected:
+            (root / path).with_name(f"._{Path(path).name}").write_bytes(b"\0\5\x16\7")
+        assert len(read(name, root).items) == len(expected)
+
+
+def test_digits_that_are_no_numbers(tmp_path: Path) -> None:
+    datasets.build("ravdess", tmp_path)
+    for name in ("03-01-\u00b2-01-01-01-01.wav", "03-01-08-01-01-01-\u00b2.wav"):
+        odd = tmp_path / "Audio_Speech_Actors_01-24" / "Actor_01" / name
+        datasets.sound(odd)
+        with pytest.raises(ClapError, match="task ravdess: "):
+            read("ravdess", tmp_path)
+        odd.unlink()
+
+
+def test_nothing_to_test_on_is_said(tmp_path: Path) -> None:
+    datasets.build("esc50", tmp_path)
+    listing = tmp_path / "meta/esc50.csv"
+    rows = [line.split(",") for line in listing.read_text().splitlines()]
+    for row in rows[1:]:
+        row[1] = "train"
+    listing.write_text("\n".join(map(",".join, rows)))
+    with pytest.raises(ClapError, match="all 3 recordings are for training"):
+        read("esc50", tmp_path).test_items()
+
+
 def test_classes_of_audioset_that_are_not_in_its_index_are_refused(tmp_path: Path) -> None:
-    benchtrees.build("audioset", tmp_path)
+    datasets.build("audioset", tmp_path)
     with (tmp_path / "eval_segments.csv").open("a") as file:
         file.write('abc, 0.0, 10.0, "/m/none"\n')
     with pytest.raises(ClapError, match="class '/m/none'"):
@@ -174,7 +277,7 @@ def test_classes_of_audioset_that_are_not_in_its_index_are_refused(tmp_path: Pat
 
 
 def test_captions_are_gathered_by_recording(tmp_path: Path) -> None:
-    benchtrees.captions(tmp_path)
+    datasets.captions(tmp_path)
     audiocaps, clotho = RETRIEVAL
     found = audiocaps.read(layout(audiocaps, tmp_path / "audiocaps"))
     assert [path.name for path in found.paths] == ["7fmOlUlwoNg.wav"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -72,6 +73,21 @@ def test_what_cannot_be_a_listing_is_refused_and_nothing_is_written(tmp_path: Pa
     with pytest.raises(ClapError, match=r"cannot be written"):
         listing_file.write([task(tmp_path)], "street", tmp_path / "nowhere" / "out.csv")
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]
+
+
+def test_a_name_that_is_not_utf8_is_named_and_the_listing_there_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "class" / "rain"
+    folder.mkdir(parents=True)
+    try:
+        Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.wav")).touch()
+    except OSError:
+        pytest.skip("this file system takes names of UTF-8 alone")
+    out = tmp_path / "out.csv"
+    out.write_text("what was there")
+    sounds = ListingConfig(str(tmp_path / "class"), kind="folders")
+    with pytest.raises(ClapError, match=r"caf\\udce9\.wav': its name is not UTF-8"):
+        listing_file.write([TaskConfig("street", sounds, "esc50")], "street", out)
+    assert out.read_text() == "what was there"
 
 
 def test_the_command_takes_a_config(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from train.config.contrastive import TrainConfig
 from train.config.data import ListingConfig, TaskConfig
 from train.data.clips import ClipStore
 from train.data.listing import read_listing
-from train.zero_shot import summary
+from train.zero_shot import calibrate, summary
 from train.zero_shot.run import run_tasks
 from train.zero_shot.task import TaskResult, together
 
@@ -117,3 +117,20 @@ def test_two_models_together_from_the_command_line(
     assert found["groups"]["not steady"]["clips"] == int((each[0].truth != 0).sum())
     shown = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert "not steady" in shown.output
+
+
+def test_a_config_without_tasks_is_refused(recipe: TrainConfig, models: list[Path]) -> None:
+    with pytest.raises(ClapError, match=r"has no \[\[tasks\]\]"):
+        run_tasks(models[:1], replace(recipe, tasks=()))
+    with pytest.raises(ClapError, match="no tasks to fit a calibration on"):
+        calibrate.fit([])
+
+
+def test_a_calibration_is_even_where_true_and_false_are_as_likely() -> None:
+    """Cosines of true pairs around 0.5, of false ones around 0.1, alike in spread."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 400)
+    scores = 0.1 + 0.4 * np.eye(3)[truth] + 0.1 * rng.standard_normal((400, 3))
+    found = calibrate.fit([TaskResult(LABELS, scores, truth)])
+    assert -found.bias / found.scale == pytest.approx(0.3, abs=0.02)
+    assert found.scale > 0

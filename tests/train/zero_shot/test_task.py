@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from runtime import Classifier, Encoder
+from runtime import Classifier
 from runtime.errors import ClapError
 from tests import tiny
 from train.config.data import ListingConfig, TaskConfig
-from train.data.clips import ClipStore
 from train.data.listing import Clip
 from train.zero_shot import task as task_module
-from train.zero_shot.embedding import embed_clips, embed_texts
 from train.zero_shot.task import ClipStoreFactory, Task, TaskResult, read_candidates
 
 LENGTHS = [1, 700, 7999, 8000, 8001, 15_999, 20_500, 31_000]
@@ -43,22 +42,6 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
         path = tiny.write_wav(folder / f"{i}.wav", samples)
         found.append(Clip(path, ("x",), (), "dog" if i % 2 else "rain", 1.0))
     return found
-
-
-def test_embeddings_of_clips_are_the_runtimes(clips: list[Clip], exported_bundle: Path) -> None:
-    model = tiny.checkpoint().model
-    store = ClipStore(clips, model.config.audio)
-    got = embed_clips(model, map(store.waveform, range(len(clips)))).numpy()
-    want = Encoder(exported_bundle).embed_audio([clip.path for clip in clips])
-    assert got.shape == (len(LENGTHS), tiny.DIM)
-    assert np.abs(want[0] - want[-1]).max() > 0.01
-    assert np.abs(got - want).max() < 1e-5
-
-
-def test_embeddings_of_texts_are_the_runtimes(exported_bundle: Path) -> None:
-    texts = [*tiny.SENTENCES, "rain " * 40]
-    got = embed_texts(tiny.checkpoint().model, tiny.tokenizer(), texts).numpy()
-    assert np.abs(got - Encoder(exported_bundle).embed_text(texts)).max() < 1e-5
 
 
 def task_of(clips: list[Clip], folder: Path, candidates: list[str]) -> TaskConfig:
@@ -143,3 +126,47 @@ def test_packaged_candidates() -> None:
         assert all(label == label.strip() and "_" not in label for label in labels)
     with pytest.raises(ClapError, match="'esc51': neither a task of this package nor a text file"):
         read_candidates("esc51")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"dog\n\xff\xfe\n", "cannot be read"),
+        (b"\n \n", "holds no labels"),
+        (b"dog bark\nrain\ndog_bark\n", "holds dog bark more than once"),
+    ],
+)
+def test_candidates_that_cannot_be_used(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes(content)
+    with pytest.raises(ClapError, match=message):
+        read_candidates(str(path))
+
+
+def test_names_that_no_file_can_have(tmp_path: Path) -> None:
+    for name in ("a\0b", "x" * 300, str(tmp_path), ""):
+        with pytest.raises(ClapError, match="candidates "):
+            read_candidates(name)
+    hidden = tmp_path / "labels.txt"
+    hidden.write_text("dog")
+    hidden.chmod(0)
+    if os.geteuid():
+        with pytest.raises(ClapError, match="cannot be read"):
+            read_candidates(str(hidden))
+
+
+def test_a_packaged_name_means_the_packaged_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies in the working directory; a byte order mark is no part of the first label."""
+    (tmp_path / "esc10").write_bytes(b"\xef\xbb\xbfmy own\nother\n")
+    packaged = read_candidates("esc10")
+    monkeypatch.chdir(tmp_path)
+    assert read_candidates("esc10") == packaged
+    assert read_candidates("./esc10") == ("my own", "other")
+
+
+def test_one_candidate_is_no_choice(clips: list[Clip], tmp_path: Path) -> None:
+    alone = [dataclasses.replace(clips[0], label="dog")]
+    with pytest.raises(ClapError, match="'dog' is the only candidate"):
+        Task(task_of(alone, tmp_path, ["dog"]), ClipStoreFactory(tiny.config().audio))
