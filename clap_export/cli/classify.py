@@ -57,6 +57,7 @@ class ClassifyRequest:
         labels: as typed; see :func:`labels_of`.
         timeline: classify each window instead of the whole file.
         hop: seconds between windows of the timeline.
+        public_key: that must have signed the bundle.
     """
 
     bundle: Path
@@ -72,6 +73,7 @@ class ClassifyRequest:
     batch_size: int
     provider: str | None
     threads: int | None
+    public_key: Path | None
 
     def __post_init__(self) -> None:
         if self.hop is not None and not self.timeline:
@@ -81,10 +83,12 @@ class ClassifyRequest:
 
     def classifier(self) -> Classifier:
         """The classifier that was asked for."""
-        from runtime import Classifier
+        from runtime import Bundle, Classifier
 
+        # A bundle that is opened with a key compares hashes by itself.
+        signed = self.public_key and Bundle(self.bundle, public_key=self.public_key)
         return Classifier(
-            self.bundle, labels_of(self.labels), templates=self.templates or None,
+            signed or self.bundle, labels_of(self.labels), templates=self.templates or None,
             scores=self.scores, threshold=self.threshold, min_similarity=self.min_similarity,
             top_k=self.top_k, providers=self.provider and (self.provider,), threads=self.threads,
             batch_size=self.batch_size,
@@ -110,6 +114,7 @@ class ClassifyRequest:
 @click.option("--timeline", is_flag=True, help="Classify each window instead of the whole file.")
 @click.option("--hop", type=float, help="Seconds between windows of the timeline.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@options.public_key_option
 @options.provider_option
 @options.threads_option
 @options.json_option

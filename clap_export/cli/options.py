@@ -84,6 +84,10 @@ template_option = click.option(
     help="Prompt with one {} for the label; several are averaged.  [default: the bundle's]",
 )  # fmt: skip
 
+public_key_option = click.option(
+    "--public-key", type=PATH, help="PEM file: refuse a bundle that this Ed25519 key did not sign.",
+)  # fmt: skip
+
 
 def all_of(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     """One decorator of several options, in the order in which help shows them."""
