@@ -5,7 +5,7 @@ FILES ?=
 
 # Processes that the tests run in; a file's tests stay together, because they share what is slow.
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: demo test slow docs torture dist bench accuracy recipe format clean
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -37,6 +36,7 @@ from clap_export.bench.machine import machine  # noqa: E402
 from clap_export.bench.timing import GpuSeconds, interleave, latency  # noqa: E402
 from clap_export.checkpoints import load  # noqa: E402
 from runtime import schema  # noqa: E402
+from runtime.cores import usable_cores  # noqa: E402
 from train.config.contrastive import load as read_recipe  # noqa: E402
 from train.config.data import ListingConfig  # noqa: E402
 from train.data.throughput import measure  # noqa: E402
@@ -181,7 +181,7 @@ def loading(folder: Path, seconds: float) -> list[dict[str, Any]]:
         soundfile.write(folder / f"class{i % 8}" / f"{i}.flac", sound, 44_100)
     recipe = read_recipe(ROOT / "train" / "recipes" / "clap-mini.toml")
     config = replace(recipe, listings=(ListingConfig(str(folder), kind="folders"),))
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     return [
         schema.to_plain(one)
         for streamed in (False, True)

@@ -56,8 +56,8 @@ BLOCKS = [block for page in PAGES if page.exists() for block in blocks(page)]
 TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES if page.exists()}
 
 
-def commands(program: str, page: str | None = None) -> list[str]:
-    """Commands of a program that are run, on a page or on all."""
+def commands(program: str | tuple[str, ...], page: str | None = None) -> list[str]:
+    """Commands of a program, or several, that are run, on a page or on all."""
     return [
         line
         for block in BLOCKS
