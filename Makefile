@@ -23,7 +23,7 @@ slow: .venv/installed
 
 # The pages of docs/ as a site, in site/.
 docs: .venv/installed
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Damaged inputs, failing disks, killed processes, long use: half an hour; writes docs/reliability.md.
 torture: .venv/installed

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
-import os
 import platform
 import shlex
 import sys
@@ -29,6 +28,7 @@ from clap_export.bench.gpu import Meter  # noqa: E402
 from clap_export.bench.process import Process  # noqa: E402
 from runtime import schema  # noqa: E402
 from runtime.bundle import read_manifest  # noqa: E402
+from runtime.cores import usable_cores  # noqa: E402
 from runtime.errors import ClapError  # noqa: E402
 
 PACKAGES = (
@@ -104,7 +104,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 def env(given: argparse.Namespace) -> dict[str, Any]:
     """What is here."""
-    found: dict[str, Any] = {"python": platform.python_version(), "cores": os.cpu_count()}
+    found: dict[str, Any] = {"python": platform.python_version(), "cores": usable_cores()}
     found["packages"] = {name: version for name in PACKAGES if (version := _version(name))}
     try:
         import onnxruntime
