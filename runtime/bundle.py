@@ -1,7 +1,7 @@
 """The bundle: a folder that holds everything inference needs, and the manifest that describes it.
 
-The reader owns the schema; the exporter imports it from here. The format is specified in the
-README, so that readers in other languages can be written from it.
+The reader owns the schema; the exporter imports it from here. The format is specified in
+docs/bundle-format.md, so that readers in other languages can be written from it.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything a reader must know; see the README for the specification.
+    """Everything a reader must know; docs/bundle-format.md is the specification.
 
     Attributes:
         space_id: hash of what defines the embedding space; a label bank of another is refused.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from runtime.bundle import AudioSpec
 
-# Inputs of a fused audio graph, in order; the README specifies them.
+# Inputs of a fused audio graph, in order; docs/bundle-format.md specifies them.
 INPUTS = ("waveform", "overview", "overview_weight", "chunks", "longer")
 
 

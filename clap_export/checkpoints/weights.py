@@ -85,7 +85,7 @@ def read_json(path: Path) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ClapError(
             f"{path} cannot be read ({reason}). A checkpoint folder holds a config and weights; "
-            "the README names the files of each family."
+            "docs/checkpoints.md names the files of each family."
         ) from error
     _check_downloaded(path, text[:64].encode(errors="replace"))
     data = parse_json(text, str(path))
