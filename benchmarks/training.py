@@ -37,6 +37,7 @@ from clap_export.bench.timing import GpuSeconds, interleave, latency  # noqa: E4
 from clap_export.checkpoints import load  # noqa: E402
 from runtime import schema  # noqa: E402
 from runtime.cores import usable_cores  # noqa: E402
+from runtime.files import writing  # noqa: E402
 from train.config.contrastive import load as read_recipe  # noqa: E402
 from train.config.data import ListingConfig  # noqa: E402
 from train.data.throughput import measure  # noqa: E402
@@ -205,9 +206,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "loading": loading(Path(work) / "clips", given.seconds),
             "steps": steps(given, Path(work) / "checkpoint"),
         }
-    part = given.out.with_name(f"{given.out.name}.part")
-    part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    part.replace(given.out)
+    with writing(given.out) as part:
+        part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def _types(text: str) -> list[str]:
