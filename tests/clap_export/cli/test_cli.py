@@ -380,6 +380,16 @@ def test_labels_makes_a_bank_that_classify_takes(bundle: Path, clip: Path, tmp_p
     assert call("labels", bundle, names, "-o", bank, "--overwrite").exit_code == 0
 
 
+def test_where_nothing_can_be_written_is_said_before_the_work(
+    bundle: Path, clip: Path, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone" / "file"
+    assert "does not exist" in refused("labels", "no bundle", "no file", "-o", gone)
+    assert "is a folder" in refused("labels", "no bundle", "no file", "-o", tmp_path)
+    for option in ("--json", "--markdown", "--plot"):
+        assert "does not exist" in refused("bench", "no bundle", option, gone)
+
+
 def test_a_bank_of_another_space_is_refused(
     bundle: Path, tiny_bundle: Path, clip: Path, tmp_path: Path
 ) -> None:
