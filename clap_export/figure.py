@@ -12,7 +12,7 @@ DPI = 150
 
 
 def new(width: float, height: float) -> Any:
-    """An empty ``matplotlib.figure.Figure`` of so many inches.
+    """An empty ``matplotlib.figure.Figure``; both sizes are in inches.
 
     Raises:
         ClapError: matplotlib is not installed.

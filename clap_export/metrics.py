@@ -66,7 +66,7 @@ def tolerance_bound(values: np.ndarray, share: float = 0.95, confidence: float =
 
     Args:
         values: ``[n]``, positive, of recordings that do not depend on one another; n at least 2.
-        share: of all recordings, that shall stay below.
+        share: of all recordings that is to stay below the bound.
         confidence: of the statement.
 
     Returns:

@@ -42,8 +42,8 @@ def main(ctx: click.Context, **given: Any) -> int | None:
     if ctx.invoked_subcommand is not None:
         if typed:
             raise click.UsageError(
-                f"{', '.join(typed)}: the options of an export, --ckpt and its kin, before a verb "
-                f"do not go with {ctx.invoked_subcommand}."
+                f"{', '.join(typed)}: the options of an export, which stand before a verb, do not "
+                f"go with {ctx.invoked_subcommand}."
             )
         return None
     if not typed:

@@ -10,7 +10,7 @@ import click
 
 from clap_export.cli import options
 from clap_export.cli.ending import DONE
-from clap_export.cli.options import PATH
+from clap_export.cli.options import OUTPUT, PATH
 
 if TYPE_CHECKING:
     from clap_export.bench import Request
@@ -40,9 +40,9 @@ class ReportFiles:
 )
 @click.option("--runs", type=int, default=30, show_default=True, help="Measured runs of each.")
 @options.listing_option
-@click.option("--json", "json_file", type=PATH, help="Write the report as JSON.")
-@click.option("--markdown", "markdown_file", type=PATH, help="Write the tables as Markdown.")
-@click.option("--plot", "plot_file", type=PATH, help="Write a picture: PNG, SVG or PDF.")
+@click.option("--json", "json_file", type=OUTPUT, help="Write the report as JSON.")
+@click.option("--markdown", "markdown_file", type=OUTPUT, help="Write the tables as Markdown.")
+@click.option("--plot", "plot_file", type=OUTPUT, help="Write a picture: PNG, SVG or PDF.")
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True,
     help="Where peers run, and bundles if --provider does not say; cuda: the first GPU, in FP16.",

@@ -14,7 +14,7 @@ import click
 
 from clap_export.cli import options, terminal
 from clap_export.cli.ending import BAD_INPUT, DONE
-from clap_export.cli.options import PATH
+from clap_export.cli.options import OUTPUT, PATH
 from runtime.errors import ClapError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LABEL_FILES = (".txt", ".csv", ".npz")
 @click.command()
 @click.argument("bundle", type=PATH)
 @click.argument("file", type=PATH)
-@click.option("-o", "--output", type=PATH, required=True, help="Bank to write (.npz).")
+@click.option("-o", "--output", type=OUTPUT, required=True, help="Bank to write (.npz).")
 @click.option("--overwrite", is_flag=True, help="Replace an existing bank.")
 @options.template_option
 @options.provider_option

@@ -36,6 +36,21 @@ class PathType(click.Path):
         return path
 
 
+class OutputType(PathType):
+    """A file to write when all work is done: that it can be is seen before."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """To a :class:`pathlib.Path`."""
+        path = super().convert(value, param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"'{path}': the folder '{path.parent}' does not exist.", param, ctx)
+        if path.is_dir():
+            self.fail(f"'{path}' is a folder: give the name of a file.", param, ctx)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            self.fail(f"'{path}': the folder '{path.parent}' cannot be written.", param, ctx)
+        return path
+
+
 class TextType(click.ParamType):
     """Text for a model to read, which must be text: a byte that the locale cannot read is none."""
 
@@ -50,7 +65,7 @@ class TextType(click.ParamType):
         return str(value)
 
 
-PATH, TEXT = PathType(), TextType()
+PATH, OUTPUT, TEXT = PathType(), OutputType(), TextType()
 
 
 def _tokenizer_folder(

@@ -12,7 +12,7 @@ from typing import Any
 
 ASKING = ("SIGINT", "SIGTERM", "SIGHUP")
 # Python drops an exception that is raised inside a finaliser (``__del__``), and libraries have
-# places that drop any. The request is repeated every so many seconds until it is obeyed.
+# places that drop any. So the request is repeated until the process ends, after this many seconds.
 REPEAT = 0.5
 
 

@@ -149,7 +149,7 @@ def _profile(builder: Any, network: Any, profile: Profile, graph: Path) -> Any:
 
 
 def _timings(config: Any, cache: Path | None) -> Any:
-    """The timing cache; one that another GPU or version wrote is begun anew."""
+    """The timing cache; one that another GPU or version wrote is replaced by an empty one."""
     kept = cache.read_bytes() if cache is not None and cache.is_file() else b""
     timings = config.create_timing_cache(kept)
     if timings is None or not config.set_timing_cache(timings, False):

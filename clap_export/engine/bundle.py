@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,8 @@ def add_engines(
     """
     bundle = Bundle(folder)
     manifest = bundle.manifest
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ClapError(f"{folder} cannot be written, and engines are built into it: copy it.")
     files = dict(manifest.files)
     made: list[Engine] = []
     try:

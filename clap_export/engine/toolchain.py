@@ -43,7 +43,7 @@ def toolchain(options: BuildOptions) -> Toolchain:
         return Toolchain(installed(options.library), driver)
     except BackendError as error:
         raise BackendError(
-            f"engines are built on the GPU that shall run them, and not here: {error} Otherwise "
+            f"engines are built on the GPU that will run them, and not here: {error} Otherwise "
             "take --target onnx here and clap-export build there, or --compute-capability 8.9 "
             "(TensorRT-RTX, ahead of time)."
         ) from error

@@ -6,7 +6,7 @@ model followed by a model that holds one output alone is thus the first with tha
 
 from __future__ import annotations
 
-# Field numbers of onnx.proto, each of wire type 2 (a length and so many bytes).
+# Field numbers of onnx.proto, each of wire type 2: a length, then the bytes.
 _MODEL_GRAPH, _GRAPH_OUTPUT, _VALUE_NAME = 7, 12, 1
 
 

@@ -110,8 +110,8 @@ def quantise(
         nodes.append(node)
         for name in outs:
             nodes += round_trip(name, steps[name], made)
-    # Whoever reads a quantised tensor reads it back from the integers; a ReLU inside a fused
-    # convolution is before them.
+    # Every reader of a quantised tensor gets the values of its integers. A ReLU that is fused into
+    # a convolution comes before them.
     for node in nodes:
         if node.op_type != "QuantizeLinear":
             node.input[:] = [f"{n}_dq" if n in wanted else n for n in node.input]

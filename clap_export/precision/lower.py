@@ -33,12 +33,12 @@ from runtime.errors import ClapError
 from runtime.tokenizer import TextTokenizer
 
 MOST_WINDOWS = 64  # that are run to see activations
-# Layers stay in FP32 whose rounding moves the embedding more than so many times as far as that of
-# the median layer; tried in turn until the gates are passed.
+# A layer stays in FP32 if its rounding moves the embedding more than this many times as far as the
+# median layer's does. The values are tried in order until the gates pass.
 LEFT_OUT = (30.0, 10.0, 3.0, 1.0)
 EPSILON = 1e-8  # of float32's own rounding: no layer is left out for less
 ALONE = 8  # inputs on which each layer's own effect is measured
-LEAST_HELD = 6  # recordings that the gates must hear: fewer bound nothing that is of use
+LEAST_HELD = 6  # held-out recordings that the gates need: a bound from fewer is of no use
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ def to_int8(
     Args:
         source: the bundle in FP32.
         out: folder to make; must not exist.
-        clips: real recordings, as the model will hear them: half of them show the activations,
-            half are the gate of cosines.
+        clips: real recordings, of the kind that the model will get. Every second one shows the
+            activations; the others are held out, for the gates.
         listing: labelled recordings for the gates of accuracy; none for no such gates.
         progress: called with the name of each stage.
 
@@ -242,7 +242,7 @@ class _Encoder:
         )
 
     def worst(self, times: float) -> tuple[str, ...]:
-        """The layers whose effect is more than so many times the median's."""
+        """Layers whose effect is more than ``times`` the median's."""
         limit = times * max(float(np.median([*self.effects.values()])), EPSILON)
         return tuple(node for node, effect in self.effects.items() if effect > limit)
 
@@ -262,5 +262,5 @@ def _write(path: Path, graph: onnx.ModelProto) -> None:
 
 
 def _spread(count: int, most: int) -> np.ndarray:
-    """Indices evenly over so many things, at most ``most``."""
+    """At most ``most`` indices, spread evenly over ``count`` things."""
     return np.linspace(0, count - 1, min(count, most)).astype(int)

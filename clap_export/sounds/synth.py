@@ -83,8 +83,8 @@ def ring(
     levels: Sequence[float] | Signal | None = None,
     longest: float = MAX_SECONDS,
 ) -> Signal:
-    """Sum of sines in Hz that fall to 1/e in so many seconds, each cut at 5 times that or at the
-    longest time wanted; those that would alias are left out."""
+    """Sum of decaying sines. Each falls to 1/e in its decay time, in seconds, and is cut at five
+    times that or at ``longest``. Tones that would alias are left out."""
     u = np.arange(int(min(5 * max(decays), longest) * sample_rate) + 1) / sample_rate
     weights = np.ones(len(tones)) if levels is None else levels
     x = np.zeros_like(u)

@@ -221,6 +221,26 @@ def test_verify_of_a_bundle_that_cannot_be_written_says_the_result(
     assert {p.name for p in copy.iterdir()} == {p.name for p in bundle.iterdir()}
 
 
+def test_a_full_disk_names_the_path_that_was_asked_for(ckpt: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["--ckpt", str(ckpt), "--out", str(out)]
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # of each file, in bytes
+from clap_export.cli import main
+main({arguments!r})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"Error: '{out}")
+    assert "cannot be written: File too large" in last
+    assert ".part" not in last
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_demonstration_replaces_its_own_bundle_and_no_other_folder(
     ckpt: Path, bundle: Path, tmp_path: Path
 ) -> None:
@@ -378,6 +398,16 @@ def test_labels_makes_a_bank_that_classify_takes(bundle: Path, clip: Path, tmp_p
     assert json.loads(by_bank) == json.loads(by_file)
     assert "exists" in refused("labels", bundle, names, "-o", bank)
     assert call("labels", bundle, names, "-o", bank, "--overwrite").exit_code == 0
+
+
+def test_where_nothing_can_be_written_is_said_before_the_work(
+    bundle: Path, clip: Path, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone" / "file"
+    assert "does not exist" in refused("labels", "no bundle", "no file", "-o", gone)
+    assert "is a folder" in refused("labels", "no bundle", "no file", "-o", tmp_path)
+    for option in ("--json", "--markdown", "--plot"):
+        assert "does not exist" in refused("bench", "no bundle", option, gone)
 
 
 def test_a_bank_of_another_space_is_refused(

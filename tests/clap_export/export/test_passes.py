@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from clap_export.export.passes import fusable_gelu, opset17
+from clap_export.export.passes import drop_unused_initializers, fusable_gelu, opset17
 
 
 def gelu(half: float = 0.5, swapped: bool = False) -> onnx.ModelProto:
@@ -199,3 +199,13 @@ def test_axes_that_are_computed_are_refused() -> None:
     ]
     with pytest.raises(RuntimeError, match="ReduceMean"):
         opset17(opset18(*nodes, shape_of=[1.0]))
+
+
+def test_constants_that_nobody_reads_are_dropped_and_no_others() -> None:
+    model = gelu()
+    for name in ("spare", "half_of_spare"):
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, [], [1.0]))
+    drop_unused_initializers(model.graph)
+    assert [i.name for i in model.graph.initializer] == ["root", "one", "half"]
+    drop_unused_initializers(model.graph)
+    assert len(model.graph.initializer) == 3
