@@ -38,18 +38,18 @@ def test_bounds(tiny_bundle: Path, name: str, value: object) -> None:
     assert len(str(error.value)) < 300
 
 
-@pytest.mark.parametrize("value", ["1", True, None, [1.0], float("nan"), 10**400])
+@pytest.mark.parametrize(
+    "value", ["1", True, [1.0], float("nan"), -(10**400), object()], ids=lambda v: type(v).__name__
+)
 def test_times(tiny_bundle: Path, value: object) -> None:
     made = Classifier(tiny_bundle, LABELS)
     with pytest.raises(ClapError, match="hop="):
-        made.timeline(clip(0), RATE, hop=value if value is not None else object())
+        made.timeline(clip(0), RATE, hop=value)
     with pytest.raises(ClapError, match="max_seconds="):
-        Encoder(tiny_bundle, max_seconds=value) if value != 10**400 else Encoder(
-            tiny_bundle, max_seconds=-value
-        )
+        Encoder(tiny_bundle, max_seconds=value)
+    with pytest.raises(ClapError, match=r"sample.rate"):
+        made.predict(clip(0), value)
     Encoder(tiny_bundle, max_seconds=float("inf"))
-    with pytest.raises(ClapError, match="sample_rate"):
-        made.predict(clip(0), object() if value is None else value)
 
 
 def test_numpys_numbers_are_numbers(tiny_bundle: Path) -> None:
