@@ -10,34 +10,39 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from runtime.audio import Recording
     from runtime.bundle import Bundle
     from runtime.classifier import Classifier, Result, Segment
     from runtime.encoder import Encoder
-    from runtime.errors import ClapError
+    from runtime.errors import AudioWarning, ClapError
     from runtime.labels import LabelBank
     from runtime.scores import Prediction
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AudioWarning",
     "Bundle",
     "ClapError",
     "Classifier",
     "Encoder",
     "LabelBank",
     "Prediction",
+    "Recording",
     "Result",
     "Segment",
     "__version__",
 ]
 
 _HOME = {
+    "AudioWarning": "runtime.errors",
     "Bundle": "runtime.bundle",
     "Classifier": "runtime.classifier",
     "ClapError": "runtime.errors",
     "Encoder": "runtime.encoder",
     "LabelBank": "runtime.labels",
     "Prediction": "runtime.scores",
+    "Recording": "runtime.audio",
     "Result": "runtime.classifier",
     "Segment": "runtime.classifier",
 }

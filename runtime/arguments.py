@@ -65,7 +65,7 @@ def real(value: object) -> float | None:
     try:
         return float(cast(float, value))
     except OverflowError:
-        return math.inf
+        return math.inf if value > 0 else -math.inf
 
 
 def shown(value: Any) -> str:

@@ -213,12 +213,13 @@ class Classifier:
             batch_size: windows given to the engine at once.
             decode_threads: that load and resample.
             top_k: most predictions for each; default the classifier's.
-            parallel: above 1, so many threads take one recording each at a time, from decoding to
-                embedding, in place of ``decode_threads`` and of batches across recordings; each
-                with one thread of the engine, unless the classifier has ``threads``. 1 for batches.
+            parallel: 1 for batches across recordings. Above 1, this number of threads: each takes
+                one recording at a time, from decoding to embedding, with one thread of the engine
+                (unless the classifier has ``threads``); ``decode_threads`` are then not used.
                 Default what suits the engine: on ONNX Runtime's CPU one recording for each core,
                 unless the classifier has ``threads`` or there are few recordings. The engine of one
-                thread is opened then, beside the one for single recordings if that was ever used.
+                thread is opened then, and stays beside the one for single recordings if that was
+                ever used.
 
         Returns:
             an iterator with one Result per item, in order. Whatever goes wrong with an item is its

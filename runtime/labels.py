@@ -64,6 +64,10 @@ class LabelBank:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Made anew, so that it is checked, and read-only, where it is unpickled.
+        return type(self), (self.names, self.templates, np.array(self.embeddings), self.space_id)
+
     @classmethod
     def build(
         cls,

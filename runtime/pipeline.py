@@ -28,8 +28,8 @@ class Schedule:
     Attributes:
         batch_size: windows given to the engine at once.
         decode_threads: that load and resample, ahead of the encoder.
-        parallel: above 1, so many threads load recordings and run the encoder on each by itself,
-            in place of ``decode_threads`` and of batches across recordings.
+        parallel: above 1, this number of threads. Each takes one recording at a time, from loading
+            to embedding. There are then no ``decode_threads`` and no batches across recordings.
     """
 
     batch_size: int

@@ -2,7 +2,7 @@
 
 :func:`read` gives a :class:`Recording`; :func:`load`, :func:`prepare` and :func:`decode` give its
 samples alone. ``sources`` knows what may be given, ``parts`` (with ``ogg`` and ``mpeg``) what a
-file really holds, ``decode`` makes blocks of it, ``levels`` and ``rates`` bring them into shape.
+file really holds, ``decoder`` makes blocks of it, ``levels`` and ``rates`` bring them into shape.
 """
 
 from runtime.audio.levels import MAX_CHANNELS, MAX_PEAK, round_trip_int16

@@ -42,10 +42,11 @@ class Content:
     def find(self, wanted: bytes, start: int) -> int:
         """Where some bytes come next; -1 if they do not."""
         while start < self.size:
-            found = self.at(start, WINDOW).find(wanted)
+            self.at(start, len(wanted))  # has it in the window
+            found = self._kept.find(wanted, start - self._start)
             if found >= 0:
-                return start + found
-            start += WINDOW - len(wanted) + 1
+                return self._start + found
+            start = max(start + 1, self._start + len(self._kept) - len(wanted) + 1)
         return -1
 
 

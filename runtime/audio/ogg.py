@@ -30,8 +30,9 @@ def structure(content: Content, start: int) -> Structure:
         if header[:4] != b"OggS" or len(header) < 27:
             # Behind damage, or inside the page before it: a file that was cut and had another one
             # joined to it states more bytes than it has.
-            at = content.find(b"OggS", max(last + 1, at - LONGEST))
-            ended, last = False, at
+            found = content.find(b"OggS", max(last + 1, at - LONGEST))
+            ended = ended and not last < found < at
+            last = at = found
             continue
         flags, count = header[5], header[26]
         size = 27 + count + sum(content.at(at + 27, count))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.arguments import real, shown
 from runtime.audio import sources
-from runtime.audio.decode import Decoder
+from runtime.audio.decoder import Decoder
 from runtime.audio.levels import MAX_CHANNELS, Levels, round_trip_int16, unit_scale
 from runtime.audio.rates import Resampler, check_not_lost, check_rate, resample
 from runtime.errors import AudioError, AudioWarning, ClapError

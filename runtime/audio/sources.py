@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -36,8 +36,7 @@ def name(source: object) -> str:
     return f"the audio file in {type(source).__name__}"
 
 
-@contextmanager
-def opened(source: File) -> Generator[Content]:
+def opened(source: File) -> AbstractContextManager[Content]:
     """The bytes of an audio file.
 
     Raises:
@@ -46,17 +45,7 @@ def opened(source: File) -> Generator[Content]:
     """
     called = name(source)
     if isinstance(source, (str, os.PathLike)):
-        path = os.fsdecode(source)
-        try:
-            _check_file(path, called)
-            # Read in windows of 1 MiB: a buffer would only copy them.
-            file = open(path, "rb", buffering=0)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise AudioError(f"{called} cannot be read ({reason}).") from error
-        with file:
-            yield Content(cast(BinaryIO, file), path)
-        return
+        return _on_disk(os.fsdecode(source), called)
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(cast(bytes, source))
     elif hasattr(source, "read"):
@@ -73,7 +62,20 @@ def opened(source: File) -> Generator[Content]:
         )
     if not data:
         raise AudioError(f"{called} is empty (0 bytes).")
-    yield Content(data)
+    return nullcontext(Content(data))
+
+
+@contextmanager
+def _on_disk(path: str, called: str) -> Generator[Content]:
+    try:
+        _check_file(path, called)
+        # Read in windows of 1 MiB: a buffer would only copy them.
+        file = open(path, "rb", buffering=0)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AudioError(f"{called} cannot be read ({reason}).") from error
+    with file:
+        yield Content(cast(BinaryIO, file), path)
 
 
 def _check_file(path: str, called: str) -> None:

@@ -50,9 +50,10 @@ class OpenVinoBackend:
         if engine_threads(threads):
             settings["INFERENCE_NUM_THREADS"] = engine_threads(threads)
         try:
-            core: Any = openvino.Core()
-            read = core.read_model(content.data)
-            self._compiled: Any = core.compile_model(read, "CPU", settings)
+            with forks.inside_library():
+                core: Any = openvino.Core()
+                read = core.read_model(content.data)
+                self._compiled: Any = core.compile_model(read, "CPU", settings)
         except Exception as error:  # the library raises RuntimeError and its own kinds
             raise BackendError(f"OpenVINO cannot load '{content.path}': {error}") from error
         self.provider = PROVIDER
@@ -67,11 +68,12 @@ class OpenVinoBackend:
         if compiled is None:
             raise BackendError("this engine was closed: open the bundle again.")
         try:
-            if not hasattr(self._local, "request"):
-                self._local.request = compiled.create_infer_request()
-            found = self._local.request.infer(inputs)
-            # Copies: the request gives out its own buffers, which the next run overwrites.
-            return {name: np.array(found[name], np.float32) for name in self.output_names}
+            with forks.inside_library():
+                if not hasattr(self._local, "request"):
+                    self._local.request = compiled.create_infer_request()
+                found = self._local.request.infer(inputs)
+                # Copies: the request gives out its own buffers, which the next run overwrites.
+                return {name: np.array(found[name], np.float32) for name in self.output_names}
         except Exception as error:
             shapes = {name: array.shape for name, array in inputs.items()}
             raise BackendError(f"OpenVINO failed on inputs {shapes}: {error}") from error

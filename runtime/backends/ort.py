@@ -57,7 +57,7 @@ class OrtBackend:
         options.add_session_config_entry("session.load_model_format", "ONNX")
         content = Content.of(model, BackendError)
         try:
-            with _quiet(ort, providers):
+            with forks.inside_library(), _quiet(ort, providers):
                 # enable_fallback=0: without it a failing GPU is replaced by the CPU during a run.
                 self._session: Any = ort.InferenceSession(
                     content.data, options, providers=wanted, enable_fallback=0
@@ -92,7 +92,8 @@ class OrtBackend:
             if self._bound is not None:
                 return self._bound.run(inputs)
             # On the CPU numpy's memory is used as it is: there is nothing to keep.
-            outputs = session.run(list(self.output_names), inputs)
+            with forks.inside_library():
+                outputs = session.run(list(self.output_names), inputs)
         except Exception as error:
             shapes = {name: array.shape for name, array in inputs.items()}
             raise BackendError(f"ONNX Runtime failed on inputs {shapes}: {error}") from error

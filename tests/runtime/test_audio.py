@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import io
 import math
+import os
 import re
 import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ import pytest
 import soundfile
 
 from runtime import audio
-from runtime.errors import AudioError, AudioWarning
+from runtime.errors import AudioError, AudioWarning, BackendError, ClapError
 from tests.places import SHARED_AUDIO
 from tests.tiny import bundle as tinybundle
 
@@ -183,7 +186,8 @@ def test_a_file_of_which_nothing_is_left_is_refused(kind: str) -> None:
 
 def test_a_wav_that_stops_early_is_read_to_its_end() -> None:
     values = pcm()
-    samples, _ = audio.load(encode(values)[:-2000])
+    with pytest.warns(AudioWarning, match="states 8000 bytes of samples and 6000 are there"):
+        samples, _ = audio.load(encode(values)[:-2000])
     assert np.array_equal(samples, audio.load(values[:-1000], 16_000)[0])
 
 
@@ -293,9 +297,151 @@ def test_floats_at_integer_scale_get_a_hint() -> None:
     assert np.array_equal(audio.load(overshoot, 8000)[0], overshoot)
 
 
+@pytest.mark.parametrize("kind", ["FLOAT", "DOUBLE"])
+def test_files_at_integer_scale_are_refused_as_arrays_are(kind: str) -> None:
+    refused(encode(pcm().astype(np.float32), subtype=kind), match="must lie in")
+    refused(encode(np.full(100, 1e20), subtype=kind), match=r"peak of 1e\+20")
+    stereo = np.stack([np.zeros(100), np.full(100, 150.0)], axis=1)  # its mean would pass
+    refused(encode(stereo, subtype=kind), match="peak of 150")
+    refused(stereo.T, 8000, match="peak of 150")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([0.5, -0.5]).view(np.matrix), np.ma.array([0.5, -0.5]),
+        np.array([0.5, -0.5], np.float16), np.array([0.5, -0.5], np.longdouble),
+        np.array([0.5, -0.5], ">f4"), np.array([1 << 14, -1 << 14], ">i2"),
+        np.array([0.5, 9, -0.5, 9])[::2],
+    ],
+)  # fmt: skip
+def test_other_kinds_of_array(array: np.ndarray) -> None:
+    samples, _ = audio.load(array, 8000)
+    assert type(samples) is np.ndarray
+    assert samples.dtype == np.float32
+    assert samples.tolist() == [0.5, -0.5]
+
+
+@pytest.mark.parametrize(
+    ("array", "match"),
+    [
+        (np.ma.array([0.5, 0.1], mask=[True, False]), "masked"),
+        (np.array([None, 1.0], object), "dtype object"),
+        (np.zeros(3, [("left", "f4")]), "dtype"),
+        (np.array(["1e4000"], np.longdouble), "peak of inf|NaN or infinite"),
+        (np.array([1e300, 0.1]), "peak of 1e\\+300"),
+        (np.array([np.inf, 1e5]), "peak of 100000"),
+        (np.zeros(3, "M8[s]"), "dtype"),
+    ],
+)
+def test_arrays_that_are_no_recordings(array: np.ndarray, match: str) -> None:
+    refused(array, 8000, match=match)
+
+
 def test_long_arrays() -> None:
     refused(np.zeros(8001), 8000, match="`max_seconds`", max_seconds=1.0)
     assert len(audio.load(np.zeros(8000), 8000, max_seconds=1.0)[0]) == 8000
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("nan"), "60", True, None])
+def test_limits_that_are_none(limit: object) -> None:
+    with pytest.raises(ClapError, match="max_seconds="):
+        audio.read(encode(pcm()), max_seconds=limit)
+    assert len(audio.read(encode(pcm()), max_seconds=math.inf).samples) == 4000
+
+
+# Whatever a source does
+
+
+class Raises:
+    """A file object whose reading raises."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def read(self, size: int = -1) -> bytes:
+        raise self.error
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even this")
+
+
+class OfTheirOwn(BaseException):
+    pass
+
+
+ERRORS = [
+    ArithmeticError(), AssertionError("a"), AttributeError("a"), BufferError(), EOFError(),
+    FileNotFoundError(2, "gone"), FloatingPointError(), ImportError("a"), IndexError(), KeyError(1),
+    LookupError(), MemoryError(), ModuleNotFoundError("a"), NameError(), NotImplementedError(),
+    OSError("network gone"), OverflowError(), PermissionError(13, "no"), RecursionError(),
+    ReferenceError(), RuntimeError("a"), StopIteration(), StopAsyncIteration(), SyntaxError("a"),
+    TimeoutError(), TypeError("a"), UnicodeDecodeError("utf-8", b"x", 0, 1, "no"), ValueError("a"),
+    ZeroDivisionError(), struct.error("a"), GeneratorExit(), asyncio.CancelledError(),
+    ConnectionResetError(), zlib.error("a"), BackendError("of the item's own"), Unprintable(),
+    OfTheirOwn("a"), UserWarning("a"), soundfile.LibsndfileError(1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda e: type(e).__name__)
+def test_whatever_reading_raises_is_an_audio_error_that_names_it(error: BaseException) -> None:
+    refused(Raises(error), match=rf"in Raises cannot be read \({type(error).__name__}")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_the_user_is_heard(error: type[BaseException]) -> None:
+    with pytest.raises(error):
+        audio.load(Raises(error()))
+
+
+def test_sources_that_misbehave_otherwise() -> None:
+    class Odd:
+        @property
+        def read(self) -> object:
+            raise ZeroDivisionError
+
+    class Path_(os.PathLike):  # type: ignore[type-arg]
+        def __fspath__(self) -> str:
+            raise KeyError("where")
+
+    class Gives:
+        def read(self) -> object:
+            return 7
+
+    closed = io.BytesIO(encode(pcm()))
+    closed.close()
+    released = memoryview(b"abc")
+    released.release()
+    for source in (Odd(), Path_(), Gives(), closed, released, "a\0b", "\ud800", Path("a\0b")):
+        with pytest.raises(AudioError):
+            audio.load(source)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.wav")
+    for kind in ("WAV", "FLAC", "MP3"):
+        data = encode(pcm(), format=kind)
+        with open(path, "wb") as file:
+            file.write(data)
+        for form in (Path(os.fsdecode(path)), os.fsdecode(path)):
+            assert np.array_equal(audio.load(form)[0], audio.load(data)[0])
+    os.truncate(path, 0)
+    with pytest.raises(AudioError, match=r"caf\\udce9\.wav' is empty") as error:
+        audio.load(Path(os.fsdecode(path)))
+    str(error.value).encode("utf-8")
+
+
+def test_a_recording_is_itself_a_source() -> None:
+    data = encode(pcm())[:-2000]
+    found = audio.read(data)
+    assert found.warning
+    again = audio.read(found, rate=48_000)
+    assert again.warning == found.warning
+    assert np.array_equal(again.samples, audio.resample(found.samples, 16_000, 48_000))
+    refused(found, match="lasts", max_seconds=0.01)
 
 
 # Libraries and real recordings

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import soundfile
 
 import runtime.backends.ort
 from runtime import Classifier, Encoder
 from runtime.backends.ort import OrtBackend
-from runtime.errors import AudioError, BackendError, ClapError
+from runtime.errors import AudioError, AudioWarning, BackendError, ClapError
+from tests.runtime.test_audio import ERRORS
+from tests.tiny import bundle as tinybundle
 from tests.tiny.bundle import LABELS as NAMES
 from tests.tiny.bundle import RATE, WINDOW, clip, wav
 
@@ -155,10 +161,6 @@ def test_what_is_no_fault_of_a_recording_is_raised(
     with pytest.raises(KeyError, match="caller's own"):
         list(classifier.predict_many(broken_list()))
     with monkeypatch.context() as patch:
-        patch.setattr(Encoder, "windows_of", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            list(classifier.predict_many([wav(clip(0))]))
-    with monkeypatch.context() as patch:
 
         def fail(*_: object) -> None:
             raise BackendError("out of memory")
@@ -170,6 +172,114 @@ def test_what_is_no_fault_of_a_recording_is_raised(
     assert not decoders()
 
 
+class Raises:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def read(self) -> bytes:
+        raise self.error
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_whatever_an_item_raises_is_its_own(classifier: Classifier, parallel: int) -> None:
+    good = wav(clip(0))
+    want = classifier.predict(good)
+    items: list[object] = []
+    for error in ERRORS:
+        items += [good, Raises(error)]
+    items += [good, (np.matrix(clip(0)), RATE), (clip(0), "fast"), (None, None), (), None, object()]
+    results = list(classifier.predict_many(items, batch_size=7, parallel=parallel))
+    assert [r.source for r in results] == items
+    for i, error in enumerate(ERRORS):
+        assert results[2 * i].predictions == pytest.approx(want)
+        found = results[2 * i + 1].error
+        assert isinstance(found, AudioError)
+        assert type(error).__name__ in str(found)
+    rest = results[2 * len(ERRORS) :]
+    assert [r.error is None for r in rest] == [True, True, False, False, False, False, False]
+    assert rest[1].predictions == pytest.approx(want)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_item_that_ends_the_program_ends_it(
+    classifier: Classifier, error: type[BaseException]
+) -> None:
+    with pytest.raises(error):
+        list(classifier.predict_many([wav(clip(0)), Raises(error())]))
+    assert not decoders()
+
+
+def test_a_fault_of_ours_in_one_item_leaves_the_others(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, bad = Encoder.read, b"bad"
+
+    def read(self: Encoder, source: object, rate: int | None = None) -> object:
+        return 1 / 0 if source is bad else real(self, source, rate)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Encoder, "read", read)
+    one, two, three = classifier.predict_many([wav(clip(0)), bad, wav(clip(0))])
+    assert one.predictions == three.predictions
+    assert "ZeroDivisionError" in str(two.error)
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_loud_recordings_are_errors_of_their_own(classifier: Classifier, parallel: int) -> None:
+    def floats(samples: np.ndarray) -> bytes:
+        file = io.BytesIO()
+        soundfile.write(file, samples, RATE, format="WAV", subtype="FLOAT")
+        return file.getvalue()
+
+    loud = floats(clip(0) * np.float32(1e20))
+    good, bad, same = classifier.predict_many([clip(0), loud, clip(0)], RATE, parallel=parallel)
+    assert isinstance(bad.error, AudioError)
+    assert "must lie in [-1, 1]" in str(bad.error)
+    assert good.predictions == same.predictions != []
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_an_embedding_that_is_not_finite_is_the_error_of_its_item(
+    tmp_path: Path, parallel: int
+) -> None:
+    """A model that cannot take samples beyond 50, as one in half precision overflows."""
+    folder = tinybundle.build(tmp_path / "b")
+    model = onnx.load(folder / "audio.onnx")
+    (power,) = [node for node in model.graph.node if node.output[0] == "power"]
+    power.input[1] = "huge"  # the square of a sample times 1e35: beyond float32 from about 60 on
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1e35), "scale"))
+    at = list(model.graph.node).index(power)
+    model.graph.node.insert(at, onnx.helper.make_node("Mul", ["framed", "scale"], ["huge"]))
+    onnx.save(model, folder / "audio.onnx")
+    model_bytes = (folder / "audio.onnx").stat().st_size
+    manifest = (folder / "manifest.json").read_text()
+    entry = json.loads(manifest)
+    entry["files"]["audio.onnx"]["bytes"] = model_bytes
+    (folder / "manifest.json").write_text(json.dumps(entry))
+    with Classifier(folder, NAMES, check_hashes=False, threads=1) as made:
+        good, loud = clip(0), np.full(WINDOW, 99.0, np.float32)
+        one, two, three = made.predict_many([good, loud, good], RATE, parallel=parallel)
+        assert one.predictions == three.predictions != []
+        assert "not finite" in str(two.error)
+        assert isinstance(two.error, AudioError)
+        for call in (made.predict, made.timeline, made.encoder.embed_audio):
+            with pytest.raises(AudioError, match="not finite"):
+                call(loud, RATE)
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_file_that_is_not_whole_is_used_and_said(classifier: Classifier, parallel: int) -> None:
+    whole = wav(clip(0, 2 * WINDOW))
+    cut = whole[: len(whole) - WINDOW]
+    fine, part = classifier.predict_many([whole, cut], parallel=parallel)
+    assert fine.warning is None
+    assert part.error is None
+    assert "may not be whole" in (part.warning or "")
+    with pytest.warns(AudioWarning, match="may not be whole"):
+        assert classifier.predict(cut) == pytest.approx(part.predictions)
+    with pytest.warns(AudioWarning, match="may not be whole"):
+        classifier.timeline(cut)
+
+
 def test_predict_many_checks_its_arguments_at_once(classifier: Classifier) -> None:
     for arguments, message in (
         ({"batch_size": 0}, "batch_size=0"),
@@ -179,6 +289,10 @@ def test_predict_many_checks_its_arguments_at_once(classifier: Classifier) -> No
     ):
         with pytest.raises(ClapError, match=message):
             classifier.predict_many([], **arguments)
-    for one in ("a.wav", b"RIFF", np.zeros(10)):
+    for name in ("batch_size", "decode_threads", "top_k", "parallel"):
+        for value in (1.5, True, "2", -1, float("nan"), [1]):
+            with pytest.raises(ClapError, match=f"{name}="):
+                classifier.predict_many([], **{name: value})
+    for one in ("a.wav", b"RIFF", np.zeros(10), Path("a.wav"), io.BytesIO(b"x"), None, 7):
         with pytest.raises(ClapError, match="in a list"):
             classifier.predict_many(one)

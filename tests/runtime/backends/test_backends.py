@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,8 +72,60 @@ def test_cuda_that_is_compiled_in_but_does_not_start(
         open_backend(tiny_bundle / "audio.onnx", ("cuda", "cpu"))
 
 
+SAYS = """
+import sys
+from pathlib import Path
+import onnxruntime
+from runtime.backends import open_backend
+from runtime.errors import BackendError
+try:
+    open_backend(Path(sys.argv[1]), ("cuda", "cpu"))
+except BackendError as error:
+    print(error)
+open_backend(Path(sys.argv[1]), ("cpu",))
+"""
+
+
+@pytest.mark.skipif(NO_CUDA, reason="this onnxruntime has no CUDA provider to start")
+def test_a_cuda_that_does_not_start_is_one_sentence_of_ours(tiny_bundle: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SAYS, str(tiny_bundle / "audio.onnx")],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+    )  # fmt: skip
+    assert "could start only CPUExecutionProvider" in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_librarys_own_log_is_off_only_while_a_gpu_is_tried(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    severities: list[object] = []
+    monkeypatch.setattr(onnxruntime, "set_default_logger_severity", severities.append)
+    make = onnxruntime.InferenceSession
+
+    def session(*arguments: object, **options: object) -> object:
+        severities.append("made")
+        return make(*arguments, **{**options, "providers": ["CPUExecutionProvider"]})
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    with pytest.raises(BackendError, match="could start only"):
+        open_backend(tiny_bundle / "audio.onnx", ("cuda", "cpu"))
+    assert severities == [4, "made", 2]
+    open_backend(tiny_bundle / "audio.onnx", ("cpu",))
+    assert severities == [4, "made", 2, "made"]
+
+
 def test_the_second_provider_may_be_missing(tiny_bundle: Path) -> None:
     assert open_backend(tiny_bundle / "audio.onnx", ("cpu", "cuda")).provider == "cpu"
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+def test_threads_that_are_none(tiny_bundle: Path, threads: object) -> None:
+    with pytest.raises(BackendError, match="threads="):
+        open_backend(tiny_bundle / "audio.onnx", ("cpu",), threads)
 
 
 @pytest.mark.parametrize("providers", [(), "cuda", ("tpu",)])

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import forks
 from runtime.audio import parts
 from runtime.audio.content import Content, View
 from runtime.audio.levels import MAX_CHANNELS, Levels
@@ -76,7 +77,8 @@ class Decoder:
     def _decoded(self, part: parts.Part) -> Iterator[NDArray[np.float32]]:
         target, view = self._target(part)
         try:
-            file = self._sf.SoundFile(target)
+            with forks.inside_library():  # soundfile has a lock of its own there
+                file = self._sf.SoundFile(target)
         except TypeError as error:  # soundfile asks for the parameters of headerless files so
             raise AudioError(
                 f"{self._name} has no header that states its rate and type ({error}). "
