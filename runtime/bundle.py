@@ -19,6 +19,7 @@ from runtime.content import Content
 from runtime.engines import Engines
 from runtime.errors import BundleError, ClapError, SchemaError
 from runtime.onnx_file import OnnxGraph
+from runtime.prompts import MOST_LETTERS
 from runtime.schema import Text, Within
 
 FORMAT = "clap-export-bundle"
@@ -235,7 +236,7 @@ class Manifest:
     embedding_dim: Count
     logit_scale: Scale
     calibration: Calibration | None
-    default_template: Annotated[str, Text(1000)]
+    default_template: Annotated[str, Text(MOST_LETTERS)]
     audio: AudioSpec
     text: TextSpec
     audio_graph: Graph
