@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import audio, fusion, grouping, windows
+from runtime.agreement import check_shapes
 from runtime.backends import Backend, open_backend, open_engine
-from runtime.bundle import AudioSpec, Bundle, Graph, Manifest, check_shapes
+from runtime.bundle import AudioSpec, Bundle, Graph, Manifest
 from runtime.content import Content
 from runtime.engines import Engine
 from runtime.errors import BackendError, BundleError, ClapError
