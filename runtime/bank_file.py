@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from runtime import schema
 from runtime.errors import LabelError, SchemaError
 from runtime.plain_text import printable
+from runtime.prompts import MOST_LETTERS
 from runtime.schema import Text
 
 FORMAT: Literal["clap-export-labels"] = "clap-export-labels"
@@ -50,7 +51,7 @@ class Meta:
     format_version: Literal[1]
     space_id: Annotated[str, Text(255)]
     names: tuple[str, ...]
-    templates: tuple[Annotated[str, Text(1000)], ...]
+    templates: tuple[Annotated[str, Text(MOST_LETTERS)], ...]
 
 
 class NotABank(Exception):

@@ -19,6 +19,7 @@ from runtime.content import Content
 from runtime.engines import Engines
 from runtime.errors import BundleError, ClapError, SchemaError
 from runtime.onnx_file import OnnxGraph
+from runtime.prompts import MOST_LETTERS
 from runtime.schema import Text, Within
 
 FORMAT = "clap-export-bundle"
@@ -235,7 +236,7 @@ class Manifest:
     embedding_dim: Count
     logit_scale: Scale
     calibration: Calibration | None
-    default_template: Annotated[str, Text(1000)]
+    default_template: Annotated[str, Text(MOST_LETTERS)]
     audio: AudioSpec
     text: TextSpec
     audio_graph: Graph
@@ -350,33 +351,6 @@ class Bundle:
     def _damaged(self, problems: list[str]) -> BundleError:
         return BundleError(
             f"bundle {self.folder} is damaged: {'; '.join(problems)}. Export it again."
-        )
-
-
-def check_shapes(manifest: Manifest, graph: Graph, found: OnnxGraph, largest_id: int = 0) -> None:
-    """Refuse a graph that does not take what the manifest promises.
-
-    Args:
-        manifest: of the bundle.
-        graph: the audio graph or the text graph.
-        found: what its file holds.
-        largest_id: of a token that it may be given.
-
-    Raises:
-        BundleError: its windows have another length, or its table has no row for a token.
-    """
-    samples = found.inputs.get("waveform", (None, None))[1:]
-    wanted = manifest.audio.window_samples
-    if graph == manifest.audio_graph and samples not in ((None,), (wanted,)):
-        raise BundleError(
-            f"'{graph.file}' takes windows of {samples[0] if samples else 0} samples, the manifest "
-            f"says {wanted}. Export the bundle again."
-        )
-    rows = found.rows("input_ids")
-    if rows is not None and largest_id >= rows:
-        raise BundleError(
-            f"the tokenizer gives ids up to {largest_id}, '{graph.file}' embeds {rows} tokens: "
-            "they are of different models. Export the bundle again."
         )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import mmap as mapping
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +90,8 @@ class LabelBank:
         """
         from runtime.encoder import mean_embedding
 
-        if isinstance(labels, str):
-            raise LabelError(f"labels is one text, {labels!r}: pass a list of names.")
+        if isinstance(labels, (str, bytes)) or not isinstance(cast(object, labels), Iterable):
+            raise LabelError(f"labels is {labels!r}: pass a list of names.")
         names = tuple(labels)
         problems = _name_problems(names)
         if problems:
@@ -101,7 +101,8 @@ class LabelBank:
                 raise LabelError("templates do not apply to labels that bring their own texts.")
             used: tuple[str, ...] = ()
             prompts = [
-                [texts] if isinstance(texts, str) else list(texts) for texts in labels.values()
+                list(texts) if isinstance(texts, (list, tuple)) else [cast(str, texts)]
+                for texts in labels.values()
             ]
             for name, texts in zip(names, prompts, strict=True):
                 if not texts:

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Sequence
 
 from runtime import fusion
+from runtime.agreement import check_shapes
 from runtime.backends import TENSORRT, Backend, choose, open_backend, open_engine
-from runtime.bundle import Bundle, Graph, check_shapes
+from runtime.bundle import Bundle, Graph
 from runtime.content import Content
 from runtime.engines import Engine
 from runtime.errors import BundleError

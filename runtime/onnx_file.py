@@ -35,6 +35,7 @@ OPERATIONS = frozenset(
     """.split()
 )
 DOMAINS = ("", "ai.onnx")
+SAME_NUMBERS = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 MOST_NODES = MOST_TENSORS = 20_000
 MOST_RANK = 8
 MOST_ELEMENTS = 1 << 31  # of a shape that a constant asks for
@@ -81,7 +82,7 @@ class OnnxGraph:
         """Length of the constant table that an input picks rows of, if there is one."""
         same = {indices}
         for operation, inputs, outputs in self.nodes:
-            if operation in ("Cast", "Identity") and inputs[:1] and inputs[0] in same:
+            if operation in SAME_NUMBERS and inputs[:1] and inputs[0] in same:
                 same.update(outputs)
             if operation == "DequantizeLinear" and inputs and inputs[0] in self.tensors:
                 self.tensors.setdefault(outputs[0], self.tensors[inputs[0]])

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import cast
 
 from runtime.errors import LabelError
+from runtime.schema import Text
 
 SLOT = "{}"
+MOST_LETTERS = 1000  # of a template
 
 
 def fill(template: str, label: str) -> str:
@@ -35,4 +37,7 @@ def check_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
                 f"template {template!r} must hold exactly one {{}} for the label, "
                 "as in 'this is a sound of {}'."
             )
+        problem = Text(MOST_LETTERS).problem(template)
+        if problem:
+            raise LabelError(f"template {template[:MOST_LETTERS]!r} {problem}.")
     return templates

@@ -141,7 +141,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def shown(value: object) -> str:
     """A value for a message: short, and without what a terminal would obey."""
     try:
-        text = printable(repr(value))
+        text = printable(repr(value)[: 2 * MOST_SHOWN])  # cut first: it may be a megabyte
     except ValueError:  # more digits than Python turns into text
         text = "a number of thousands of digits"
     return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…"

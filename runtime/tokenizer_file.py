@@ -130,13 +130,19 @@ def _model(model: dict[str, Any]) -> dict[str, int]:
     if kind == "BPE":
         if model.get("dropout"):
             raise _Bad("it leaves merges to chance (dropout)")
-        for merge in _list(model.get("merges"), "model.merges", MOST_TOKENS):
-            parts = merge.split(" ") if isinstance(merge, str) else merge
-            if len(_list(parts, "a merge", 2)) != 2 or not all(
-                isinstance(part, str) and len(part) <= MOST_LETTERS for part in parts
-            ):
-                raise _Bad("a merge is not one of two tokens")
+        merges = _list(model.get("merges"), "model.merges", MOST_TOKENS)
+        # Both parts and what they make are in the vocabulary, or the library refuses them.
+        if not all(isinstance(merge, str) or _is_pair(merge) for merge in merges):
+            raise _Bad("a merge is not one of two tokens")
     return cast("dict[str, int]", vocabulary)
+
+
+def _is_pair(merge: Any) -> bool:
+    return (
+        type(merge) is list
+        and len(cast("list[Any]", merge)) == 2
+        and all(isinstance(part, str) for part in cast("list[Any]", merge))
+    )
 
 
 def _added(token: dict[str, Any]) -> int:

@@ -72,6 +72,7 @@ def add_engines(
         ):
             check_precision(graph.precision)
             progress(f"{name} engine")
+            bundle.graph(graph)  # TensorRT's parser opens what this has looked through
             built = build(
                 chain.dialect, bundle.path(graph.file), profiles, graph.precision == "fp16",
                 options, cache, lambda said, name=name: progress(f"{name} engine: {said}"),

@@ -106,6 +106,12 @@ def test_braces_in_names_and_templates_are_only_text(encoder: Encoder) -> None:
         (["dog", 3], "label 1 is 3"),
         ({"dog": []}, "'dog' has no text"),
         ({"dog": ["", "x"]}, "text 0"),
+        ({"dog": 3}, "text 0 is 3"),
+        ({"dog": [b"x"]}, "text 0 is b'x'"),
+        (None, "labels is None: pass a list"),
+        (3, "labels is 3: pass a list"),
+        (b"dog", "pass a list"),
+        ([["dog"]], "label 0 is"),
     ],
 )
 def test_unusable_labels(encoder: Encoder, labels: Any, message: str) -> None:
@@ -113,7 +119,9 @@ def test_unusable_labels(encoder: Encoder, labels: Any, message: str) -> None:
         LabelBank.build(encoder, labels)
 
 
-@pytest.mark.parametrize("templates", [[], "no place", "{} and {}", ["{}", "none"], "{0}"])
+@pytest.mark.parametrize(
+    "templates", [[], "no place", "{} and {}", ["{}", "none"], "{0}", "\x1b{}", "{}" + "x" * 999]
+)
 def test_ill_formed_templates(encoder: Encoder, templates: Any) -> None:
     with pytest.raises(LabelError, match="template"):
         LabelBank.build(encoder, ["dog"], templates)
