@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from clap_export.checkpoints import laion, msclap, native, open_clip, tokenizers, transformers
 from clap_export.checkpoints.state import State
+from clap_export.checkpoints.transformers_config import CONFIGS
 from clap_export.checkpoints.weights import INDEX, Weights, read_file
 from clap_export.checkpoints.wrappers import find
 from clap_export.model.checkpoint import Checkpoint
@@ -72,7 +73,7 @@ def hub_files() -> list[str]:
     weights = (*transformers.WEIGHTS, *open_clip.WEIGHTS)
     shards = [f"{Path(name).stem}-*-of-*{Path(name).suffix}" for name in weights]
     indices = [f"{name}{INDEX}" for name in weights]
-    configs = [*transformers.CONFIGS, open_clip.CONFIG]
+    configs = [*CONFIGS, open_clip.CONFIG]
     return [*configs, *weights, *indices, *shards, *tokenizers.FILES]
 
 

@@ -211,10 +211,7 @@ def _read_zip(file: Any) -> Any:
                 raise PickleError(
                     f"a storage of {entry.file_size} bytes for {count} values of {dtype}"
                 )
-            raw = bytearray(entry.file_size)
-            with archive.open(entry) as part:
-                if part.readinto(raw) != len(raw):
-                    raise PickleError(f"storage {key[:40]!r} ends early")
+            raw = bytearray(archive.read(entry))
             found[key] = Storage(_values(raw, dtype))
         return _same_type(found[key], key, dtype, count)
 

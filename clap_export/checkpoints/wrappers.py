@@ -144,16 +144,15 @@ def _prefixes(state: dict[Any, Any], beginnings: tuple[str, ...]) -> set[str]:
 
 
 def _bare(match: _Found) -> dict[Any, Any]:
-    if not match.prefix:
-        return {
-            name: value
-            for name, value in match.data.items()
-            if name not in _BESIDE and not (isinstance(name, str) and _AVERAGED.match(name))
-        }
-    bare: dict[Any, Any] = {}
-    for name, value in match.data.items():
-        if isinstance(name, str) and name.startswith(match.prefix):
-            bare[name.removeprefix(match.prefix)] = value
-        elif name not in _BESIDE and not (isinstance(name, str) and _AVERAGED.match(name)):
-            bare[name] = value  # belongs to something else: the family's rules will name it
-    return bare
+    """The tensors without their prefix.
+
+    Those of other modules stay under their names, so that the family's rules name them; an
+    average's, and what belongs to averaging, are left out.
+    """
+    return {
+        name.removeprefix(match.prefix) if isinstance(name, str) else name: value
+        for name, value in match.data.items()
+        if not isinstance(name, str)
+        or (match.prefix and name.startswith(match.prefix))
+        or not (name in _BESIDE or _AVERAGED.search(name.split(".")[0]))
+    }
