@@ -30,7 +30,7 @@ def start(*arguments: object, **more: str) -> subprocess.Popen[str]:
 
 def ended(*arguments: object, **more: str) -> tuple[int, str, str]:
     process = start(*arguments, **more)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=400)
     return process.returncode, out, err
 
 
@@ -78,7 +78,7 @@ def test_a_signal_ends_a_run_and_nothing_half_written_stays(
     process = start(path)
     try:
         last = base.folder / "last.pt"
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 300
         while not last.is_file() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert last.is_file()
@@ -86,7 +86,7 @@ def test_a_signal_ends_a_run_and_nothing_half_written_stays(
         assert code == 2
         assert "is being written by another process" in err
         process.send_signal(number)
-        process.communicate(timeout=60)
+        process.communicate(timeout=200)
     finally:
         process.kill()
     assert process.returncode == 128 + number

@@ -31,8 +31,8 @@ DEEP = 100_000
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("deep.jsonl", b'{"a": ' + b"[" * DEEP, "line 1: it cannot be read as JSON .brackets are nested"),
-        ("digits.jsonl", b'{"a": 1' + b"0" * 5000 + b"}", "line 1: it cannot be read as JSON .a number has 5001 digits"),
+        ("deep.jsonl", b'{"a": ' + b"[" * DEEP, "line 1: it cannot .* nested"),
+        ("digits.jsonl", b'{"a": 1' + b"0" * 5000 + b"}", "line 1: it cannot .* 5001 digits"),
         ("twice.csv", b"a,b,a\n1,2,3\n", "columns that are there twice: a"),
         ("cells.csv", b"a,b\n1,2\n1,2,3\n", "line 3 has more cells than the header has columns"),
         ("long.csv", b"a\n" + b"x" * 200_000, "field larger than"),
@@ -65,7 +65,7 @@ def test_the_mark_of_an_editor_is_no_part_of_the_first_column(tmp_path: Path) ->
     [
         ({"en": "a dog"}, "line 2: a dict is no text"),
         ([["a dog"]], "line 2: a list is no text"),
-        ],
+    ],
 )
 def test_cells_that_are_no_text(cell: object, message: str, tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
