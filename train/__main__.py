@@ -75,7 +75,7 @@ def evaluate(
                 "evaluate needs CONFIG.toml, or --task and --data: say on what MODEL is evaluated."
             )
         setup = "zero-shot" if supervised is None else supervised
-        request = command.Request(model, task, data, setup, templates, extension, seed)
+        request = command.EvaluationRequest(model, task, data, setup, templates, extension, seed)
         command.run(request, plot=plot, as_json=as_json)
         return
     if task or data or supervised or extension or plot:

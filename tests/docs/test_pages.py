@@ -16,7 +16,7 @@ from tests.docs.pages import BLOCKS, TEXTS
 from tests.originals import families
 from tests.places import ROOT
 from train.config import contrastive as train_config
-from train.distil import config as distil_config
+from train.config import distil as distil_config
 
 DOCS = ROOT / "docs"
 NAMED = re.compile(

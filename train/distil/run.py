@@ -16,13 +16,13 @@ from runtime.errors import ClapError
 from train.config.distil import DistilConfig
 from train.data import texts
 from train.data.vocabulary import learn_wordpiece
-from train.distil import student as pupil
 from train.distil.audio_lesson import AudioLesson
 from train.distil.cache import CacheKey, kept
 from train.distil.course import Course
 from train.distil.recordings import Recordings, find
 from train.distil.state import DistilState, fingerprint
 from train.distil.stretches import Stretches
+from train.distil.student import check_tokenizer, start
 from train.distil.text_lesson import Taught, TextLesson
 from train.machine.device import pick_device
 from train.machine.folder import run_folder
@@ -50,7 +50,7 @@ def run(config: DistilConfig) -> Path:
     teacher = load(source.checkpoint, source.family, source.tokenizer)
     sentences, content = _read(config, teacher)
     tokenizer = Tokenizer.from_str(content)  # truncation and padding get set on it, not on content
-    student = pupil.start(config.student, teacher, tokenizer, config.seed).to(here.device)
+    student = start(config.student, teacher, tokenizer, config.seed).to(here.device)
     space = teacher.space_id()  # of the weights while they are on the CPU
     teacher.model.to(here.device)
     stretches = _stretches(config, teacher.model)
@@ -82,7 +82,7 @@ def _read(config: DistilConfig, teacher: Checkpoint) -> tuple[list[str], str]:
     if not sentences:
         raise ClapError("texts.sources hold no text to learn from: name columns that do.")
     if config.texts.vocabulary is None:
-        pupil.check_tokenizer(config.student, teacher)
+        check_tokenizer(config.student, teacher)
         return sentences, teacher.tokenizer
     return sentences, learn_wordpiece([*captions, *labels], config.texts.vocabulary).to_str()
 

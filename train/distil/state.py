@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from runtime.errors import ClapError
 from runtime.files import writing
 from train.config.distil import DistilConfig
 from train.distil.cache import CacheKey
-from train.distil.course import Course
+from train.distil.course import Course, Record
 from train.machine import state_file
 
 log = logging.getLogger(__name__)
@@ -77,9 +78,9 @@ class DistilState:
             last = state["history"][-1]
             now = next(c for c in self.courses if c.lesson.name == last["tower"])
             now.optimiser.load_state_dict(state["optimiser"])
-        except (RuntimeError, ValueError, LookupError, TypeError, StopIteration) as error:
+            self.history = [asdict(schema.read(Record, x, "")) for x in state["history"]]
+        except Exception as error:  # torch takes the parts for what they should be
             raise ClapError(f"{path} is damaged: delete it to begin anew.") from error
-        self.history = state["history"]
         self._write_metrics(folder)  # a kill may have come between the two files
         log.info("resumed after %s epoch %d", last["tower"], last["epoch"])
 
@@ -90,8 +91,7 @@ class DistilState:
 
 
 def fingerprint(config: DistilConfig, heard: CacheKey, sentences: list[str]) -> str:
-    """Hash of all that a run's numbers depend on, so that a state of another one is not gone on
-    with.
+    """Hash of all that a run's numbers depend on: a run never resumes from another one's state.
 
     Args:
         config: of the run; where it runs and writes does not count.

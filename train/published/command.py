@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """What is evaluated, on what, and how.
 
     Attributes:
@@ -59,7 +59,7 @@ class Request:
             raise ClapError(f"--seed {self.seed}: give a number from 0 to 2^63 - 1.")
 
 
-def run(request: Request, *, plot: Path | None = None, as_json: bool = False) -> None:
+def run(request: EvaluationRequest, *, plot: Path | None = None, as_json: bool = False) -> None:
     """Evaluate a model and print what was found.
 
     Args:
@@ -71,8 +71,8 @@ def run(request: Request, *, plot: Path | None = None, as_json: bool = False) ->
         ClapError: anything that cannot be used.
     """
     if plot is not None:
-        figure.new(1, 1)  # an error after hours of work could have been had at once
-    # There is nothing to train for retrieval: who asks for it by name is told.
+        figure.new(1, 1)  # fails now, not after hours of work, where matplotlib is missing
+    # Retrieval has nothing to train: asked for by name, it is refused with a reason.
     trained_on_all = request.setup != "zero-shot" and request.task == "all"
     catalogue = TASKS if trained_on_all else (*TASKS, *RETRIEVAL)
     chosen = choose(request.task, catalogue, request.data)
@@ -84,7 +84,7 @@ def run(request: Request, *, plot: Path | None = None, as_json: bool = False) ->
     scores: list[Score] = []
     for one, root in chosen:
         scores += (found := evaluation.run(one, root))
-        for score in found:  # said at once: what fails after hours takes no result with it
+        for score in found:  # at once, so that a later failure does not lose it
             log.info("%s: %s %.2f %%", score.title, score.metric, 100 * score.value)
     if as_json:
         click.echo(comparison.as_json(str(request.model), request.templates, scores))

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,22 +23,6 @@ BATCH = 32
 AHEAD = 64
 
 
-class Embedder(Protocol):
-    """Gives unit vectors of recordings and texts."""
-
-    def embed_audio(self, paths: Sequence[Path]) -> np.ndarray:
-        """``[paths, dim]`` float32: the mean of each recording's windows, renormalised.
-
-        Raises:
-            AudioError: a recording cannot be used.
-        """
-        ...
-
-    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
-        """``[texts, dim]`` float32."""
-        ...
-
-
 class CheckpointEmbedder:
     """A model in PyTorch, fed by the runtime's own decoding and windows.
 
@@ -53,15 +36,21 @@ class CheckpointEmbedder:
         self.tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
 
     def embed_audio(self, paths: Sequence[Path]) -> np.ndarray:
+        """``[paths, dim]`` float32: the mean of each recording's windows, renormalised.
+
+        Raises:
+            AudioError: a recording cannot be used.
+        """
         clips = decoded(paths, self.model.config.audio)
         return embed_clips(self.model, track(clips, "audio", len(paths))).cpu().numpy()
 
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        """``[texts, dim]`` float32."""
         return embed_texts(self.model, self.tokenizer, texts).cpu().numpy()
 
 
 class BundleEmbedder:
-    """A bundle, run by the runtime.
+    """A bundle, run by the runtime; its methods give what :class:`CheckpointEmbedder`'s give.
 
     Args:
         folder: of the bundle.

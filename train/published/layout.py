@@ -147,8 +147,8 @@ class Layout:
         if absent and (not self._partial or len(absent) == len(asked)):
             raise ClapError(
                 f"task {self.task}: {len(absent)} of {len(asked)} listed recordings are not there, "
-                f"the first is {shorten(str(absent[0]))}. {self._advice()} Converted files of the same names "
-                "need --extension."
+                f"the first is {shorten(str(absent[0]))}. {self._advice()} Converted files of the "
+                "same names need --extension."
             )
         return found, len(absent)
 

@@ -41,8 +41,8 @@ def audioset(layout: Layout, train: bool) -> Dataset:
                     mids = row["labels"].split(",")
                     if other := [mid for mid in mids if mid not in name_of]:
                         raise ClapError(
-                            f"task audioset: {part}.csv has a row of class {shorten(other[0])!r}, which is "
-                            "not in class_labels_indices.csv: take the lists as published."
+                            f"task audioset: {part}.csv has a row of class {shorten(other[0])!r}, "
+                            "which is not in class_labels_indices.csv: take the lists as published."
                         )
                     names = [name_of[mid] for mid in mids]
                     yield f"audios/{part}/Y{row['ytid']}.wav", names, fold

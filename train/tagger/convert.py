@@ -109,6 +109,6 @@ def _labels(path: Path) -> list[str]:
             labels = [row["display_name"] for row in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise ClapError(f"{path}, the names of its classes, cannot be read ({error}).") from error
-    if not labels or None in labels:
+    if not labels or not all(labels):
         raise ClapError(f"{path} does not name a class in every row.")
     return labels

@@ -18,7 +18,7 @@ from train.machine.device import channels_last
 from train.machine.distributed import ALONE, Ranks
 from train.tagger import yamnet
 
-# The tagger's own vectors fit the labels of few recordings by heart if they are all shown.
+# Without dropout, the head learns the labels of a few recordings by heart.
 _DROPOUT = 0.3
 
 
@@ -36,7 +36,7 @@ class Heard:
 
 
 class Tagger:
-    """A frozen network that hears the very windows that the student hears, mixed ones too.
+    """A frozen network that hears the same windows as the student, mixed ones too.
 
     Attributes:
         names: of what it hears, as far as they are to be learned: none where ``tags`` is 0.
@@ -83,8 +83,9 @@ class Lesson(nn.Module):
 
     ``guess`` guesses the tagger's vector from the student's, which therefore has to hold what the
     tagger hears ("hints", Romero et al. 2015, arXiv 1412.6550). ``answer`` puts the tagger's vector
-    into the joint space. It learns from the labels, as the student does, but with ears that have
-    heard far more; the student learns from its answers (Hinton et al. 2015, arXiv 1503.02531).
+    into the joint space. It learns from the labels, as the student does, but from features of a
+    network that was trained on far more audio; the student learns from its answers (Hinton et al.
+    2015, arXiv 1503.02531).
 
     Args:
         config: how much each part counts.

@@ -91,7 +91,7 @@ def embed_labels(
 
 def pick(texts: Sequence[str], indices: np.ndarray) -> list[str]:
     """Some of the texts."""
-    return [texts[i] for i in indices.tolist()]
+    return [texts[int(i)] for i in indices]
 
 
 def by_length(texts: Sequence[str], indices: np.ndarray) -> np.ndarray:

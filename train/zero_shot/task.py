@@ -76,8 +76,8 @@ class Task:
         self.labels = read_candidates(config.candidates)
         if len(self.labels) < 2:
             raise ClapError(
-                f"task {self.name}: {self.labels[0]!r} is the only candidate, so there is nothing "
-                "to choose from: give at least two."
+                f"task {self.name}: {', '.join(self.labels)!r} is the only candidate, so there is "
+                "nothing to choose from: give at least two."
             )
         self.store = store_for(read_listing(config.listing))
         index = {plain(label): i for i, label in enumerate(self.labels)}

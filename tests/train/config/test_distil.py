@@ -9,7 +9,8 @@ import pytest
 from clap_export.model.clap import build_audio_encoder
 from runtime.errors import ClapError, SchemaError
 from tests.places import RECIPES
-from train.config.distil import DistilConfig, load
+from train.config.data import TextSource
+from train.config.distil import AudioLessonConfig, DistilConfig, TextLessonConfig, load
 
 RECIPE = RECIPES / "clap-mini-half.toml"
 
@@ -62,6 +63,9 @@ def test_a_label_of_the_held_out_folds_is_nowhere_learned() -> None:
         ),
         ("epochs = 16", "epochs = 0", "'audio': epochs=0, batch_size=64"),
         ("batch_size = 64", "batch_size = 1", "2 in a batch"),
+        ("epochs = 16", f"epochs = {2**70}", "there must be at least 1 epoch"),
+        ("seed = 2208", f"seed = {2**70}", "must be at least 0 and below 2"),
+        ("threads = 2", "threads = 0", "threads is 0, must be at least 1"),
         ("n_mels = 64\nwidth", "n_mels = 32\nwidth", "has 64 mel bins, the audio encoder 32"),
         (
             "int16_round_trip = false",
@@ -92,3 +96,16 @@ def test_files_that_are_no_toml(tmp_path: Path) -> None:
         (tmp_path / "bad.toml").write_bytes(content)
         with pytest.raises(ClapError, match=r"bad\.toml is not TOML"):
             load(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
+def test_rates_that_are_none(rate: float) -> None:
+    with pytest.raises(ValueError, match="the rate must be above 0 and finite"):
+        AudioLessonConfig(1, 2, rate, files=("a",))
+
+
+def test_texts_need_a_source() -> None:
+    with pytest.raises(ValueError, match="there is nothing to read"):
+        TextLessonConfig((), 1, 2, 1e-3)
+    with pytest.raises(ValueError, match="spans is -1"):
+        TextLessonConfig((TextSource("a", ("b",)),), 1, 2, 1e-3, spans=-1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +72,32 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "1.wav").unlink()
     with pytest.raises(ClapError, match="none of the 2 audio files could be read; the first: "):
         Recordings(found, [TEACHER])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [ValueError, TypeError, KeyError, OSError, MemoryError, RecursionError, struct.error,
+     UnicodeDecodeError, StopIteration, ZeroDivisionError, SystemError],
+)  # fmt: skip
+def test_whatever_one_file_raises_the_others_are_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    found = heard(tmp_path, [0.5, 0.5])
+    real = soundfile.SoundFile
+
+    def odd(source: Any, *arguments: Any, **options: Any) -> Any:
+        if "0.wav" in str(getattr(source, "name", source)):
+            raise kind(*(("utf-8", b"x", 0, 1, "odd") if kind is UnicodeDecodeError else ("odd",)))
+        return real(source, *arguments, **options)
+
+    monkeypatch.setattr(soundfile, "SoundFile", odd)
+    assert [f.file.path.name for f in Recordings(found, [TEACHER]).found] == ["1.wav"]
+
+
+def test_patterns_that_cannot_be_looked_for(tmp_path: Path) -> None:
+    for pattern in ("a\0b", "x" * 300, str(tmp_path / "[")):
+        with pytest.raises(ClapError, match=r"audio\.files: "):
+            find((), (pattern,))
 
 
 def test_both_models_hear_the_same_stretch(tmp_path: Path) -> None:

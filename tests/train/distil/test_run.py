@@ -16,8 +16,9 @@ import train.__main__ as command_line
 from clap_export.checkpoints import load
 from clap_export.cli import main as clap_export
 from clap_export.export.pack import write_bundle
-from runtime import Encoder
+from runtime import Encoder, schema
 from runtime.errors import ClapError
+from runtime.files import owning
 from tests import tiny
 from tests.tiny import distil as tinydistil
 from tests.tiny import run as tinyrun
@@ -251,6 +252,74 @@ def test_another_config_does_not_go_on_with_a_runs_state(tmp_path: Path) -> None
         with pytest.raises(ClapError, match=r"last\.pt is the state of a run with another config"):
             run(other)
     assert (config.folder / "last.pt").read_bytes() == kept
+
+
+def test_a_damaged_state_is_said_and_kept(tmp_path: Path) -> None:
+    config = tinydistil.config(tmp_path)
+    run(config)
+    path = config.folder / "last.pt"
+    good = torch.load(path, weights_only=True)
+    whole = path.read_bytes()
+    for name in ("student", "history", "optimiser"):
+        for value in (None, {}, [], "text", [{"tower": "nose"}]):
+            torch.save({**good, name: value}, path)
+            bad = path.read_bytes()
+            with pytest.raises(ClapError, match=r"last\.pt is damaged"):
+                run(config)
+            assert path.read_bytes() == bad
+    for content in (whole[:-100], b"", b"no archive"):
+        path.write_bytes(content)
+        with pytest.raises(ClapError, match="cannot be read"):
+            run(config)
+        assert path.read_bytes() == content
+    torch.save([1], path)
+    with pytest.raises(ClapError, match="state of a run with another config"):
+        run(config)
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    config = tinydistil.config(tmp_path)
+    config.folder.mkdir()
+    with owning(config.folder), pytest.raises(ClapError, match="by another process"):
+        run(config)
+    assert not list(config.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "value"),
+    [
+        ("audio", "window_samples", 2**62), ("audio", "hop_samples", 0),
+        ("encoder", "channels", (6, 0, 12)), ("encoder", "width", -1),
+        ("encoder", "head_dropout", 2.0), ("mel", "hop_length", 0), ("mel", "n_fft", 0),
+        ("text", "hidden_size", "wide"), ("text", "num_attention_heads", 0),
+        ("text", "max_position_embeddings", -1),
+    ],
+)  # fmt: skip
+def test_a_student_that_cannot_be_is_one_sentence(
+    tmp_path: Path, table: str, name: str, value: Any
+) -> None:
+    """Its tables are the user's numbers: no kind of exception of torch or transformers gets out."""
+    config = tinydistil.with_text(tmp_path)
+    plain = schema.to_plain(config)
+    student = plain["student"]
+    place = {
+        "audio": student["audio"], "mel": student["audio"]["mel"],
+        "encoder": student["audio_encoder"]["cnn14"], "text": student["text_encoder"]["options"],
+    }[table]  # fmt: skip
+    assert name in place
+    place[name] = value
+    with pytest.raises(ClapError) as caught:
+        run(schema.read(DistilConfig, plain, "run.toml"))
+    assert "\n" not in str(caught.value)
+    assert not config.folder.exists()
+
+
+def test_sources_without_a_text_are_refused(tmp_path: Path) -> None:
+    config = tinydistil.with_text(tmp_path)
+    assert config.texts is not None
+    Path(config.texts.sources[0].path).write_text('said\n""\n" "\n')
+    with pytest.raises(ClapError, match="hold no text to learn from"):
+        run(config)
 
 
 def test_the_command_runs_a_config_and_says_what_is_wrong_with_one(

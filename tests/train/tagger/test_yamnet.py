@@ -134,3 +134,50 @@ def test_files_that_are_no_yamnet_are_refused(tmp_path: Path, network: yamnet.Ya
     save_file({"a": torch.zeros(1)}, path, {"kind": "yamnet", "labels": json.dumps(LABELS)})
     with pytest.raises(ClapError, match=r"Missing key.*classifier.bias.*Unexpected key.*\"a\""):
         yamnet.load(path)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    ["", "[", "3", "{}", "[]", "[1]", "[" * 100_000, json.dumps(["x"] * 20_000)],
+)
+def test_names_of_classes_that_are_none(tmp_path: Path, labels: str) -> None:
+    path = tmp_path / "file.safetensors"
+    save_file({"a": torch.zeros(1)}, path, {"kind": "yamnet", "labels": labels})
+    with pytest.raises(ClapError, match="does not name 1 to 10000 classes"):
+        yamnet.load(path)
+
+
+def test_weights_that_are_not_finite_floats_are_refused(
+    tmp_path: Path, network: yamnet.Yamnet
+) -> None:
+    path, metadata = tmp_path / "file.safetensors", {"kind": "yamnet", "labels": json.dumps(LABELS)}
+    state = network.state_dict()
+    name = "classifier.bias"
+    for odd in (state[name].int(), torch.full_like(state[name], float("nan"))):
+        save_file({**state, name: odd}, path, metadata)
+        with pytest.raises(ClapError, match="not all its weights are finite float32"):
+            yamnet.load(path)
+    save_file({**state, name: state[name][:5].clone()}, path, metadata)
+    with pytest.raises(ClapError, match="size mismatch"):
+        yamnet.load(path)
+
+
+def test_what_is_no_file_of_a_tagger(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / ("x" * 300), Path("a\0b")):
+        with pytest.raises(ClapError, match="tagger "):
+            yamnet.load(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"", b"index,mid\n0,/m/0\n", b"index,display_name\n0,\n"]
+)
+def test_damaged_names_of_classes_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    source, out = saved_model(tmp_path / "model", monkeypatch), tmp_path / "out.safetensors"
+    out.write_bytes(b"what was there")
+    (source / convert.CLASS_MAP).write_bytes(content)
+    with pytest.raises(ClapError, match="yamnet"):
+        convert.convert(source, out)
+    assert out.read_bytes() == b"what was there"
+    assert {p.name for p in tmp_path.iterdir()} == {"model", "out.safetensors"}
