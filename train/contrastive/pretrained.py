@@ -115,12 +115,13 @@ def fill_audio(model: ClapModel, path: Path) -> None:
         raise ClapError(f"audio_init {path} does not exist.")
     weights = read_file(path)
     inside = find(weights.where, weights.data, _AUDIO_MARKS)
-    found, state = inside or ("htsat", State.of(weights.where, weights.data))
-    if getattr(model.config.audio_encoder, found) is None:
+    if inside is None or getattr(model.config.audio_encoder, inside[0]) is None:
+        holds = "neither a CNN14 nor an HTSAT" if inside is None else f"a tower of {inside[0]}"
         raise ClapError(
-            f"audio_init {path} is not of the architecture in [model.audio_encoder]: its first "
-            f"tensors are {', '.join(sorted(state)[:3])}."
+            f"audio_init {path} is not of the architecture in [model.audio_encoder]: it holds "
+            f"{holds}."
         )
+    found, state = inside
     rules = audio_towers.CNN14 if found == "cnn14" else audio_towers.HTSAT
     _fill(model, "audio_encoder.", state.translated(rules))
 
