@@ -75,7 +75,7 @@ def evaluate(
                 "evaluate needs CONFIG.toml, or --task and --data: say on what MODEL is evaluated."
             )
         setup = "zero-shot" if supervised is None else supervised
-        request = command.Request(model, task, data, setup, templates, extension, seed)
+        request = command.EvaluationRequest(model, task, data, setup, templates, extension, seed)
         command.run(request, plot=plot, as_json=as_json)
         return
     if task or data or supervised or extension or plot:
@@ -84,12 +84,12 @@ def evaluate(
             "other options out, or give --task and --data without it."
         )
     from runtime.prompts import check_templates
-    from train.config import contrastive as reader
+    from train.config.contrastive import load
     from train.zero_shot import summary
     from train.zero_shot.run import run_tasks
 
     used = check_templates(templates) if templates else ()
-    recipe = reader.load(config)
+    recipe = load(config)
     results = run_tasks((model, *others), recipe, used)
     summary.show([summary.summarise(t, results[t.name]) for t in recipe.tasks], as_json)
 
@@ -100,13 +100,14 @@ def evaluate(
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 def calibrate(checkpoint: Path, config: Path, output: Path) -> None:
     """Fit CHECKPOINT's multi-label calibration on the tasks of CONFIG.toml; write OUTPUT."""
-    from clap_export.checkpoints import load, native
-    from train.config import contrastive as reader
-    from train.zero_shot import calibrate as platt
+    from clap_export import checkpoints
+    from clap_export.checkpoints import native
+    from train.config.contrastive import load
+    from train.zero_shot.calibrate import apply
     from train.zero_shot.run import run_tasks
 
-    loaded = load(checkpoint)
-    found = platt.apply(loaded.model, list(run_tasks([checkpoint], reader.load(config)).values()))
+    loaded = checkpoints.load(checkpoint)
+    found = apply(loaded.model, list(run_tasks([checkpoint], load(config)).values()))
     native.save(output, loaded.model, loaded.tokenizer)
     click.echo(f"sigmoid({found.scale:.3f} * cosine {found.bias:+.3f}) -> {output}")
 
@@ -137,10 +138,10 @@ def yamnet(saved_model: Path, output: Path) -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 def distil(config: Path) -> None:
     """Teach a small model the space of the teacher that CONFIG.toml names, or resume."""
-    from train.config import distil as reader
+    from train.config.distil import load
     from train.distil.run import run as run_config
 
-    click.echo(run_config(reader.load(config)))
+    click.echo(run_config(load(config)))
 
 
 @main.command()
@@ -152,9 +153,9 @@ def overlap(listing_config: Path, eval_listing: Path, output: Path) -> None:
 
     Both are TOML files with [[listings]]; of a file that has [[tasks]] EVAL_LISTING means those.
     """
-    from train.data import overlap as search
+    from train.data.overlap import between
 
-    found = search.between(listing_config, eval_listing)
+    found = between(listing_config, eval_listing)
     found.write(output)
     click.echo(f"{found.summary()} -> {output}")
 
@@ -165,10 +166,10 @@ def overlap(listing_config: Path, eval_listing: Path, output: Path) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 def listing(config: Path, task: str, output: Path) -> None:
     """Write the clips of CONFIG.toml's TASK as a CSV for the --listing of clap-export."""
-    from train.config import contrastive as reader
+    from train.config.contrastive import load
     from train.zero_shot import listing_file
 
-    clips = listing_file.write(reader.load(config).tasks, task, output)
+    clips = listing_file.write(load(config).tasks, task, output)
     click.echo(f"{clips} clips -> {output}")
 
 

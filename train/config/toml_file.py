@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -37,11 +35,9 @@ def as_config(cls: type[T], data: dict[str, Any], path: Path) -> T:
     """Tables of a file as a config.
 
     Raises:
-        ClapError: keys that do not fit (all are listed), or numbers that are none.
+        ClapError: keys that do not fit (all are listed).
     """
     try:
-        if strange := list(_not_finite(data, "")):
-            raise ClapError(f"{path}: {', '.join(strange)}: not a finite number.")
         return schema.read(cls, data, str(path))
     except RecursionError as error:
         raise _too_deep(path) from error
@@ -102,19 +98,6 @@ def _parse(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except ValueError as error:  # an integer of 5,000 digits is no TOMLDecodeError
         raise ClapError(f"config {path} is not TOML: {error}.") from error
-
-
-def _not_finite(value: object, path: str) -> Iterator[str]:
-    """Where a table holds ``nan`` or ``inf``: no option means anything by them."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield f"'{path}' is {value}"
-    elif isinstance(value, dict):
-        dot = f"{path}." if path else ""
-        for key, inner in cast("dict[str, object]", value).items():
-            yield from _not_finite(inner, f"{dot}{key}")
-    elif isinstance(value, list):
-        for i, inner in enumerate(cast("list[object]", value)):
-            yield from _not_finite(inner, f"{path}[{i}]")
 
 
 def _too_deep(path: Path) -> ClapError:

@@ -116,10 +116,10 @@ def fill_audio(model: ClapModel, path: Path) -> None:
     weights = read_file(path)
     inside = find(weights.where, weights.data, _AUDIO_MARKS)
     if inside is None or getattr(model.config.audio_encoder, inside[0]) is None:
-        names = inside[1] if inside else weights.data if isinstance(weights.data, dict) else ()
+        holds = "neither a CNN14 nor an HTSAT" if inside is None else f"a tower of {inside[0]}"
         raise ClapError(
-            f"audio_init {path} is not of the architecture in [model.audio_encoder]: its first "
-            f"tensors are {', '.join(sorted(map(str, names))[:3])}."
+            f"audio_init {path} is not of the architecture in [model.audio_encoder]: it holds "
+            f"{holds}."
         )
     found, state = inside
     rules = audio_towers.CNN14 if found == "cnn14" else audio_towers.HTSAT

@@ -14,8 +14,7 @@ from tokenizers import Tokenizer
 from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 from train.config.teaching import TextConfig
-from train.distil import cache as distil_cache
-from train.distil.cache import CacheKey
+from train.distil.cache import CacheKey, read, write
 from train.distil.course import Course
 from train.distil.text_lesson import Taught, TextLesson
 
@@ -32,7 +31,7 @@ def teacher_embeddings(teacher: str, texts: Sequence[str], cache: Path) -> np.nd
     """
     key = CacheKey.of(teacher, texts)
     try:
-        if (stored := distil_cache.read(cache, key)) is not None:
+        if (stored := read(cache, key)) is not None:
             return stored
     except ClapError as error:
         log.info("the teacher is asked again: %s", error)
@@ -42,18 +41,26 @@ def teacher_embeddings(teacher: str, texts: Sequence[str], cache: Path) -> np.nd
         raise ClapError(
             "text distillation needs sentence-transformers: pip install clap-export[train]."
         ) from error
-    model = SentenceTransformer(_resolve(teacher), device="cpu")
+    source = _resolve(teacher)
+    try:
+        model = SentenceTransformer(source, device="cpu")
+    except Exception as error:  # many kinds: offline, absent, gated, damaged
+        reason = (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")
+        raise ClapError(f"text.teacher {teacher} cannot be loaded ({reason}).") from error
     vectors = model.encode(
         list(texts), batch_size=256, normalize_embeddings=True, show_progress_bar=True
     )
-    return distil_cache.write(cache, key, np.asarray(vectors))
+    return write(cache, key, np.asarray(vectors))
 
 
 def _resolve(teacher: str) -> str:
     if not teacher.startswith("package:"):
         return teacher
     name, _, folder = teacher.removeprefix("package:").partition("/")
-    spec = importlib.util.find_spec(name)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # of a part of a package that is not there; of no name
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise ClapError(f"text.teacher: the Python package {name} is not installed.")
     return str(Path(spec.submodule_search_locations[0]) / folder)

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """What is evaluated, on what, and how.
 
     Attributes:
@@ -59,7 +59,7 @@ class Request:
             raise ClapError(f"--seed {self.seed}: give a number from 0 to 2^63 - 1.")
 
 
-def run(request: Request, *, plot: Path | None = None, as_json: bool = False) -> None:
+def run(request: EvaluationRequest, *, plot: Path | None = None, as_json: bool = False) -> None:
     """Evaluate a model and print what was found.
 
     Args:

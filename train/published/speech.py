@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from runtime.errors import ClapError
+from runtime.schema import read_json
 from train.published.dataset import TEST, TRAIN, Dataset, spread_folds
 from train.published.layout import Layout, Listed
 
@@ -128,11 +128,11 @@ def _actor_fold(layout: Layout, name: str, actor: str) -> str:
 
 
 def _listed_names(layout: Layout, name: str) -> list[str]:
-    text = layout.text(name)
+    path = layout.file(name)
     try:
-        return [row["wav"].rsplit("/", 1)[-1] for row in json.loads(text)["data"]]
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        return [row["wav"].rsplit("/", 1)[-1] for row in read_json(path)["data"]]
+    except (ClapError, KeyError, TypeError, AttributeError) as error:
         raise ClapError(
-            f"task {layout.task}: {layout.file(name)} is not a list of recordings as VocalSound's "
+            f"task {layout.task}: {path} is not a list of recordings as VocalSound's "
             f"({type(error).__name__}: {error}). Take it as published."
         ) from error

@@ -7,7 +7,6 @@ on AudioSet. Weights are Apache-2.0; ``python -m train yamnet`` makes a file of 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from runtime.errors import ClapError
+from runtime.schema import read_json
 
 SAMPLE_RATE = 16000
 WINDOW, HOP, N_FFT = 400, 160, 512  # 25 ms, 10 ms
@@ -133,8 +133,8 @@ def load(path: Path) -> Yamnet:
 def _labels(path: Path, metadata: dict[str, str]) -> list[str]:
     """Names of the classes; every one costs memory, so that their number has a bound."""
     try:
-        labels = json.loads(metadata.get("labels", ""))
-    except (ValueError, RecursionError):
+        labels = read_json(metadata.get("labels", "").encode())
+    except ClapError:
         labels = []
     named = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
     if not named or not 0 < len(labels) <= MOST_LABELS:

@@ -137,8 +137,21 @@ def test_teacher_inside_a_package() -> None:
     folder = Path(runtime.__file__).parent
     assert module._resolve("package:runtime/backends") == str(folder / "backends")
     assert module._resolve("org/name") == "org/name"
-    with pytest.raises(ClapError, match="package no_such_package is not installed"):
-        module._resolve("package:no_such_package/model")
+    for name in ("no_such_package", "no_such_package.part", ""):
+        with pytest.raises(ClapError, match=f"package {name} is not installed"):
+            module._resolve(f"package:{name}/model")
+
+
+def test_a_teacher_that_cannot_be_loaded_is_said(
+    teacher: type[FakeTeacher], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise OSError("no such model\nand a page of advice")
+
+    monkeypatch.setattr(teacher, "__init__", absent)
+    with pytest.raises(ClapError, match=r"text\.teacher t cannot be loaded \(no such model\)\."):
+        teacher_embeddings("t", ["a"], tmp_path / "teacher.npz")
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_library_says_how_to_install_it(

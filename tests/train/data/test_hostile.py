@@ -31,16 +31,8 @@ DEEP = 100_000
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (
-            "deep.jsonl",
-            b'{"a": ' + b"[" * DEEP,
-            "line 1: it cannot be read as JSON .brackets are nested",
-        ),
-        (
-            "digits.jsonl",
-            b'{"a": 1' + b"0" * 5000 + b"}",
-            "line 1: it cannot be read as JSON .a number has 5001 digits",
-        ),
+        ("deep.jsonl", b'{"a": ' + b"[" * DEEP, "line 1: it cannot .* nested"),
+        ("digits.jsonl", b'{"a": 1' + b"0" * 5000 + b"}", "line 1: it cannot .* 5001 digits"),
         ("twice.csv", b"a,b,a\n1,2,3\n", "columns that are there twice: a"),
         ("cells.csv", b"a,b\n1,2\n1,2,3\n", "line 3 has more cells than the header has columns"),
         ("long.csv", b"a\n" + b"x" * 200_000, "field larger than"),

@@ -15,6 +15,7 @@ from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import datasets
 from train import __main__ as command
+from train.published import probe
 from train.published.catalogue import TASKS
 from train.published.chart import plot
 from train.published.score import Score
@@ -81,8 +82,10 @@ def test_templates_replace_the_benchmarks_prompt(checkpoint: Path, data: Path) -
 
 @pytest.mark.parametrize("setup", ["linear", "mlp"])
 def test_supervised_heads_are_compared_with_the_papers(
-    setup: str, checkpoint: Path, exported_bundle: Path, data: Path
-) -> None:
+    setup: str, checkpoint: Path, exported_bundle: Path, data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(probe, "LEAST_STEPS", 100)  # both are trained alike, and a little is enough
     arguments = ["--task", "tut2017,beijing-opera,dcase17", "--data", str(data)]
     found = evaluate(checkpoint, *arguments, "--supervised", setup)["scores"]
     assert [x["setup"] for x in found] == [setup] * 3
