@@ -7,7 +7,7 @@ FILES ?=
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test slow docs dist bench accuracy recipe format clean
+.PHONY: demo test slow docs torture dist bench accuracy recipe format clean
 
 demo: .venv/installed
 	$(BIN)/clap-export demo --ckpt models/clap-mini.safetensors --out demo-out $(FILES)
@@ -24,6 +24,10 @@ slow: .venv/installed
 # The pages of docs/ as a site, in site/.
 docs: .venv/installed
 	$(BIN)/mkdocs build --strict
+
+# Damaged inputs, failing disks, killed processes, long use: half an hour; writes docs/reliability.md.
+torture: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture --write
 
 # The packages, checked, installed into empty environments and run there.
 dist: .venv/installed

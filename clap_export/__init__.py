@@ -1,3 +1,3 @@
 """Put CLAP checkpoints into production: export, verify and measure; `runtime` runs the result."""
 
-__version__ = "0.1.0"
+from runtime import __version__ as __version__

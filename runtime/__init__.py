@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from runtime.bundle import Bundle
     from runtime.classifier import Classifier, Result, Segment
     from runtime.encoder import Encoder
     from runtime.errors import ClapError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Bundle",
     "ClapError",
     "Classifier",
     "Encoder",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Bundle": "runtime.bundle",
     "Classifier": "runtime.classifier",
     "ClapError": "runtime.errors",
     "Encoder": "runtime.encoder",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import reprlib
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from runtime.errors import ClapError
 
 
-def whole(name: str, value: object, least: int = 1, error: type[ClapError] = ClapError) -> int:
+def whole(name: str, value: Any, least: int = 1, error: type[ClapError] = ClapError) -> int:
     """A whole number of at least ``least``.
 
     Args:
@@ -27,7 +27,7 @@ def whole(name: str, value: object, least: int = 1, error: type[ClapError] = Cla
         raise error(f"{name}={shown(value)}: pass a whole number of at least {least}.")
     if value < least:
         raise error(f"{name}={shown(value)}: pass at least {least}.")
-    return int(value)
+    return int(cast(int, value))
 
 
 def maybe_whole(
@@ -63,7 +63,7 @@ def real(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         return None
     try:
-        return float(value)
+        return float(cast(float, value))
     except OverflowError:
         return math.inf
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, TypeAlias, cast
 
-from runtime import files, onnx_file, schema
+from runtime import files, onnx_file, schema, signature
 from runtime.content import Content
 from runtime.engines import Engines
 from runtime.errors import BundleError, ClapError, SchemaError
@@ -259,16 +259,31 @@ class Bundle:
         folder: the bundle's folder.
         check_hashes: read every file and compare its SHA-256 (about 0.8 s per GB), now and again
             whenever one is loaded; sizes and presence are checked always.
+        public_key: PEM file of an Ed25519 key: only a bundle that was signed with it is opened
+            (:mod:`runtime.signature`). Hashes are compared then, whatever ``check_hashes`` says.
+
+    Attributes:
+        manifest_bytes: the manifest's file as it was read, which is what a signature is over.
 
     Raises:
-        BundleError: no bundle there, another version, files missing or altered (all are listed).
+        BundleError: no bundle there, another version, files missing or altered (all are listed), or
+            not signed with the key.
         SchemaError: the manifest has unknown, missing or ill-typed keys (all are listed).
     """
 
-    def __init__(self, folder: str | Path, *, check_hashes: bool = True) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        check_hashes: bool = True,
+        public_key: str | Path | None = None,
+    ) -> None:
         self.folder = Path(folder)
-        self.check_hashes = check_hashes
-        self.manifest = read_manifest(self.folder)
+        self.check_hashes = check_hashes or public_key is not None
+        self.manifest_bytes = _read_manifest_file(self.folder)
+        if public_key is not None:
+            signature.check(self.folder, self.manifest_bytes, public_key)
+        self.manifest = _parse_manifest(self.folder / MANIFEST, self.manifest_bytes)
         self._check_files()
 
     def path(self, name: str) -> Path:
@@ -372,21 +387,28 @@ def read_manifest(folder: Path) -> Manifest:
         BundleError: no manifest, not JSON, not a bundle's manifest, or another format version.
         SchemaError: keys that do not fit the schema.
     """
-    path = folder / MANIFEST
-    data = files.read(
-        path,
+    return _parse_manifest(folder / MANIFEST, _read_manifest_file(folder))
+
+
+def _read_manifest_file(folder: Path) -> bytes:
+    return files.read(
+        folder / MANIFEST,
         most=MOST_MANIFEST,
         missing=f"no bundle at {folder}: {MANIFEST} was not found there. "
         "Make one with: clap-export --ckpt CHECKPOINT --target onnx --out DIR",
         error=BundleError,
     )
+
+
+def _parse_manifest(path: Path, data: bytes) -> Manifest:
     table = schema.read_json(data, str(path), BundleError)
     table = cast("dict[str, object]", table if isinstance(table, dict) else {})
     if table.get("format") != FORMAT:
         raise BundleError(f"{path} is not the manifest of a clap-export bundle ('format' differs).")
-    if table.get("format_version") != FORMAT_VERSION:
+    version = table.get("format_version")
+    if version != FORMAT_VERSION:
         raise BundleError(
-            f"{path} has format_version {table.get('format_version')!r}; this runtime reads "
+            f"{path} has format_version {schema.shown(version)}; this runtime reads "
             f"{FORMAT_VERSION}. Export it again, or install the runtime that wrote it."
         )
     try:

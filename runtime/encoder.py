@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 NORM_TOLERANCE = 1e-2  # the norm is taken in float32; TensorRT may round the result to half
 
+
 class Encoder:
     """The two encoders of a bundle. Each is loaded when first used; threads may share one Encoder,
     and any of them may close it. It pickles as its arguments; in a forked child its engines are

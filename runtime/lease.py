@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -30,7 +30,7 @@ class Lease(Generic[T]):
         forks.watch(self)
 
     @contextmanager
-    def use(self) -> Iterator[T]:
+    def use(self) -> Generator[T]:
         """Have it for the length of a block."""
         with self._lock:
             shared = self._opened()

@@ -58,9 +58,11 @@ class Within:
     def problem(self, value: object) -> str | None:
         """What is wrong with a number, if anything."""
         number = cast(float, value)
-        if (math.isnan(number) and self.nan) or self.low <= number <= self.high:
+        if (
+            self.nan and isinstance(value, float) and math.isnan(value)
+        ) or self.low <= number <= self.high:
             return None
-        return f"must be from {self.low:g} to {self.high:g}, is {_shown(value)}"
+        return f"must be from {self.low:g} to {self.high:g}, is {shown(value)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Text:
         if len(text) > self.most:
             return f"has {len(text)} characters, at most {self.most} are read"
         if not text.isprintable() and any(map(is_control, text)):
-            return f"holds control characters: {_shown(value)}"
+            return f"holds control characters: {shown(value)}"
         return None
 
 
@@ -131,12 +133,12 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise ValueError(f"the key {_shown(name)} is there twice")
+                raise ValueError(f"the key {shown(name)} is there twice")
             seen.add(name)
     return table
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value for a message: short, and without what a terminal would obey."""
     try:
         text = printable(repr(value))
@@ -198,7 +200,7 @@ def _value(kind: Any, data: object, path: str, problems: list[str]) -> Any:
     if origin is Literal:
         if not any(type(data) is type(choice) and data == choice for choice in get_args(kind)):
             choices = ", ".join(map(repr, get_args(kind)))
-            problems.append(f"'{path}' is {_shown(data)}, must be one of {choices}")
+            problems.append(f"'{path}' is {shown(data)}, must be one of {choices}")
         return data
     if origin is tuple:
         if not isinstance(data, (list, tuple)):
@@ -216,12 +218,12 @@ def _value(kind: Any, data: object, path: str, problems: list[str]) -> Any:
         key, inner = get_args(kind)
         table = cast("dict[object, object]", data)
         for name in table:
-            _value(key, name, f"{path}, the key {_shown(name)}", problems)
+            _value(key, name, f"{path}, the key {shown(name)}", problems)
         return {str(k): _value(inner, v, f"{path}.{_key(k)}", problems) for k, v in table.items()}
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         if abs(data) < 1 << 64:
             return float(data)
-        problems.append(f"'{path}' is too large a number: {_shown(data)}")
+        problems.append(f"'{path}' is too large a number: {shown(data)}")
         return 0.0
     if kind is float and isinstance(data, float) and not math.isfinite(data):
         problems.append(f"'{path}' must be finite, is {data}")
@@ -249,7 +251,7 @@ def _bounded(kind: Any, data: object, path: str, problems: list[str]) -> Any:
 
 def _key(name: object) -> str:
     """A key of a document for a message, in which its path may be long."""
-    return _shown(str(name))[1:-1]
+    return shown(str(name))[1:-1]
 
 
 def _dataclass(cls: Any, data: object, path: str, problems: list[str]) -> Any:

@@ -102,7 +102,7 @@ def _tokenizer(found: dict[str, Any]) -> TokenizerFile:
         found.get("post_processor"), "post_processor", POST_PROCESSORS,
         lambda part: ids.extend(_post_processor(part)),
     )  # fmt: skip
-    if not ids:
+    if not vocabulary:
         raise _Bad("its vocabulary is empty")
     kept = {"version": "1.0", **{part: found.get(part) for part in PARTS}}
     kept["added_tokens"] = found.get("added_tokens") or []
@@ -113,7 +113,7 @@ def _tokenizer(found: dict[str, Any]) -> TokenizerFile:
 def _model(model: dict[str, Any]) -> dict[str, int]:
     """Its vocabulary."""
     kind = model.get("type") or ("BPE" if "merges" in model else None)
-    if kind not in MODELS:
+    if _text(kind, "type of model", MOST_LETTERS) not in MODELS:
         raise _Bad(f"its model {kind!r} is not one of {', '.join(sorted(MODELS))}")
     vocabulary = _table(model.get("vocab"), "model.vocab")
     if len(vocabulary) > MOST_TOKENS:
@@ -160,8 +160,9 @@ def _chain(
         steps = [_table(step, where) for step in _list(inside, where, MOST_STEPS)]
         known = known - {"Sequence"}
     for step in steps:
-        if step.get("type") not in known:
-            raise _Bad(f"its {where} {step.get('type')!r} is not one of {', '.join(sorted(known))}")
+        kind = _text(step.get("type"), f"type of {where}", MOST_LETTERS)
+        if kind not in known:
+            raise _Bad(f"its {where} {kind!r} is not one of {', '.join(sorted(known))}")
         look(step)
     # Each of these writes a byte beyond ASCII as two.
     if sum(step["type"] == "ByteLevel" for step in steps) > 1:
@@ -189,7 +190,7 @@ def _pattern(found: Any) -> str:
         text = _text(pattern["String"], "a pattern", MOST_LETTERS)
         if text:
             return text
-    if set(pattern) == {"Regex"} and pattern["Regex"] in PATTERNS:
+    if set(pattern) == {"Regex"} and _text(pattern["Regex"], "a pattern", 1000) in PATTERNS:
         return " "
     raise _Bad(f"its pattern {str(pattern)[:80]!r} is not one of those that are known to end")
 
@@ -219,14 +220,18 @@ def _post_processor(step: dict[str, Any]) -> list[int]:
         texts = [p["Sequence"] for p in pieces if set(p) == {"Sequence"}]
         if len(named) + len(texts) != len(pieces):
             raise _Bad(f"its template '{key}' has pieces of another kind")
-        if any(_table(name, key).get("id") not in special for name in named):
+        if any(_name(name, key) not in special for name in named):
             raise _Bad(f"its template '{key}' names a special token that is not described")
-        found = [_table(text, key).get("id") for text in texts]
+        found = [_name(text, key) for text in texts]
         if (pieces or key == "single") and (len(found) != len(wanted) or set(found) != wanted):
             raise _Bad(f"its template '{key}' does not hold every text once")
         for piece in (*named, *texts):
             _whole(piece.get("type_id"), "type_id", 0, 1)
     return ids
+
+
+def _name(piece: Any, where: str) -> str:
+    return _text(_table(piece, where).get("id"), f"an id of template '{where}'", MOST_LETTERS)
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:

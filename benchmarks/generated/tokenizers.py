@@ -31,7 +31,7 @@ def tokenizer_folder(folder: Path, kind: str = "roberta") -> Path:
     vocabulary, merges = _pairs()
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     lines = [" ".join(pair) for pair in merges]
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines]), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines, ""]), encoding="utf-8")
     listed = sorted(words().get_vocab().items(), key=lambda item: item[1])
     (folder / "vocab.txt").write_text("\n".join(word for word, _ in listed), encoding="utf-8")
     return folder
@@ -45,7 +45,7 @@ def words() -> Tokenizer:
 def byte_pairs(roberta: bool) -> Tokenizer:
     """A small byte-level BPE as GPT-2 has it, or as RoBERTa does, with its special tokens."""
     vocabulary, merges = _pairs()
-    made = Tokenizer(BPE(vocabulary, merges))
+    made = Tokenizer(BPE(vocabulary, merges, unk_token="<unk>" if roberta else None))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     special = ["<s>", "<pad>", "</s>", "<unk>"] if roberta else ["<|endoftext|>"]

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clap_export.bench.candidate import Candidate, Plan
-from clap_export.bench.machine import usable_cores
 from clap_export.bench.report import Model
 from clap_export.bench.rows import Row, batch_rows, loading_rows
 from clap_export.bench.timing import GpuSeconds
@@ -103,23 +102,26 @@ class BundleSubject:
         paths = list(islice(cycle(self._plan.clips), files))
         windows = [self._encoder.windows_of(path) for path in self._plan.clips]
         clips = list(islice(cycle(windows), files))
-        # On ONNX Runtime's CPU every thread takes a file at a time.
-        parallel = self._candidate.threads or usable_cores() if self.engine == "cpu" else 1
-        encoder = self._encoder
-        if parallel > 1:
-            encoder = Encoder(self._bundle, providers=("cpu",), threads=1)
+        # Those of the candidate's threads that the runtime would give a file each, were it free to.
+        encoder = Encoder(self._bundle, providers=(self._candidate.provider,))
+        parallel = min(self._candidate.threads or encoder.many_at_once, encoder.many_at_once)
+        if parallel == 1:
+            encoder = self._encoder
         classifier = Classifier(encoder, self._classifier.bank, top_k=TOP_K)
 
         def stream() -> None:
             for result in classifier.predict_many(paths, batch_size=size, parallel=parallel):
                 assert result.error is None  # all have been decoded above
 
+        def alone(clip: NDArray[np.float32]) -> NDArray[np.float32]:
+            return encoder.embed_windows(clip, one_thread=True)
+
         def encode() -> None:
             if parallel == 1:
                 deque(encoder.embed_clips(clips, size), maxlen=0)
                 return
             with ThreadPoolExecutor(parallel) as pool:
-                deque(pool.map(encoder.embed_windows, clips), maxlen=0)
+                deque(pool.map(alone, clips), maxlen=0)
 
         return files, size, [
             Row("folder", "predict_many", (stream,)), Row("encoder", "", (encode,))

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from clap_export.bench.report import Gpu, Machine
+from runtime.cores import usable_cores
 
 MIB = 1 << 20
 PACKAGES = (
@@ -75,13 +76,6 @@ def _version(package: str) -> str | None:
         return str(importlib.import_module(package).__version__)
     except (ImportError, AttributeError):
         return None
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _cpu_model() -> str:

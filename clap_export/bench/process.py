@@ -14,6 +14,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -87,10 +88,8 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
+        with suppress(OSError):  # it is gone
             self._to.close()  # which ends the process
-        except OSError:
-            pass  # it is gone
         try:
             self._child.wait(PATIENCE)
         except subprocess.TimeoutExpired:

@@ -89,10 +89,11 @@ def _config_2023(state: State) -> ClapConfig:
         audio=AudioSpec(_RATE, 7 * _RATE, 7 * _RATE, "repeat", False, mel),
         audio_encoder=AudioEncoderConfig(htsat=audio_towers.htsat_config(state, _HTSAT)),
         audio_projection=ProjectionConfig("residual", 0.5),
-        # '!' is id 0 and pads; the state is taken where the ids that are not 0 end.
+        # '!' is id 0 and pads; the state is taken where the ids that are not 0 end. Texts get
+        # ' <|endoftext|>' appended: the space here, the rest by the tokenizer.
         text_encoder=TextEncoderConfig(
             "gpt2", text_towers.gpt2_options(state, _TEXT), "last_unpadded", max_tokens=77,
-            pad_id=0, suffix=" <|endoftext|>",
+            pad_id=0, suffix=" ",
         ),
         text_projection=ProjectionConfig("residual", 0.5),
         default_template="this is the sound of {}",

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from clap_export.checkpoints import wrappers
+from clap_export.checkpoints.fields import refusing
 from clap_export.checkpoints.state import State
 from clap_export.checkpoints.tokenizers import parse
 from clap_export.checkpoints.weights import Weights, parse_json
@@ -87,7 +88,8 @@ def build(weights: Weights) -> Checkpoint:
     if missing or unknown:
         raise ClapError(f"{where}: header keys missing: {missing}; unknown: {unknown}.")
     parse(header["tokenizer"], where)
-    config = ClapConfig.from_dict(header["config"], f"{where} (config)")
+    with refusing(f"{where} (config)"):
+        config = ClapConfig.from_dict(header["config"], f"{where} (config)")
     model = _state(where, header.get("state_dict", weights.data)).model(config)
     source = weights.origin.source("native", config.licence)
     return Checkpoint(model, header["tokenizer"], source)

@@ -86,7 +86,8 @@ _TEXT_FIELDS = {
 _TEXT_UNUSED = frozenset(
     "hf_model_pretrained vocab_size width heads layers mlp_ratio ls_init_value embed_cls pad_id "
     "eos_id no_causal_mask final_ln_after_pool pool_type proj_bias proj_type act_kwargs "
-    "norm_kwargs block_type qk_norm scaled_cosine_attn scale_heads scale_attn_inner scale_attn scale_fc".split()
+    "norm_kwargs block_type qk_norm scaled_cosine_attn scale_heads scale_attn_inner scale_attn "
+    "scale_fc".split()
 )
 
 

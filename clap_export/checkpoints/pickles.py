@@ -30,6 +30,11 @@ _MARK = object()
 # Keys of other kinds are not needed, and hashing tuples that share their parts can take for ever.
 _KEYS = (str, bytes, int, float, type(None))
 
+# The stack is empty, or what lies there is of another kind than the opcode takes.
+_MISFITS = (
+    AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, struct.error,
+)  # fmt: skip
+
 Maker = Callable[..., Any]
 
 
@@ -82,10 +87,7 @@ class Reader:
                 step(self)
         except PickleError:
             raise
-        except (
-            AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error
-        ) as error:  # fmt: skip
-            # The stack is empty, or what lies there is of another kind than the opcode takes.
+        except _MISFITS as error:
             raise PickleError(f"opcodes that do not fit at byte {self.position}") from error
         raise PickleError(f"more than {MAX_OPCODES} opcodes")
 

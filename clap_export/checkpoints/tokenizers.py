@@ -6,11 +6,12 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from tokenizers import AddedToken, Tokenizer
+from tokenizers.processors import TemplateProcessing
 
 from clap_export.checkpoints.weights import MAX_JSON_BYTES
 from clap_export.model.config import TextEncoderConfig
@@ -40,24 +41,31 @@ class Vocabulary:
         ids: tokens whose ids the model counts on; None where any id will do.
         ends: tokens that every text begins and ends with.
         split: tokens that the family's code registers as special, so that they are split off
-            before words are made of the rest.
+            before words are made of the rest; and whether they take the spaces before them.
+        closing: token that the family's code writes behind every text. Put there by the tokenizer
+            it stays when a text is cut.
     """
 
     hub_id: str
     kind: Kind
     ids: Mapping[str, int | None]
     ends: tuple[str, str] | None = None
-    split: tuple[str, ...] = ()
+    split: Mapping[str, bool] = field(default_factory=dict)
+    closing: str | None = None
 
 
 BERT_BASE = Vocabulary(
     "bert-base-uncased", "bert", {"[PAD]": 0, "[CLS]": None, "[SEP]": None}, ("[CLS]", "[SEP]")
 )
 ROBERTA_BASE = Vocabulary(
-    "roberta-base", "roberta", {"<pad>": 1, "<s>": None, "</s>": None}, ("<s>", "</s>")
-)
-# msclap pads with "!" by registering it as special.
-GPT2_PADDED = Vocabulary("gpt2", "gpt2", {"!": 0, "<|endoftext|>": None}, split=("!",))
+    "roberta-base", "roberta", {"<pad>": 1, "<s>": None, "</s>": None}, ("<s>", "</s>"),
+    split={"<s>": False, "<pad>": False, "</s>": False, "<unk>": False, "<mask>": True},
+)  # fmt: skip
+# msclap pads with "!" by registering it as special, and appends " <|endoftext|>" to texts.
+GPT2_PADDED = Vocabulary(
+    "gpt2", "gpt2", {"!": 0, "<|endoftext|>": None},
+    split={"!": False, "<|endoftext|>": False}, closing="<|endoftext|>",
+)  # fmt: skip
 
 
 def fetch_known(folder: Path | None, wanted: Vocabulary, text: TextEncoderConfig) -> str:
@@ -83,7 +91,16 @@ def fetch_known(folder: Path | None, wanted: Vocabulary, text: TextEncoderConfig
             f"was trained with {wanted.hub_id}."
         )
     found = forms[misfits.index([])]
-    found.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in wanted.split])
+    found.add_special_tokens([
+        AddedToken(token, lstrip=lstrip, normalized=False, special=True)
+        for token, lstrip in wanted.split.items()
+        if found.token_to_id(token) is not None
+    ])  # fmt: skip
+    if wanted.closing is not None:
+        token = (wanted.closing, found.token_to_id(wanted.closing))
+        found.post_processor = TemplateProcessing(
+            single=f"$A {wanted.closing}", special_tokens=[token]
+        )
     return _plain(found)
 
 

@@ -79,13 +79,13 @@ def read(path: Path) -> Any:
             f"{path} is a pickle that holds more than tensors and numbers, so it could run code "
             f"when opened and was refused ({error}). Save its state dict as safetensors."
         ) from error
-    except (PickleError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except OSError as error:
+        raise ClapError(f"{path} cannot be read ({error.strerror or error}).") from error
+    except Exception as error:  # a damaged zip fails in many ways
         raise ClapError(
             f"{path} cannot be read ({_first_line(error)}). It is damaged or no file of "
             "torch.save: copy it again, or save its state dict as safetensors."
         ) from error
-    except OSError as error:
-        raise ClapError(f"{path} cannot be read ({error.strerror or error}).") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -110,6 +110,7 @@ class _Tensors:
             "torch._utils._rebuild_parameter_with_state": lambda data, *_: _is_tensor(data),
             "torch._tensor._rebuild_from_type_v2": self.typed,
             "torch.Size": lambda sizes: checked_sizes(sizes),
+            "torch.serialization._get_layout": str,
             "torch.device": lambda *parts: ":".join(map(str, parts)),
             **{name: _refuse(what) for name, what in _OTHER_TENSORS.items()},
         }

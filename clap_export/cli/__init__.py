@@ -17,6 +17,7 @@ VERBS = {
     "build": "engines",
     "verify": "trust",
     "inspect": "trust",
+    "sign": "trust",
     "eval": "trust",
     "labels": "classify",
     "classify": "classify",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from runtime.errors import ClapError
 
 if TYPE_CHECKING:
     from clap_export.cli.results import Outcome
-    from runtime import Classifier
+    from runtime import Classifier, LabelBank
 
 STDIN = "-"
 MOST_STDIN = 1 << 30  # bytes of a recording that comes on standard input
@@ -56,6 +57,7 @@ class ClassifyRequest:
         labels: as typed; see :func:`labels_of`.
         timeline: classify each window instead of the whole file.
         hop: seconds between windows of the timeline.
+        public_key: that must have signed the bundle.
     """
 
     bundle: Path
@@ -71,6 +73,7 @@ class ClassifyRequest:
     batch_size: int
     provider: str | None
     threads: int | None
+    public_key: Path | None
 
     def __post_init__(self) -> None:
         if self.hop is not None and not self.timeline:
@@ -80,10 +83,12 @@ class ClassifyRequest:
 
     def classifier(self) -> Classifier:
         """The classifier that was asked for."""
-        from runtime import Classifier
+        from runtime import Bundle, Classifier
 
+        # A bundle that is opened with a key compares hashes by itself.
+        signed = self.public_key and Bundle(self.bundle, public_key=self.public_key)
         return Classifier(
-            self.bundle, labels_of(self.labels), templates=self.templates or None,
+            signed or self.bundle, labels_of(self.labels), templates=self.templates or None,
             scores=self.scores, threshold=self.threshold, min_similarity=self.min_similarity,
             top_k=self.top_k, providers=self.provider and (self.provider,), threads=self.threads,
             batch_size=self.batch_size,
@@ -109,6 +114,7 @@ class ClassifyRequest:
 @click.option("--timeline", is_flag=True, help="Classify each window instead of the whole file.")
 @click.option("--hop", type=float, help="Seconds between windows of the timeline.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@options.public_key_option
 @options.provider_option
 @options.threads_option
 @options.json_option
@@ -128,8 +134,8 @@ def classify(as_json: bool, **given: Any) -> int:
     return BAD_INPUT if failed else DONE
 
 
-def labels_of(text: str) -> Path | list[str] | tuple[str, ...]:
-    """What ``--labels`` means, by its text alone: a bank's path, or names.
+def labels_of(text: str) -> LabelBank | Sequence[str]:
+    """What ``--labels`` means, by its text alone: a bank, or names.
 
     ``@FILE`` is a file, whatever its name; so is what ends in ``.txt``, ``.csv`` or ``.npz``. All
     else is names between commas, which may hold slashes or be names of files.
@@ -138,7 +144,11 @@ def labels_of(text: str) -> Path | list[str] | tuple[str, ...]:
     if not text.startswith("@") and suffix not in LABEL_FILES:
         return [options.TEXT.convert(n.strip(), None, None) for n in text.split(",") if n.strip()]
     path = Path(text.removeprefix("@"))
-    return path if suffix == ".npz" else names_in(path)
+    if suffix != ".npz":
+        return names_in(path)
+    from runtime import LabelBank
+
+    return LabelBank.load(path)
 
 
 def names_in(path: Path) -> tuple[str, ...]:
@@ -150,10 +160,7 @@ def names_in(path: Path) -> tuple[str, ...]:
     from runtime.errors import LabelError
     from runtime.labels import read_labels
 
-    try:
-        names = read_labels(path)
-    except OSError as error:
-        raise LabelError(f"label file '{path}' cannot be read: {error.strerror}.") from error
+    names = read_labels(path)
     if path.suffix.lower() == ".csv":
         return _cells(path, names)
     if len(names) == 1 and "," in names[0]:
@@ -194,6 +201,8 @@ def _warn_of_one(classifier: Classifier, request: ClassifyRequest) -> None:
 
 def _whole(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome]:
     """The predictions of each file, or why there are none."""
+    from clap_export.cli.results import Outcome
+
     unread: dict[str, ClapError] = {}
 
     def sources() -> Iterator[Path | bytes]:
@@ -206,22 +215,28 @@ def _whole(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome
 
     with closing(classifier.predict_many(sources(), batch_size=request.batch_size)) as found:
         for file, result in zip(request.files, found, strict=True):
-            yield file, unread.get(file) or result.error or result.predictions
+            error = unread.get(file) or result.error
+            yield Outcome(file, error or result.predictions, result.warning)
 
 
 def _timelines(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome]:
     """The segments of each file, or why there are none."""
-    from runtime.errors import BackendError, BundleError
+    from clap_export.cli.results import Outcome
+    from runtime.errors import AudioWarning, BackendError, BundleError
 
     for file in request.files:
         try:
-            yield file, classifier.timeline(_source(file), hop=request.hop)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", AudioWarning)
+                segments = classifier.timeline(_source(file), hop=request.hop)
+            yield Outcome(file, segments, "; ".join(str(w.message) for w in caught) or None)
         except (BackendError, BundleError):
             raise  # no fault of the file
         except ClapError as error:
-            yield file, error
+            yield Outcome(file, error)
         except Exception as error:  # whatever a file does, it does not lose the others' results
-            yield file, ClapError(f"'{file}' cannot be used ({type(error).__name__}: {error}).")
+            reason = f"'{file}' cannot be used ({type(error).__name__}: {error})."
+            yield Outcome(file, ClapError(reason))
 
 
 def _source(file: str) -> Path | bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -42,11 +42,11 @@ def cell(text: str, style: str = "") -> Text:
     return Text(printable(text), style=style)
 
 
-def print_table(table: Table, markup: bool = False) -> None:
+def print_table(table: RenderableType, markup: bool = False) -> None:
     """Print at the terminal's width, or wide when it goes to a file.
 
     Args:
-        table: whose plain strings are shown as they are.
+        table: or several; plain strings in it are shown as they are.
         markup: it was written with rich's markup, and has escaped what came from users.
     """
     width = None if sys.stdout.isatty() else WIDTH

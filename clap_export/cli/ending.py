@@ -16,6 +16,7 @@ A signal ends a command as an exception does, so that what is half-made is remov
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from collections.abc import Callable
@@ -25,7 +26,6 @@ import click
 from clap_export import __version__
 from clap_export.cli import signals, terminal
 from runtime.errors import ClapError
-from runtime.plain_text import printable
 
 DONE, GATE_FAILED, BAD_INPUT, FAULT = 0, 1, 2, 70
 BY_SIGNAL = 128  # and the signal's number, as shells have it
@@ -53,16 +53,15 @@ def code_of(work: Callable[[], object]) -> int:
             terminal.flush()
     except signals.Signalled as asked:
         return BY_SIGNAL + asked.number
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except click.Abort as aborted:  # what click makes of Ctrl-C, and of any EOFError
-        return _fault() if isinstance(aborted.__cause__, EOFError) else INTERRUPTED
     except BrokenPipeError:
         terminal.discard()
         return PIPE_CLOSED
     except click.ClickException as error:
-        error.message = printable(error.message, keep="\n")
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        terminal.warn(shown.getvalue().rstrip("\n"))
         return BAD_INPUT
     except (ClapError, ModuleNotFoundError, MemoryError, OSError) as error:
         sentence = _sentence(error)

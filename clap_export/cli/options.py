@@ -24,7 +24,7 @@ class PathType(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """To a :class:`pathlib.Path`."""
-        path = Path(super().convert(value, param, ctx))
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if not str(value):
             self.fail("an empty name was given.", param, ctx)
         try:
@@ -82,6 +82,10 @@ listing_option = click.option(
 template_option = click.option(
     "--template", "templates", type=TEXT, multiple=True,
     help="Prompt with one {} for the label; several are averaged.  [default: the bundle's]",
+)  # fmt: skip
+
+public_key_option = click.option(
+    "--public-key", type=PATH, help="PEM file: refuse a bundle that this Ed25519 key did not sign.",
 )  # fmt: skip
 
 

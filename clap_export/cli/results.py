@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import cast
 
 from clap_export.cli import console, terminal
 from clap_export.cli.console import cell
 from runtime import ClapError, Prediction, Segment, schema
 
-# A file as it was typed, and its predictions, its segments, or why there are none.
-Outcome: TypeAlias = "tuple[str, list[Prediction] | list[Segment] | ClapError]"
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file.
+
+    Attributes:
+        file: as it was typed.
+        found: its predictions, its segments, or why there are none.
+        warning: why only a part of it was used, or None.
+    """
+
+    file: str
+    found: list[Prediction] | list[Segment] | ClapError
+    warning: str | None = None
 
 
 def print_table(found: Iterable[Outcome]) -> int:
     """A table of all files; returns the number of those that could not be used."""
     headings = ("file", "time", "label", "score", "similarity")
     table = console.new_table(*headings, left=("file", "label"))
-    failures: list[ClapError] = []
-    for file, outcome in found:
-        first = (cell(Path(file).name), "")
-        if isinstance(outcome, ClapError):
-            failures.append(outcome)
+    said: list[str] = []
+    failed = 0
+    for outcome in found:
+        first = (cell(Path(outcome.file).name), "")
+        if outcome.warning is not None:
+            said.append(f"Warning: {outcome.warning}")
+        if isinstance(outcome.found, ClapError):
+            failed += 1
+            said.append(f"Error: {outcome.found}")
             table.add_row(*first, cell("could not be used", "red"), "", "")
             continue
-        for time, predictions in _stretches(outcome):
+        for time, predictions in _stretches(outcome.found):
             first = (first[0], time)
             for p in predictions:
                 table.add_row(*first, cell(p.label), f"{p.score:.3f}", f"{p.similarity:.3f}")
@@ -34,32 +51,34 @@ def print_table(found: Iterable[Outcome]) -> int:
                 table.add_row(*first, "(none of these)", "", "")
         table.add_section()
     console.print_table(table)
-    for failure in failures:
-        terminal.warn(f"Error: {failure}")
-    return len(failures)
+    for line in said:
+        terminal.warn(line)
+    return failed
 
 
 def print_json(found: Iterable[Outcome]) -> int:
     """One JSON object per file and line, as they come; returns the number of files that failed."""
     failed = 0
-    for file, outcome in found:
-        line: dict[str, object] = {"file": file}
-        if isinstance(outcome, ClapError):
-            line["error"] = str(outcome)
+    for outcome in found:
+        line: dict[str, object] = {"file": outcome.file}
+        if isinstance(outcome.found, ClapError):
+            line["error"] = str(outcome.found)
             failed += 1
         else:
-            of_windows = bool(outcome) and isinstance(outcome[0], Segment)
-            line["segments" if of_windows else "predictions"] = schema.to_plain(outcome)
+            of_windows = bool(outcome.found) and isinstance(outcome.found[0], Segment)
+            line["segments" if of_windows else "predictions"] = schema.to_plain(outcome.found)
+        if outcome.warning is not None:
+            line["warning"] = outcome.warning
         terminal.say_json(line)
     return failed
 
 
 def _stretches(
-    outcome: list[Prediction] | list[Segment],
+    found: list[Prediction] | list[Segment],
 ) -> Iterator[tuple[str, list[Prediction]]]:
     """Both kinds of result alike: a whole file is one stretch without a time."""
-    if not outcome or isinstance(outcome[0], Prediction):
-        yield "", cast("list[Prediction]", outcome)
+    if not found or isinstance(found[0], Prediction):
+        yield "", cast("list[Prediction]", found)
         return
-    for segment in cast("list[Segment]", outcome):
+    for segment in cast("list[Segment]", found):
         yield f"{segment.start:.1f}-{segment.end:.1f} s", segment.predictions

@@ -16,8 +16,8 @@ ASKING = ("SIGINT", "SIGTERM", "SIGHUP")
 REPEAT = 0.5
 
 
-class Signalled(BaseException):
-    """The process was asked to end. No Exception, so that nothing on the way takes it for one."""
+class Signalled(KeyboardInterrupt):
+    """The process was asked to end; code that lets Ctrl-C pass lets this pass too."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

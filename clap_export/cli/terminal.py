@@ -12,11 +12,12 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from runtime.errors import ClapError
+from runtime.errors import AudioWarning, ClapError
 from runtime.plain_text import printable
 
 
@@ -30,6 +31,7 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
     if logging.lastResort is not None:  # what prints warnings where no logging is set up
         logging.lastResort.setFormatter(_Printable("%(message)s"))
+    warnings.formatwarning = _format_warning
 
 
 def say(text: str) -> None:
@@ -99,3 +101,11 @@ class _Printable(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record), keep="\n")
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: object = None
+) -> str:
+    """A recording's warning is a sentence for users; others keep the place that they come from."""
+    where = "" if issubclass(category, AudioWarning) else f"{filename}:{lineno}: "
+    return printable(f"Warning: {where}{message}", keep="\n") + "\n"

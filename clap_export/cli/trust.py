@@ -1,4 +1,4 @@
-"""Can this bundle be trusted? The verbs ``verify``, ``inspect`` and ``eval``."""
+"""Can this bundle be trusted? The verbs ``verify``, ``inspect``, ``sign`` and ``eval``."""
 
 from __future__ import annotations
 
@@ -45,9 +45,8 @@ def verify(
     show.parity_json(manifest.parity) if as_json else show.parity(manifest.parity)
     try:
         write_manifest(bundle, manifest)
-    except (ClapError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        terminal.warn(f"Warning: the result was not kept in the bundle's manifest: {reason}")
+    except ClapError as error:
+        terminal.warn(f"Warning: the result was not kept in the bundle's manifest: {error}")
     return DONE if manifest.parity.passed else GATE_FAILED
 
 
@@ -83,12 +82,29 @@ def evaluate(
 
 @click.command()
 @click.argument("bundle", type=PATH)
+@options.public_key_option
 @options.json_option
-def inspect(bundle: Path, as_json: bool) -> int:
-    """Print what BUNDLE is, after checking every file's hash."""
+def inspect(bundle: Path, public_key: Path | None, as_json: bool) -> int:
+    """Print what BUNDLE is, after checking every file's hash, and its signature if asked to."""
     from clap_export.cli import show
     from runtime.bundle import Bundle
 
-    opened = Bundle(bundle)
+    opened = Bundle(bundle, public_key=public_key)
     show.manifest_json(bundle) if as_json else show.inspected(opened)
+    return DONE
+
+
+@click.command()
+@click.argument("bundle", type=PATH)
+@click.option("--key", type=PATH, required=True, help="Private Ed25519 key, in PEM.")
+def sign(bundle: Path, key: Path) -> int:
+    """Sign BUNDLE's manifest, and by its hashes every file; the signature is put beside it.
+
+    Sign last: whatever is changed afterwards, by verify or build too, needs a new signature.
+    """
+    from runtime.bundle import Bundle
+    from runtime.signature import sign as put
+
+    opened = Bundle(bundle)
+    terminal.say(f"signed -> {put(bundle, opened.manifest_bytes, key)}")
     return DONE

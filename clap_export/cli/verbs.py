@@ -39,12 +39,12 @@ class Verbs(click.Group):
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         """Parse; ``--help`` prints here."""
-        with _pipes_told_apart():
+        with _past_click():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; returns its exit code."""
-        with _pipes_told_apart():
+        with _past_click():
             return super().invoke(ctx)
 
     def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
@@ -53,21 +53,25 @@ class Verbs(click.Group):
         def work() -> Any:
             try:
                 return super(Verbs, self).main(*arguments, standalone_mode=False, **options)
-            except _PipeClosed as closed:
-                raise BrokenPipeError from closed
+            except _PastClick as passed:
+                raise passed.error from None
 
         if not standalone_mode:
             return work()
         sys.exit(ending.code_of(work))
 
 
-class _PipeClosed(BaseException):
-    """A BrokenPipeError on its way through click, which would exit with 1 on seeing one."""
+class _PastClick(BaseException):
+    """An exception that click has an ending of its own for, with a code of its own."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 @contextmanager
-def _pipes_told_apart() -> Iterator[None]:
+def _past_click() -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError as error:
-        raise _PipeClosed from error
+    except (BrokenPipeError, KeyboardInterrupt, EOFError) as error:
+        raise _PastClick(error) from error

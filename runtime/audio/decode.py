@@ -64,8 +64,9 @@ class Decoder:
             except self._sf.LibsndfileError as error:
                 if not before and self._seconds == 0 and number == len(self._parts):
                     raise AudioError(
-                        f"{self._name} cannot be decoded ({_said(error)}): it is corrupt, truncated "
-                        "or of an unsupported format. Check the file, or convert it to WAV or FLAC."
+                        f"{self._name} cannot be decoded ({_said(error)}): it is corrupt, "
+                        "truncated or "
+                        "of an unsupported format. Check the file, or convert it to WAV or FLAC."
                     ) from error
                 self.warnings.append(
                     f"its part {number} of {len(self._parts)} cannot be decoded ({_said(error)})"

@@ -6,6 +6,7 @@ from runtime.audio.content import Content
 from runtime.audio.parts import Part, Structure
 
 CONTINUED, FIRST, LAST = 1, 2, 4  # flags of a page
+LONGEST = 27 + 255 + 255 * 255  # bytes of a page
 UNENDED = "it ends without its last page"
 UNSET = (1 << 64) - 1  # position of a page on which no packet ends
 
@@ -21,13 +22,16 @@ def structure(content: Content, start: int) -> Structure:
         OSError: it cannot be read.
     """
     links = [start]
-    at, begun, ended = start, False, False
+    at, last, begun, ended = start, start, False, False
     position = furthest = 0
     warning: str | None = None
     while 0 <= at < content.size:
         header = content.at(at, 27)
         if header[:4] != b"OggS" or len(header) < 27:
-            at = content.find(b"OggS", at + 1)  # behind a page that is damaged
+            # Behind damage, or inside the page before it: a file that was cut and had another one
+            # joined to it states more bytes than it has.
+            at = content.find(b"OggS", max(last + 1, at - LONGEST))
+            ended, last = False, at
             continue
         flags, count = header[5], header[26]
         size = 27 + count + sum(content.at(at + 27, count))
@@ -40,7 +44,7 @@ def structure(content: Content, start: int) -> Structure:
         if granule != UNSET and not granule >> 63:
             position, furthest = granule, max(furthest, granule)
         ended = bool(flags & LAST) and at + size <= content.size
-        at += size
+        last, at = at, at + size
     if not ended:
         warning = UNENDED
     elif position < furthest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -159,7 +159,7 @@ def said(found: Recording) -> Recording:
 
 
 @contextmanager
-def boundary(source: object) -> Iterator[None]:
+def boundary(source: object) -> Generator[None]:
     """Turn whatever a recording causes into an AudioError that names the type.
 
     Raises:
@@ -225,7 +225,8 @@ def from_array(
         )
     _check_length(channels.shape[1] if array.size else 0, rate, f"the {name}", max_seconds)
     if not channels.dtype.isnative:
-        channels = channels.astype(channels.dtype.newbyteorder("="))
+        native: Any = channels.dtype
+        channels = channels.astype(native.newbyteorder("="))
     levels = Levels(f"the {name}")
     mono = levels.mono(unit_scale(channels, name))
     levels.check()

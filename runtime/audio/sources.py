@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -32,12 +32,12 @@ def name(source: object) -> str:
         size = len(cast(bytes, source))
         return f"the audio file in memory ({size} bytes)"
     if isinstance(source, np.ndarray):
-        return f"array of shape {np.shape(cast(Any, source))}"
+        return f"array of shape {cast(NDArray[Any], source).shape}"
     return f"the audio file in {type(source).__name__}"
 
 
 @contextmanager
-def opened(source: File) -> Iterator[Content]:
+def opened(source: File) -> Generator[Content]:
     """The bytes of an audio file.
 
     Raises:
@@ -58,11 +58,11 @@ def opened(source: File) -> Iterator[Content]:
             yield Content(cast(BinaryIO, file), path)
         return
     if isinstance(source, (bytes, bytearray, memoryview)):
-        data = bytes(source)
+        data = bytes(cast(bytes, source))
     elif hasattr(source, "read"):
         content = cast(object, source.read())
         if isinstance(content, (bytearray, memoryview)):
-            content = bytes(content)
+            content = bytes(cast(bytes, content))
         if not isinstance(content, bytes):
             raise AudioError(f"{called} is not open in binary mode: open it with mode 'rb'.")
         data = content

@@ -100,7 +100,8 @@ def choose(
         chosen = tuple(providers)
     else:
         chosen = ()
-    if not chosen or not all(isinstance(name, str) for name in chosen):  # pyright: ignore[reportUnnecessaryIsInstance]
+    first = next(iter(chosen), None)
+    if first is None or not all(isinstance(name, str) for name in chosen):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise BackendError(
             f"providers={arguments.shown(providers)}: pass names, such as ('cuda', 'cpu')."
         )
@@ -113,9 +114,9 @@ def choose(
             f"provider 'tensorrt' was asked for, but {folder} holds no engines. "
             f"Build them on the GPU that shall run them: clap-export build {folder}"
         )
-    if device is not None and chosen[0] not in GPU:
+    if device is not None and first not in GPU:
         raise BackendError(
-            f"device={device} was asked for, but provider {chosen[0]!r} runs on no GPU: leave the "
+            f"device={device} was asked for, but provider {first!r} runs on no GPU: leave the "
             f"device out, or choose from {', '.join(GPU)}."
         )
     return chosen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -141,7 +141,7 @@ def _import_onnxruntime(providers: Sequence[str]) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet(ort: Any, providers: Sequence[str]) -> Iterator[None]:
+def _quiet(ort: Any, providers: Sequence[str]) -> Generator[None]:
     """Keep the library from writing to stderr why a GPU cannot be used: our sentence says it.
 
     Its default logger writes that, for which a session has no setting and which cannot be asked how

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import os
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 
 from runtime.bundle import Bundle, read_manifest, write_manifest
-from runtime.errors import BundleError, SchemaError
+from runtime.errors import BundleError, ClapError, SchemaError
 from tests.tiny import bundle as tinybundle
 
 FILES = ("audio.onnx", "text.onnx", "tokenizer.json")
@@ -135,3 +138,120 @@ def test_not_a_manifest(copy: Path, content: bytes) -> None:
 def test_no_bundle_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="clap-export --ckpt"):
         Bundle(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("audio.window_samples", 2**31),
+        ("audio.window_samples", 2**24 + 1),
+        ("audio.sample_rate", 10**9),
+        ("audio.sample_rate", 0),
+        ("audio.hop_samples", 1),
+        ("audio.mel.n_fft", 2**40),
+        ("audio.mel.n_mels", 0),
+        ("audio.mel.f_max", 1e300),
+        ("audio.mel.amin", -1e-10),
+        ("text.max_tokens", 2**64),
+        ("text.max_tokens", 0),
+        ("text.pad_id", 2**64),
+        ("text.pad_id", -1),
+        ("text.suffix", "\x1b]0;owned\x07"),
+        ("text.tokenizer", "t" * 256),
+        ("embedding_dim", 10**9),
+        ("logit_scale", 1e30),
+        ("name", "\u202egpj"),
+        ("source.licence", "MIT\x1b[8m, not for sale"),
+        ("source.checkpoint", "x" * 5000),
+        ("default_template", "{}\x9b31m"),
+        ("default_template", "{}" + "x" * 1000),
+        ("audio_graph.opset", 10**9),
+        ("space_id", "s" * 300),
+        ("tools", {"x\x1b": "1"}),
+        ("tools", {"x": "\x1b"}),
+        ("findings", [{"name": "x", "detail": "\x1b"}]),
+        ("files", {"a\nb": {"sha256": "", "bytes": 1}}),
+        ("files", {"a": {"sha256": "", "bytes": -1}}),
+        ("files", {"a": {"sha256": "", "bytes": 2**60}}),
+    ],
+)
+def test_values_beyond_all_measure(copy: Path, path: str, value: object) -> None:
+    data = json.loads((copy / "manifest.json").read_text())
+    *parents, last = path.split(".")
+    table = data
+    for name in parents:
+        table = table[name]
+    table[last] = value
+    (copy / "manifest.json").write_text(json.dumps(data))
+    with pytest.raises(SchemaError, match=f"{path}|{last}") as caught:
+        Bundle(copy)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["audio.onnx\0", "\ud800", "x" * 300, "..", "/etc/passwd", ""])
+def test_names_of_files_that_are_none(copy: Path, name: str) -> None:
+    data = json.loads((copy / "manifest.json").read_text())
+    data["files"][name] = {"sha256": "0", "bytes": 1}
+    (copy / "manifest.json").write_text(json.dumps(data))
+    with pytest.raises((SchemaError, BundleError)):
+        Bundle(copy)
+    with pytest.raises(BundleError):
+        read_manifest(Path(name if name not in ("", "..") else "/dev/null"))
+
+
+def test_a_nested_manifest(copy: Path) -> None:
+    (copy / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(BundleError, match="nested more than"):
+        Bundle(copy)
+    (copy / "manifest.json").unlink()
+    (copy / "manifest.json").mkdir()
+    with pytest.raises(BundleError, match=r"is a folder, not a file\. no bundle at"):
+        Bundle(copy)
+
+
+@pytest.mark.parametrize("family", ["msclap-2022", "msclap-2023", "msclap"])
+def test_the_family_is_one_that_can_be_asked_for(copy: Path, family: str) -> None:
+    source = json.loads((copy / "manifest.json").read_text())["source"]
+    edit(copy, source={**source, "family": family})
+    assert read_manifest(copy).source.family == "msclap"
+
+
+def test_damaged_manifests_are_refused_or_read_and_nothing_else(copy: Path) -> None:
+    rng, path = random.Random(0), copy / "manifest.json"
+    good = path.read_text()
+    values: list[Any] = [None, 0, -1, 2**31, 2**64, 10**400, 1e308, math.nan, "", "\x1b", "é" * 300]
+    values += ["\0", "\ud800", [], {}, [[]], True, "..", "/", "x" * 100_000, "{}", {"a": 1}]
+    longest = 0
+    for _ in range(400):
+        made = json.loads(good)
+        for _ in range(rng.randint(1, 3)):
+            table = made
+            while True:
+                key = rng.choice(list(table))
+                if isinstance(table[key], dict) and table[key] and rng.random() < 0.8:
+                    table = table[key]
+                    continue
+                table[key] = rng.choice(values)
+                break
+        path.write_text(json.dumps(made), encoding="utf-8")
+        try:
+            write_manifest(copy, Bundle(copy, check_hashes=False).manifest)
+        except ClapError as error:
+            longest = max(longest, len(str(error)))
+    assert longest < 20_000
+
+
+def test_a_manifest_is_not_written_where_it_cannot_be(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = read_manifest(copy)
+    before = (copy / "manifest.json").read_bytes()
+
+    def refused(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(BundleError, match=r"manifest\.json' cannot be written: Read-only"):
+        write_manifest(copy, manifest)
+    monkeypatch.undo()
+    assert (copy / "manifest.json").read_bytes() == before

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import multiprocessing
+import os
+import random
+import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -331,3 +337,228 @@ def test_label_file_missing(tmp_path: Path) -> None:
         read_labels(tmp_path / "labels.txt")
     with pytest.raises(LabelError, match="no label file"):
         read_labels(tmp_path)
+
+
+# Labels that say nothing
+
+
+def test_labels_that_the_tokenizer_makes_equal_are_named(
+    encoder: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        bank = LabelBank.build(encoder, ["dog", "rain", " dog", "dog "])
+    (warning,) = bank.warnings
+    assert warning.startswith("labels 'dog', ' dog', 'dog ' are the same to the text encoder")
+    assert warning in caplog.text
+    assert LabelBank.build(encoder, {"a": ["dog", "rain"], "b": ["rain", "dog"]}).warnings
+
+
+def test_labels_of_unknown_words_only_are_named(encoder: Encoder) -> None:
+    same, unknown = LabelBank.build(encoder, ["狗叫", "dog", "下雨"]).warnings
+    assert same.startswith("labels '狗叫', '下雨' are the same")
+    assert "knows no part of labels '狗叫', '下雨': their scores mean nothing" in unknown
+    (own,) = LabelBank.build(encoder, {"dog": "狗 叫", "rain": "a 下雨"}).warnings
+    assert "knows no part of label 'dog': its score means nothing" in own
+    assert LabelBank.build(encoder, ["dog", "loud 狗"]).warnings == ()
+
+
+def test_many_labels_are_counted_not_listed(encoder: Encoder) -> None:
+    warning = LabelBank.build(encoder, [f"unheard{i}" for i in range(100)]).warnings[0]
+    assert "'unheard19' and 80 more are the same" in warning
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x1b[2J", "\x9b31m", "\u202egod", "a\nb", "a\tb", "\ud800", "x" * 1001]
+)
+def test_names_that_a_terminal_would_obey(encoder: Encoder, tmp_path: Path, name: str) -> None:
+    for use in (
+        lambda: LabelBank.build(encoder, ["dog", name]),
+        lambda: LabelBank(("dog", name), (), np.eye(2, dtype=np.float32), "s"),
+    ):
+        with pytest.raises(LabelError, match="label 1") as caught:
+            use()
+        assert str(caught.value).isprintable()
+    if "\n" not in name and "\ud800" not in name:
+        (tmp_path / "labels.txt").write_text(f"dog\n{name}\n", encoding="utf-8")
+        with pytest.raises(LabelError, match="label 1"):
+            read_labels(tmp_path / "labels.txt")
+
+
+def test_names_of_many_languages(encoder: Encoder) -> None:
+    names = ("ناقوس", "👩\u200d🚒", "नमस\u200cते", "über", "C# minor", "a  b")
+    assert LabelBank(names, (), np.eye(6, dtype=np.float32), "s").names == names
+
+
+# Damaged and hostile banks
+
+
+def npz(path: Path, embeddings: bytes, meta: bytes, compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("embeddings.npy", embeddings)
+        archive.writestr("meta.npy", meta)
+    return path
+
+
+def npy(header: str, data: bytes = b"") -> bytes:
+    text = header.encode() + b" " * ((-len(header) - 11) % 64) + b"\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text + data
+
+
+def entries(bank: LabelBank, path: Path) -> tuple[bytes, bytes]:
+    bank.save(path, overwrite=True)
+    with zipfile.ZipFile(path) as archive:
+        return archive.read("embeddings.npy"), archive.read("meta.npy")
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 8",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': ((3, 8), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 8), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-3, -8), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 400 + ",), }",
+        "{'descr': '|V2147483647', 'fortran_order': False, 'shape': (3, 8), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (3, 8), }",
+        "{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (3, 8), }",
+        "(" * 5000,
+        "__import__('os').abort()",
+        "",
+    ],
+)
+def test_a_damaged_header(bank: LabelBank, tmp_path: Path, header: str, mmap: bool) -> None:
+    embeddings, meta = entries(bank, tmp_path / "bank.npz")
+    npz(tmp_path / "bank.npz", npy(header, embeddings[128:]), meta)
+    with pytest.raises(LabelError, match=r"bank\.npz' is"):
+        LabelBank.load(tmp_path / "bank.npz", mmap=mmap)
+
+
+def test_a_small_file_that_would_fill_the_memory(bank: LabelBank, tmp_path: Path) -> None:
+    _, meta = entries(bank, tmp_path / "bank.npz")
+    zeros = npy(
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2500000, 8), }", bytes(80 << 20)
+    )
+    path = npz(tmp_path / "bank.npz", zeros, meta, zipfile.ZIP_DEFLATED)
+    with pytest.raises(LabelError, match="compressed beyond what embeddings can be"):
+        LabelBank.load(path)
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        npz(path, zeros[:200], meta, method)
+        with pytest.raises(LabelError, match="compressed in a way that is not read"):
+            LabelBank.load(path)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_a_nested_or_hostile_meta(bank: LabelBank, tmp_path: Path, mmap: bool) -> None:
+    path = tmp_path / "bank.npz"
+    embeddings, _ = entries(bank, path)
+    good = meta_of(arrays_of(path))
+    for text, message in (
+        ("[" * 100_000, "meta is not JSON.*nested"),
+        (json.dumps({**good, "space_id": "\x1b"}), "'space_id' holds control characters"),
+        (json.dumps({**good, "templates": ["\x9b{}"]}), r"'templates\[0\]' holds control"),
+        (json.dumps({**good, "names": ["a", "b", "\u202e"]}), "label 2, .* holds control"),
+        (json.dumps({**good, "names": ["a", "b", 3]}), r"'names\[2\]' must be str"),
+    ):
+        data = text.encode()
+        header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({len(data)},), }}"
+        npz(path, embeddings, npy(header, data))
+        with pytest.raises(LabelError, match=message):
+            LabelBank.load(path, mmap=mmap)
+
+
+@pytest.mark.filterwarnings("ignore")  # of numpy's, about headers of old kinds
+def test_damaged_banks_are_refused_or_read_and_nothing_else(
+    bank: LabelBank, tmp_path: Path
+) -> None:
+    rng, path = random.Random(0), tmp_path / "bank.npz"
+    embeddings, meta = entries(bank, path)
+    good = path.read_bytes()
+
+    def damaged(data: bytes) -> bytes:
+        made = bytearray(data)
+        for _ in range(rng.randint(1, 4)):
+            at = rng.randrange(len(made))
+            if rng.random() < 0.8:
+                made[at] = rng.randrange(256)
+            else:
+                del made[at : at + rng.randint(1, 20)]
+        return bytes(made)
+
+    for i in range(400):
+        if i % 2:
+            path.write_bytes(damaged(good))
+        else:  # with the right checksums
+            npz(path, damaged(embeddings[:128]) + embeddings[128:], damaged(meta))
+        for mmap in (False, True):
+            try:
+                LabelBank.load(path, mmap=mmap).embeddings.sum()
+            except LabelError:
+                continue
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300, "a\0b", "\ud800", "."])
+def test_paths_that_are_none(bank: LabelBank, tmp_path: Path, name: str) -> None:
+    path = str(tmp_path / name)
+    for use in (
+        lambda: LabelBank.load(path),
+        lambda: LabelBank.load(path, mmap=True),
+        lambda: read_labels(path),
+        lambda: bank.save(path, overwrite=True),
+    ):
+        with pytest.raises(LabelError):
+            use()
+
+
+def test_a_pipe_or_device_is_neither_read_nor_replaced(bank: LabelBank, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        for use in (
+            lambda path=path: LabelBank.load(path),
+            lambda path=path: read_labels(path),
+            lambda path=path: bank.save(path, overwrite=True),
+        ):
+            with pytest.raises(LabelError, match="device"):
+                use()
+    assert (tmp_path / "pipe").is_fifo()
+    assert Path("/dev/null").is_char_device()
+
+
+# Several processes
+
+
+def _save_in_turn(path: Path, banks: list[LabelBank]) -> None:
+    while True:
+        for bank in banks:
+            bank.save(path, overwrite=True)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_names_and_embeddings_are_of_one_file(tmp_path: Path, mmap: bool) -> None:
+    """Two processes put a bank and its reverse in one place, again and again."""
+    rows = np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    names = tuple(f"label {i}" for i in range(300))
+    banks = [LabelBank(names, (), rows, "s"), LabelBank(names[::-1], (), rows[::-1].copy(), "s")]
+    path = tmp_path / "bank.npz"
+    banks[0].save(path)
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=_save_in_turn, args=(path, banks[::n])) for n in (1, -1)]
+    [writer.start() for writer in writers]
+    try:
+        for _ in range(300):
+            found = LabelBank.load(path, mmap=mmap)
+            assert np.array_equal(found.embeddings[found.names.index("label 7")], rows[7])
+    finally:
+        [writer.kill() for writer in writers]
+        [writer.join() for writer in writers]
+    banks[0].save(path, overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["bank.npz"]
+
+
+def test_a_mapped_bank_survives_its_replacement(bank: LabelBank, tmp_path: Path) -> None:
+    path = tmp_path / "bank.npz"
+    bank.save(path)
+    mapped = LabelBank.load(path, mmap=True)
+    LabelBank(("x",), (), np.ones((1, 1), np.float32), "s").save(path, overwrite=True)
+    assert np.array_equal(mapped.embeddings, bank.embeddings)

@@ -65,6 +65,7 @@ def test_names_are_shown_and_do_not_act_on_the_terminal(tmp_path: Path) -> None:
         assert "\x1b" not in err
 
 
+@pytest.mark.slow  # five starts of torch
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_a_run_and_nothing_half_written_stays(
     number: signal.Signals, tmp_path: Path

@@ -7,6 +7,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -138,7 +139,8 @@ def opened(source: Path | bytes) -> soundfile.SoundFile:
     if isinstance(source, bytes):
         return soundfile.SoundFile(io.BytesIO(source))
     # As bytes: a name that is not UTF-8 cannot be given otherwise. Windows knows names as text.
-    return soundfile.SoundFile(source if os.name == "nt" else os.fsencode(source))
+    name: Any = source if os.name == "nt" else os.fsencode(source)
+    return soundfile.SoundFile(name)
 
 
 def _is_whole(source: Path | bytes, frames: int) -> bool:

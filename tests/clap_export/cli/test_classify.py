@@ -82,7 +82,8 @@ def test_what_is_no_file_of_labels_is_said(tiny_bundle: Path, clip: Path) -> Non
         ("missing.npz", "missing.npz"), ("@missing", "missing"), ("@", "no label file"),
         ("one.txt", "one label a line"), ("table.csv", "several rows and columns"),
         ("twice.csv", "'dog' listed twice"), ("open.csv", "open.csv"),
-        ("folder.txt", "folder.txt"), (f"@{'x' * 300}", "label"), (f"{'x' * 300}.txt", "label"),
+        ("folder.txt", "folder.txt"), (f"@{'x' * 300}", "too long"),
+        (f"{'x' * 300}.txt", "too long"), (f"{'x' * 300}.npz", "too long"),
         ("", "no labels"), (" , ", "no labels"),
     ):  # fmt: skip
         assert said in refused("classify", tiny_bundle, clip, "--labels", text)
@@ -124,6 +125,34 @@ def test_no_file_disturbs_the_others(tiny_bundle: Path, clip: Path, extra: list[
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["file"] for line in lines] == files
     assert ["error" in line for line in lines] == [True, False] * len(odd)
+
+
+@pytest.mark.parametrize("extra", [[], ["--timeline"]], ids=["whole", "timeline"])
+def test_a_recording_that_ends_early_is_used_and_said(
+    tiny_bundle: Path, clip: Path, extra: list[str]
+) -> None:
+    Path("\x1b[2Jcut.wav").write_bytes(clip.read_bytes()[:9000])  # its header states 18,000 bytes
+    given = ("classify", tiny_bundle, "\x1b[2Jcut.wav", "--labels", "dog,rain", *extra)
+    result = call(*given, "--json")
+    assert result.exit_code == 0, result.output
+    line = json.loads(result.stdout)
+    assert "cut.wav" in line["warning"]
+    assert result.stderr == ""
+    table = call(*given)
+    assert table.exit_code == 0
+    assert table.stderr.startswith("Warning: ")
+    assert "\x1b" not in table.output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_a_name_that_is_not_utf8_is_a_name(tiny_bundle: Path, clip: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.wav")
+    clip.rename(name)
+    given = ("classify", tiny_bundle, name, "--labels", "dog,rain")
+    line = json.loads(call(*given, "--json").stdout)
+    assert os.fsencode(line["file"]) == b"caf\xe9.wav"
+    assert "predictions" in line
+    assert "caf\\udce9.wav" in call(*given).stdout
 
 
 def test_a_file_that_may_not_be_read_is_reported_in_its_place(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,9 @@ from click.testing import CliRunner, Result
 
 from clap_export.cli import main
 from runtime import LabelBank
-from runtime.bundle import read_manifest
+from runtime.bundle import Bundle, read_manifest
 from tests import originals, tiny
+from tests.places import ROOT
 
 
 def call(*arguments: object) -> Result:
@@ -85,7 +89,9 @@ def test_a_checkpoint_without_a_tokenizer_takes_one_from_a_folder(
     assert manifest.source.family == "laion"
     assert manifest.parity is not None
     assert manifest.parity.passed
-    again = call("verify", out, "--ckpt", ckpt, "--family", "laion", "--tokenizer", folder)
+    file = folder / "tokenizer.json"
+    assert file.is_file()  # taken as well as its folder
+    again = call("verify", out, "--ckpt", ckpt, "--family", "laion", "--tokenizer", file)
     assert again.exit_code == 0, again.output
     # --family is obeyed, and what does not fit is named.
     wrong = refused("--ckpt", ckpt, "--family", "msclap", "--out", tmp_path / "no")
@@ -122,8 +128,31 @@ def test_a_pickle_with_code_is_refused_and_its_code_does_not_run(tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+def test_every_verb_is_where_the_group_looks_for_it() -> None:
+    from click import Context
+
+    from clap_export.cli import VERBS
+
+    text = call("--help").output
+    for name in VERBS:
+        command = main.get_command(Context(main), name)
+        assert command is not None
+        assert command.name == name
+        assert f"  {name}" in text
+    assert main.get_command(Context(main), "other") is None
+
+
+def test_the_help_names_the_exit_codes_and_the_rule_for_labels() -> None:
+    text = " ".join(call("--help").output.split())
+    assert "0 done; 1 a gate failed; 2 bad input" in text
+    text = " ".join(call("classify", "--help").output.split())
+    assert "@FILE" in text
+    assert "never by what is on the disk" in text
+
+
 def test_group_options_do_not_go_with_verbs(ckpt: Path, bundle: Path) -> None:
     assert "do not go with" in refused("--ckpt", ckpt, "inspect", bundle)
+    assert "--json" in refused("--json", "inspect", bundle)
     assert "--ckpt is missing" in refused("--out", "x")
     assert "--ckpt is missing" in refused("--family", "laion")
 
@@ -165,6 +194,49 @@ def test_verify(bundle: Path, ckpt: Path, clip: Path, tmp_path: Path) -> None:
     assert json.loads(result.stdout)["passed"] is True
     other = tiny.save(tmp_path / "other.safetensors", seed=9)
     assert "other weights" in refused("verify", copy, "--ckpt", other)
+
+
+def test_verify_of_a_bundle_that_cannot_be_written_says_the_result(
+    bundle: Path, ckpt: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    before = (copy / "manifest.json").read_bytes()
+    for path in (*copy.iterdir(), copy):
+        path.chmod(0o555)
+    drop = []
+    if os.access(copy, os.W_OK):  # root may write everywhere, unless it gives that up
+        drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+        if shutil.which("setpriv") is None:
+            pytest.skip("nothing here that its user may not write")
+    done = subprocess.run(
+        [*drop, sys.executable, "-m", "clap_export", "verify", str(copy), "--ckpt", str(ckpt)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    copy.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert "audio embedding, max abs" in done.stdout
+    assert "was not kept in the bundle's manifest" in done.stderr
+    assert (copy / "manifest.json").read_bytes() == before
+    assert {p.name for p in copy.iterdir()} == {p.name for p in bundle.iterdir()}
+
+
+def test_a_demonstration_replaces_its_own_bundle_and_no_other_folder(
+    ckpt: Path, bundle: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "out" / "bundle"
+    mine.mkdir(parents=True)
+    (mine / "thesis.txt").write_text("all of it")
+    assert "something else than a bundle" in refused("demo", "--ckpt", ckpt, "--out", mine.parent)
+    assert (mine / "thesis.txt").read_text() == "all of it"
+    shutil.rmtree(mine)
+    shutil.copytree(bundle, mine)
+    (mine / "audio.onnx").write_bytes(b"old")
+    result = call("demo", "--ckpt", ckpt, "--out", mine.parent)
+    assert result.exit_code == 0, result.output
+    assert "clock_tick.wav" in result.output
+    assert Bundle(mine).manifest.parity is not None
+    assert sorted(p.name for p in mine.parent.iterdir()) == ["bundle", "sounds"]
 
 
 def test_a_failed_gate_exits_1_and_keeps_the_bundle(

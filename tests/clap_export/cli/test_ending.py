@@ -91,6 +91,22 @@ def test_the_group_ends_with_these_codes(tmp_path: Path) -> None:
     assert main(["--help"], standalone_mode=False) == 0
 
 
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), 130), (EOFError(), 70), (BrokenPipeError(), 141)]
+)
+def test_click_has_no_ending_of_its_own(error: BaseException, code: int) -> None:
+    from clap_export.cli.verbs import Verbs
+
+    group = Verbs(verbs={}, invoke_without_command=True)
+
+    @group.result_callback()
+    def fail(found: object) -> None:
+        raise error
+
+    group.callback = lambda: 0
+    assert CliRunner().invoke(group, []).exit_code == code
+
+
 def python(code: str, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, text=True,
@@ -110,6 +126,13 @@ BUSY = """
     sys.exit(ending.code_of(work))
 """
 WAITS = "for _ in range(600): time.sleep(0.1)"
+# Code that takes all exceptions of a file, whatever their type, for the file's.
+IN_A_BOUNDARY = """
+            from runtime import ClapError, audio
+            class Slow:
+                def read(self, *size): time.sleep(60)
+            audio.load(Slow())
+"""
 # The first signal falls into a finaliser, where Python drops exceptions.
 IN_A_FINALISER = """
             class Slow:
@@ -120,7 +143,9 @@ IN_A_FINALISER = """
 
 
 @POSIX
-@pytest.mark.parametrize("busy", [WAITS, IN_A_FINALISER], ids=["working", "in a finaliser"])
+@pytest.mark.parametrize(
+    "busy", [WAITS, IN_A_FINALISER, IN_A_BOUNDARY], ids=["working", "in a finaliser", "in a reader"]
+)
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_it_and_leaves_nothing(name: str, busy: str, tmp_path: Path) -> None:
     number = getattr(signal, name)

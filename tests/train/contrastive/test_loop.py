@@ -102,7 +102,7 @@ def test_learns_to_tell_sounds_apart(tmp_path: Path) -> None:
     saved = load(tmp_path / "run" / "model.safetensors").model
     assert_equal(dict(saved.state_dict()), dict(model.state_dict()))
     tasks = [Task(task, ClipStoreFactory(config.model.audio)) for task in config.tasks]
-    assert tasks[0].run(saved, tiny.tokenizer(), CPU).accuracy == 1.0
+    assert tasks[0].run(saved, tiny.tokenizer()).accuracy == 1.0
 
 
 class Stopped(Exception):
