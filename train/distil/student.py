@@ -36,8 +36,33 @@ def start(config: StudentConfig, teacher: Checkpoint, tokenizer: Tokenizer, seed
             f"student.embedding_dim is {config.embedding_dim}, the teacher's space has "
             f"{theirs.embedding_dim} dimensions; set it to {theirs.embedding_dim}."
         )
-    own_text = config.text_encoder is not None
-    shape = ClapConfig(
+    try:
+        shape = _shape(config, teacher)
+        if config.text_encoder is not None:
+            shape = with_vocabulary(shape, tokenizer.get_vocab_size())
+        seed_weights(seed)
+        student = ClapModel(shape).eval()
+        # Tried on one window and one text: the tables are the user's own numbers.
+        embed_clips(student, [np.zeros(shape.audio.window_samples, np.float32)])
+        embed_texts(student, tokenizer, ["a sound"])
+    except Exception as error:  # of torch and transformers, as many kinds as there are mistakes
+        reason = " ".join(str(error).split()[:30])
+        raise ClapError(
+            f"the [student] cannot be built as it is described ({type(error).__name__}: {reason}): "
+            "compare its tables with those of a recipe."
+        ) from error
+    taken = ("logit_scale",)
+    if config.text_encoder is None:
+        taken = ("logit_scale", "text_encoder.", "text_projection.")
+    state = student.state_dict()
+    state |= {k: v for k, v in teacher.model.state_dict().items() if k.startswith(taken)}
+    student.load_state_dict(state)
+    return student
+
+
+def _shape(config: StudentConfig, teacher: Checkpoint) -> ClapConfig:
+    theirs = teacher.model.config
+    return ClapConfig(
         name=config.name,
         licence=licence(config.licence, teacher),
         embedding_dim=config.embedding_dim,
@@ -49,30 +74,6 @@ def start(config: StudentConfig, teacher: Checkpoint, tokenizer: Tokenizer, seed
         default_template=theirs.default_template,
         calibration=theirs.calibration,
     )
-    if own_text:
-        shape = with_vocabulary(shape, tokenizer.get_vocab_size())
-    student = _built(shape, tokenizer, seed)
-    parts = ("logit_scale",) if own_text else ("logit_scale", "text_encoder.", "text_projection.")
-    state = student.state_dict()
-    state |= {k: v for k, v in teacher.model.state_dict().items() if k.startswith(parts)}
-    student.load_state_dict(state)
-    return student
-
-
-def _built(shape: ClapConfig, tokenizer: Tokenizer, seed: int) -> ClapModel:
-    """A fresh model, tried on one window and one text: its tables are the user's own numbers."""
-    seed_weights(seed)
-    try:
-        student = ClapModel(shape).eval()
-        embed_clips(student, [np.zeros(shape.audio.window_samples, np.float32)])
-        embed_texts(student, tokenizer, ["a sound"])
-    except Exception as error:  # of torch and transformers, as many kinds as there are mistakes
-        reason = " ".join(str(error).split()[:30])
-        raise ClapError(
-            f"the [student] cannot be built as it is described ({type(error).__name__}: {reason}): "
-            "compare its tables with those of a recipe."
-        ) from error
-    return student
 
 
 def licence(own: str, teacher: Checkpoint) -> str:

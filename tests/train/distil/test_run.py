@@ -291,6 +291,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
         ("audio", "window_samples", 2**62), ("audio", "hop_samples", 0),
         ("encoder", "channels", (6, 0, 12)), ("encoder", "width", -1),
         ("encoder", "head_dropout", 2.0), ("mel", "hop_length", 0), ("mel", "n_fft", 0),
+        ("mel", "f_max", 0.5), ("mel", "sample_rate", 1),
         ("text", "hidden_size", "wide"), ("text", "num_attention_heads", 0),
         ("text", "max_position_embeddings", -1),
     ],
