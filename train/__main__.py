@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from runtime.cores import usable_cores
 from runtime.errors import ClapError
 
 
@@ -165,12 +166,11 @@ def listing(config: Path, task: str, output: Path) -> None:
 @click.option("--streamed", is_flag=True, help="Decode while drawing even what fits into memory.")
 def throughput(recipe: Path, threads: int | None, seconds: float, streamed: bool) -> None:
     """Training windows a second that loading RECIPE.toml's data gives, with 1, 2, 4, … threads."""
-    import os
 
     from train.config import contrastive as reader
     from train.data import throughput as meter
 
-    most = threads or os.cpu_count() or 1
+    most = threads or usable_cores()
     for found in meter.measure(reader.load(recipe), most, seconds, streamed):
         where = "in memory" if found.held else "streamed"
         rate = f"{found.windows_per_second:9.1f} windows/s"

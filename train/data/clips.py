@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import soxr
 
 from runtime.bundle import AudioSpec
+from runtime.cores import usable_cores
 from runtime.errors import AudioError, ClapError
 from train.config.contrastive import AugmentConfig
 from train.data.listing import Clip
@@ -67,7 +67,7 @@ class ClipStore:
         bad_share: float = 0.05,
     ) -> None:
         self.spec = spec
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or usable_cores()
         self.bad: dict[str, str] = {}
         self._bad_indices: set[int] = set()
         self._given, self._bad_share = len(clips), bad_share

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime import schema
+from runtime.cores import usable_cores
 from runtime.errors import AudioError, ClapError
 from train.config.contrastive import ListingConfig
 from train.config.toml_file import read_toml
@@ -154,7 +154,7 @@ def _fingerprints(clips: Sequence[Clip], what: str) -> list[Fingerprint]:
 
     empty = of_samples(np.zeros(0, np.float32))
     found: list[Fingerprint] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         results: Iterable[Fingerprint | AudioError] = pool.map(made, clips)
         for result in track(results, f"fingerprints of {what}", total=len(clips)):
             if isinstance(result, AudioError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clap_export.model.clap import ClapModel, normalise
+from runtime.cores import usable_cores
 from runtime.errors import ClapError
 from runtime.windows import fill
 from train.config.contrastive import AugmentConfig
@@ -87,7 +87,7 @@ class AudioLesson:
 
         batches = prefetch.fill(
             lambda step: drawn[step], cut, range(self.steps), self._stretches.spec.window_samples,
-            os.cpu_count() or 1, self._device.type == "cuda",
+            usable_cores(), self._device.type == "cuda",
         )  # fmt: skip
         with closing(batches):
             for step, batch in enumerate(batches):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ import numpy as np
 
 from runtime import audio
 from runtime.bundle import AudioSpec
+from runtime.cores import usable_cores
 from runtime.errors import AudioError, ClapError
 from train.config.contrastive import ListingConfig
 from train.data.listing import read_listing, spread
@@ -106,7 +106,7 @@ class Recordings:
         self.hashes: list[str] = []
         self._samples: list[dict[int, np.ndarray]] = []
         failures: list[str] = []
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             decoded = zip(found, pool.map(self._decode, found), strict=True)
             for item, result in track(decoded, "decoding", total=len(found)):
                 if isinstance(result, AudioError):
