@@ -195,7 +195,10 @@ def _worker(sent: tuple[Classifier, np.ndarray]) -> object:
     return classifier.predict(samples, RATE)
 
 
-@pytest.mark.parametrize("method", sorted(set(multiprocessing.get_all_start_methods())))
+# Another interpreter takes seconds to start; forkserver's workers are made as spawn's are.
+@pytest.mark.parametrize(
+    "method", sorted({"fork", "spawn"} & set(multiprocessing.get_all_start_methods()))
+)
 def test_a_classifier_may_be_sent_to_a_process(tiny_bundle: Path, method: str) -> None:
     made = Classifier(
         tiny_bundle, NAMES, scores="cosine", top_k=3, threshold=-0.5, threads=1, batch_size=3
