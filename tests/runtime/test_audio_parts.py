@@ -308,7 +308,8 @@ def lying_flac(rate: int, channels: int, total: int) -> bytes:
 def test_a_header_cannot_ask_for_memory() -> None:
     audio.read(WAV)
     limit = resource.getrlimit(resource.RLIMIT_AS)
-    vm = next(line for line in open("/proc/self/status") if line.startswith("VmSize"))
+    status = Path("/proc/self/status").read_text()
+    vm = next(line for line in status.splitlines() if line.startswith("VmSize"))
     resource.setrlimit(resource.RLIMIT_AS, (int(vm.split()[1]) * 1024 + (1 << 30), limit[1]))
     try:
         for data in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import io
 import pickle
 import random
@@ -208,7 +209,7 @@ OBJECTS = {
 @pytest.mark.parametrize("kind", OBJECTS)
 def test_numpy_values_that_are_no_numbers(kind: str, tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.pt", b"\x80\x02" + OBJECTS[kind] + pickle.STOP)
-    with pytest.raises(ClapError, match="it asks for .*numpy|it asks for a numpy type"):
+    with pytest.raises(ClapError, match=r"it asks for .*numpy"):
         read(path)
 
 
@@ -275,10 +276,8 @@ def test_a_small_file_does_not_unfold_into_a_large_one(tmp_path: Path) -> None:
     for body in (bomb() + pickle.STOP, shared + pickle.EMPTY_DICT + pickle.STOP, doubled):
         path = zipped(tmp_path / "a.pt", body)
         tracemalloc.start()
-        try:
+        with contextlib.suppress(ClapError):
             read(path)
-        except ClapError:
-            pass
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 200 * len(body) + 1_000_000
@@ -353,11 +352,13 @@ def fuzz(count: int, seed: int, path: Path) -> int:
             zipped(path, mutated(body, rng), **parts)
         else:
             path.write_bytes(mutated(seeds[index % 2], rng))
+        refusal = None
         try:
             read(path)
             done += 1
         except ClapError as error:
-            assert str(path) in str(error)
+            refusal = error
+        assert refusal is None or str(path) in str(refusal)
     return done
 
 
