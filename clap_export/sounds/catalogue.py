@@ -226,7 +226,7 @@ def write_demo_sounds(folder: Path, seconds: float = 5.0, sample_rate: int = 44_
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ClapError(f"'{folder}' cannot be made: {error.strerror}.") from error
+            raise ClapError(f"'{folder}' cannot be written: {error.strerror}.") from error
         with writing(path) as part:
             synth.write_wav(part, samples, sample_rate)
     return paths
