@@ -298,7 +298,6 @@ _STEPS: dict[bytes, Callable[[Reader], Any]] = {
     pickle.MARK: _push(lambda _: _MARK),
     pickle.POP: lambda r: r.stack.pop(),
     pickle.POP_MARK: lambda r: r.since_mark(),
-    pickle.STOP: lambda r: None,
     pickle.NONE: _push(lambda _: None),
     pickle.NEWTRUE: _push(lambda _: True),
     pickle.NEWFALSE: _push(lambda _: False),

@@ -13,7 +13,7 @@ from clap_export.cli.ending import DONE
 from clap_export.cli.options import OUTPUT, PATH
 
 if TYPE_CHECKING:
-    from clap_export.bench import Request
+    from clap_export.bench import Report, Request
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,37 @@ def bench(
     """
     request = _request(**given)
     from clap_export.bench import bench
-    from clap_export.cli import show
+    from clap_export.cli import console
 
-    with show.stages() as progress:
+    with console.stages() as progress:
         report = bench(request, progress)
-    show.bench(report, ReportFiles(json_file, markdown_file, plot_file))
+    _deliver(report, ReportFiles(json_file, markdown_file, plot_file))
     return DONE
+
+
+def _deliver(report: Report, files: ReportFiles) -> None:
+    """Print a bench report, and write it wherever asked."""
+    import json
+
+    from clap_export import bench as made
+    from clap_export.cli import console
+    from runtime import schema
+
+    console.print_table(made.table(report), markup=True)
+    if files.json is not None:
+        plain = json.dumps(schema.to_plain(report), indent=2)
+        _write(files.json, plain + "\n")
+    if files.markdown is not None:
+        _write(files.markdown, made.markdown(report))
+    if files.plot is not None:
+        made.plot(report, files.plot)
+
+
+def _write(path: Path, text: str) -> None:
+    from runtime.files import writing
+
+    with writing(path) as part:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _request(

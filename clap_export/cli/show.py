@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +15,8 @@ from clap_export.cli.console import stages as stages
 from runtime import schema
 from runtime.bundle import Bundle, Manifest, Parity, read_manifest
 from runtime.engines import Engine
-from runtime.files import writing
 
 if TYPE_CHECKING:
-    from clap_export.bench import Report
-    from clap_export.cli.bench import ReportFiles
     from clap_export.parity.accuracy import Accuracy
 
 
@@ -148,22 +144,3 @@ def accuracy(found: Sequence[Accuracy], agree: float | None, as_json: bool) -> N
     console.print_table(table)
     if agree is not None:
         terminal.say(f"both give the same best label to {100 * agree:.1f} % of the recordings")
-
-
-def bench(report: Report, files: ReportFiles) -> None:
-    """Print a bench report, and write it wherever asked."""
-    from clap_export import bench as made
-
-    console.print_table(made.table(report), markup=True)
-    if files.json is not None:
-        plain = json.dumps(schema.to_plain(report), indent=2)
-        _write(files.json, plain + "\n")
-    if files.markdown is not None:
-        _write(files.markdown, made.markdown(report))
-    if files.plot is not None:
-        made.plot(report, files.plot)
-
-
-def _write(path: Path, text: str) -> None:
-    with writing(path) as part:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")

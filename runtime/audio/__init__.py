@@ -1,8 +1,9 @@
 """Any recording to float32 mono at the rate that a model takes.
 
 :func:`read` gives a :class:`Recording`; :func:`load`, :func:`prepare` and :func:`decode` give its
-samples alone. ``sources`` knows what may be given, ``parts`` (with ``ogg`` and ``mpeg``) what a
-file really holds, ``decoder`` makes blocks of it, ``levels`` and ``rates`` bring them into shape.
+samples alone. ``sources`` knows what may be given, ``structure`` (with ``chunks``, ``flac``, ``mpeg``
+and ``ogg``) what a file really holds, ``decoder`` makes blocks of it, ``levels`` and ``rates`` bring
+them into shape.
 """
 
 from runtime.audio.levels import MAX_CHANNELS, MAX_PEAK, round_trip_int16
@@ -24,7 +25,7 @@ from runtime.audio.recording import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runtime.audio.recording import Samples as Samples
-    from runtime.audio.sources import Source as Source
+    from runtime.audio.recording import Source as Source
 
 __all__ = [
     "MAX_CHANNELS",

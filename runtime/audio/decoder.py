@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import forks
-from runtime.audio import parts
 from runtime.audio.content import Content, View
 from runtime.audio.levels import MAX_CHANNELS, Levels
+from runtime.audio.parts import Part
 from runtime.audio.rates import Resampler, check_rate
+from runtime.audio.structure import find
 from runtime.errors import AudioError
 
 BLOCK = 1 << 16  # values that are decoded at once, of all channels together
@@ -47,7 +48,7 @@ class Decoder:
         self._content, self._name, self._max_seconds = content, name, max_seconds
         self._levels = Levels(name)
         self._seconds = 0.0  # decoded so far
-        structure = parts.find(content)
+        structure = find(content)
         self._parts = structure.parts
         self.rate = 0
         self.warnings = [structure.warning] if structure.warning else []
@@ -74,7 +75,7 @@ class Decoder:
                 )
         self._levels.check()
 
-    def _decoded(self, part: parts.Part) -> Iterator[NDArray[np.float32]]:
+    def _decoded(self, part: Part) -> Iterator[NDArray[np.float32]]:
         target, view = self._target(part)
         try:
             with forks.inside_library():  # soundfile has a lock of its own there
@@ -90,7 +91,7 @@ class Decoder:
             yield from self._read(file, part)
         _raise(view)
 
-    def _read(self, file: Any, part: parts.Part) -> Iterator[NDArray[np.float32]]:
+    def _read(self, file: Any, part: Part) -> Iterator[NDArray[np.float32]]:
         rate, channels = check_rate(int(file.samplerate), self._name), int(file.channels)
         if channels > MAX_CHANNELS:
             raise AudioError(
@@ -150,7 +151,7 @@ class Decoder:
         except self._sf.LibsndfileError:  # a format that cannot say
             return 0
 
-    def _target(self, part: parts.Part) -> tuple[object, View | None]:
+    def _target(self, part: Part) -> tuple[object, View | None]:
         """What soundfile shall open: a path, which it reads without the interpreter's lock, or the
         bytes of this part."""
         content = self._content

@@ -21,10 +21,11 @@ from runtime.errors import AudioError, AudioWarning, ClapError
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from runtime.audio.sources import File, Source
+    from runtime.audio.sources import File
     from runtime.bundle import AudioSpec
 
     Samples: TypeAlias = NDArray[np.float32]
+    Source: TypeAlias = "File | NDArray[Any] | Recording"
 
 MAX_SECONDS = 3600.0
 

@@ -18,10 +18,7 @@ from runtime.plain_text import printable
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from runtime.audio.recording import Recording
-
     File: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
-    Source: TypeAlias = File | NDArray[Any] | Recording
 
 
 def name(source: object) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from runtime import audio
-from runtime.audio import parts
+from runtime.audio import structure
 from runtime.audio.content import Content
 from runtime.bundle import AudioSpec
 from runtime.errors import AudioError
@@ -146,7 +146,7 @@ def opened(source: Path | bytes) -> soundfile.SoundFile:
 def _is_whole(source: Path | bytes, frames: int) -> bool:
     """Whether a file is one part that decodes by itself, and has as many frames as is said."""
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as data:
-        found = parts.find(Content(data))
+        found = structure.find(Content(data))
     (part, *more) = found.parts
     return not (more or part.head or found.warning) and part.frames in (None, frames)
 

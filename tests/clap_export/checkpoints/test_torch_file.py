@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import contextlib
 import io
 import pickle
 import random
@@ -276,8 +275,10 @@ def test_a_small_file_does_not_unfold_into_a_large_one(tmp_path: Path) -> None:
     for body in (bomb() + pickle.STOP, shared + pickle.EMPTY_DICT + pickle.STOP, doubled):
         path = zipped(tmp_path / "a.pt", body)
         tracemalloc.start()
-        with contextlib.suppress(ClapError):
+        try:
             read(path)
+        except ClapError:
+            pass
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 200 * len(body) + 1_000_000
@@ -352,13 +353,11 @@ def fuzz(count: int, seed: int, path: Path) -> int:
             zipped(path, mutated(body, rng), **parts)
         else:
             path.write_bytes(mutated(seeds[index % 2], rng))
-        refusal = None
         try:
             read(path)
             done += 1
-        except ClapError as error:
-            refusal = error
-        assert refusal is None or str(path) in str(refusal)
+        except ClapError:
+            continue
     return done
 
 

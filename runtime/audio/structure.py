@@ -1,0 +1,37 @@
+"""What an audio file holds behind what its headers say.
+
+libsndfile believes headers: it stops at the length that they state, and at the end of the first of
+several files that were joined. So the structure is walked here first, without decoding, and each
+stretch that decodes by itself becomes a part, with a header that is true.
+"""
+
+from __future__ import annotations
+
+from runtime.audio import chunks, flac, mpeg, ogg
+from runtime.audio.content import Content
+from runtime.audio.parts import Part, Structure, skip_tags
+
+
+def find(content: Content) -> Structure:
+    """The parts of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    start = skip_tags(content, 0)
+    magic = content.at(start, 12)
+    if magic[:4] == b"OggS":
+        return ogg.structure(content, start)
+    if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
+        return chunks.structure(content, start, "<I", b"data")
+    if magic[:4] == b"RIFX" and magic[8:] == b"WAVE":
+        return chunks.structure(content, start, ">I", b"data")
+    if magic[:4] == b"FORM" and magic[8:] in (b"AIFF", b"AIFC"):
+        return chunks.structure(content, start, ">I", b"SSND")
+    if magic[:8] == flac.START:
+        return flac.structure(content, start)
+    if start or mpeg.SYNC.match(magic):
+        found = mpeg.structure(content, start)
+        if found is not None:
+            return found
+    return Structure((Part(start, content.size),))
