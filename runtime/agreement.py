@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runtime.bundle import Graph, Manifest
 from runtime.errors import BundleError
+from runtime.manifest import Graph, Manifest
 from runtime.onnx_file import OnnxGraph
 
 

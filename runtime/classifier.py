@@ -17,11 +17,13 @@ import numpy as np
 
 from runtime import audio, pipeline, windows
 from runtime.arguments import maybe_whole, number, shown, whole
-from runtime.bundle import Bundle, Manifest
-from runtime.encoder import Encoder, check_batch_size, clip_embedding
+from runtime.bundle import Bundle
+from runtime.encoder import Encoder, check_batch_size
 from runtime.errors import ClapError, LabelError
 from runtime.labels import LabelBank, read_labels
 from runtime.lookup import Lookup
+from runtime.manifest import Manifest
+from runtime.pooling import clip_embedding
 from runtime.scores import Mode, Prediction, Ranking, check_top_k
 
 MANY = 2  # recordings for each core, above which an engine of one thread pays

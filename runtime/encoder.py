@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from runtime import audio, fusion, grouping, windows
 from runtime.arguments import maybe_whole, shown, whole
 from runtime.backends import Backend
-from runtime.bundle import AudioSpec, Bundle, Manifest
+from runtime.bundle import Bundle
 from runtime.cores import usable_cores
-from runtime.errors import AudioError, BackendError, BundleError, ClapError
+from runtime.errors import BundleError, ClapError
 from runtime.lease import Lease
 from runtime.loaded import Loaded
+from runtime.manifest import AudioSpec, Manifest
+from runtime.pooling import check_finite, clip_embedding
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -155,7 +157,7 @@ class Encoder:
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
         lease = self._loaded.single if one_thread else self._loaded.audio
         found = np.concatenate(list(self._stream(self._batches(batch, size), lease)))
-        return _check_finite(found) if finite else found
+        return check_finite(found) if finite else found
 
     def embed_text(self, texts: str | Sequence[str]) -> Embeddings:
         """Embed texts as they are, without a prompt template.
@@ -183,7 +185,7 @@ class Encoder:
                 self._result(out[name], len(batch))
                 for batch, out in zip(batches, found, strict=True)
             ]
-        return _check_finite(np.concatenate(rows))
+        return check_finite(np.concatenate(rows))
 
     def windows_of(
         self, source: audio.Source, sample_rate: int | None = None
@@ -375,27 +377,6 @@ def graph_inputs(
     return {"waveform": np.ascontiguousarray(rows)}
 
 
-def mean_embedding(rows: Embeddings) -> Embeddings:
-    """Mean of unit vectors ``[n, dim]``, n >= 1, scaled to unit norm again: ``[dim]`` float32."""
-    mean = rows.mean(axis=0, dtype=np.float64)
-    # Opposite vectors may cancel out: no direction is left, and zero is similar to nothing.
-    return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
-
-
-def clip_embedding(rows: Embeddings) -> Embeddings:
-    """:func:`mean_embedding` of a recording's windows, if they are finite.
-
-    Raises:
-        AudioError: they are not.
-    """
-    if not np.isfinite(rows).all():
-        raise AudioError(
-            "the model's embedding of this recording is not finite: its samples are beyond what "
-            "the model can take, or the encoder overflows in half precision (export it as fp32)."
-        )
-    return mean_embedding(rows)
-
-
 def check_batch_size(batch_size: object) -> int:
     """A batch size of at least 1.
 
@@ -407,14 +388,4 @@ def check_batch_size(batch_size: object) -> int:
 
 def _checked(found: Iterator[Embeddings]) -> Iterator[Embeddings]:
     for rows in found:
-        yield _check_finite(rows)
-
-
-def _check_finite(rows: Embeddings) -> Embeddings:
-    if not np.isfinite(rows).all():
-        # Seen when a half-precision encoder overflows; as scores it would sort at random.
-        raise BackendError(
-            "the engine returned embeddings that are not finite. "
-            "Export the bundle with another precision (fp32)."
-        )
-    return rows
+        yield check_finite(rows)

@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from runtime.bundle import AudioSpec
+    from runtime.manifest import AudioSpec
 
 # Inputs of a fused audio graph, in order; docs/bundle-format.md specifies them.
 INPUTS = ("waveform", "overview", "overview_weight", "chunks", "longer")

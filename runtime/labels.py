@@ -88,7 +88,7 @@ class LabelBank:
                 given with a mapping.
             BackendError: the text encoder cannot be run.
         """
-        from runtime.encoder import mean_embedding
+        from runtime.pooling import mean_embedding
 
         if isinstance(labels, (str, bytes)) or not isinstance(cast(object, labels), Iterable):
             raise LabelError(f"labels is {labels!r}: pass a list of names.")

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from runtime import fusion
 from runtime.agreement import check_shapes
 from runtime.backends import TENSORRT, Backend, choose, open_backend, open_engine
-from runtime.bundle import Bundle, Graph
+from runtime.bundle import Bundle
 from runtime.content import Content
 from runtime.engines import Engine
 from runtime.errors import BundleError
 from runtime.lease import Lease
+from runtime.manifest import Graph
 from runtime.tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import audio, windows
-from runtime.encoder import Encoder, clip_embedding
+from runtime.encoder import Encoder
 from runtime.errors import AudioError, ClapError
+from runtime.pooling import clip_embedding
 
 if TYPE_CHECKING:
     Item: TypeAlias = audio.Source | tuple[NDArray[np.generic], int]

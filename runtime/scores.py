@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.arguments import maybe_whole, number, shown
-from runtime.bundle import Manifest
 from runtime.errors import ClapError
+from runtime.manifest import Manifest
 
 Mode = Literal["softmax", "cosine", "multilabel"]
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import tokenizer_file
-from runtime.bundle import TextSpec
 from runtime.content import Content
 from runtime.errors import BackendError, BundleError, LabelError
+from runtime.manifest import TextSpec
 
 if TYPE_CHECKING:
     from tokenizers import Encoding

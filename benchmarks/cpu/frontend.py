@@ -22,7 +22,7 @@ from torch import nn
 from clap_export.bench.timing import interleave
 from clap_export.model import dft
 from clap_export.model.mel import LogMel
-from runtime.bundle import Mel
+from runtime.manifest import Mel
 
 ROUNDS, WARM_UPS, RUNS = 3, 3, 12
 MELS = {

@@ -27,9 +27,9 @@ from benchmarks.gpu.command import TAIL, ran  # noqa: E402
 from clap_export.bench.gpu import Meter  # noqa: E402
 from clap_export.bench.process import Process  # noqa: E402
 from runtime import schema  # noqa: E402
-from runtime.bundle import read_manifest  # noqa: E402
 from runtime.cores import usable_cores  # noqa: E402
 from runtime.errors import ClapError  # noqa: E402
+from runtime.manifest import read_manifest  # noqa: E402
 
 PACKAGES = (
     "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "cuda-bindings",

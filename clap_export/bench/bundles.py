@@ -17,12 +17,14 @@ from clap_export.bench.report import Model
 from clap_export.bench.rows import Row, batch_rows, loading_rows
 from clap_export.bench.timing import GpuSeconds
 from runtime.backends import open_backend, open_engine
-from runtime.bundle import MANIFEST, Bundle, Graph
+from runtime.bundle import Bundle
 from runtime.classifier import Classifier
-from runtime.encoder import Encoder, graph_inputs, mean_embedding
+from runtime.encoder import Encoder, graph_inputs
 from runtime.engines import Engine
 from runtime.labels import LabelBank
 from runtime.lookup import similarities
+from runtime.manifest import MANIFEST, Graph
+from runtime.pooling import mean_embedding
 from runtime.scores import Ranking
 from runtime.tokenizer import TextTokenizer
 

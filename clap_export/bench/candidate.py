@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from runtime.bundle import read_manifest
 from runtime.errors import ClapError
+from runtime.manifest import read_manifest
 
 Kind = Literal["bundle", "torch", "torch-compile", "transformers", "pipeline", "openvino"]
 Device = Literal["cpu", "cuda"]

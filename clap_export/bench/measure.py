@@ -35,8 +35,8 @@ from clap_export.bench.timing import latency, pass_seconds
 from clap_export.bench.worker import Timed, Times, Worker
 from clap_export.parity.accuracy import Accuracy, Labelled, measure, read_listing
 from runtime import audio
-from runtime.bundle import read_manifest
 from runtime.errors import ClapError
+from runtime.manifest import read_manifest
 
 DEFAULT_BATCHES: dict[Device, tuple[int, ...]] = {
     "cpu": (1, 4, 16),

@@ -15,8 +15,8 @@ from torch import Tensor
 from clap_export.checkpoints.state import Rule, State, drop
 from clap_export.model.config import Cnn14Config, HtsatConfig
 from clap_export.model.mel import LogMel
-from runtime.bundle import Finding, Mel
 from runtime.errors import ClapError
+from runtime.manifest import Finding, Mel
 
 _HEAD = "AudioSet's classifier: no part of an embedding"
 _NORM = r"(weight|bias|running_mean|running_var|num_batches_tracked)"

@@ -12,8 +12,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from clap_export.checkpoints import torch_file
-from runtime.bundle import Source, sha256_file
+from runtime.bundle import sha256_file
 from runtime.errors import ClapError
+from runtime.manifest import Source
 
 MAX_JSON_BYTES = 64 << 20  # the largest tokenizers have 20 MB
 INDEX = ".index.json"

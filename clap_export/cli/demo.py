@@ -16,7 +16,7 @@ from clap_export.cli.options import PATH
 from runtime.errors import ClapError
 
 if TYPE_CHECKING:
-    from runtime.bundle import Parity
+    from runtime.manifest import Parity
 
 
 @click.command()
@@ -43,8 +43,8 @@ def _make(ckpt: Path, bundle: Path, took: dict[str, float]) -> Parity:
     from clap_export.cli import show
     from clap_export.export.pack import making, write_bundle
     from clap_export.parity.checkpoint import verify
-    from runtime.bundle import MANIFEST
     from runtime.files import publish
+    from runtime.manifest import MANIFEST
 
     if bundle.is_dir() and any(bundle.iterdir()) and not (bundle / MANIFEST).is_file():
         raise ClapError(f"'{bundle}' holds something else than a bundle: give another --out.")

@@ -17,7 +17,7 @@ from clap_export.cli.options import PATH
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.bundle import Parity
+    from runtime.manifest import Parity
 
     Building = Callable[[Path, Path, Path, Callable[[str], None]], Parity | None]
 

@@ -13,8 +13,9 @@ from clap_export.cli import console, terminal
 from clap_export.cli.console import cell
 from clap_export.cli.console import stages as stages
 from runtime import schema
-from runtime.bundle import Bundle, Manifest, Parity, read_manifest
+from runtime.bundle import Bundle
 from runtime.engines import Engine
+from runtime.manifest import Manifest, Parity, read_manifest
 
 if TYPE_CHECKING:
     from clap_export.parity.accuracy import Accuracy

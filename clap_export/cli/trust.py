@@ -37,8 +37,8 @@ def verify(
 
         checkpoint = load(ckpt, family, tokenizer)
         from clap_export.parity.checkpoint import measure
-        from runtime.bundle import write_manifest
         from runtime.errors import ClapError
+        from runtime.manifest import write_manifest
 
         manifest = measure(bundle, checkpoint, clips, progress)
     assert manifest.parity is not None  # it has just been measured

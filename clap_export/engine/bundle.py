@@ -15,10 +15,11 @@ from clap_export.engine.toolchain import Toolchain
 from clap_export.parity.clips import awkward_clips
 from clap_export.parity.fp32 import Numbers
 from runtime import Encoder
-from runtime.bundle import Bundle, FileEntry, Graph, Manifest, Parity, write_manifest
+from runtime.bundle import Bundle
 from runtime.engines import Engine, Engines, Profile
 from runtime.errors import ClapError
 from runtime.files import writing
+from runtime.manifest import FileEntry, Graph, Manifest, Parity, write_manifest
 
 Progress = Callable[[str], None]
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from runtime.bundle import LOG_MEL
+from runtime.manifest import LOG_MEL
 
 # Layers whose products make the cost of an encoder.
 PRODUCTS = ("MATRIX_MULTIPLY", "CONVOLUTION")

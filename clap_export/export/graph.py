@@ -20,7 +20,7 @@ from clap_export.model.fusion import pick
 from clap_export.model.mel import LogMel
 from clap_export.model.swin import WindowAttention
 from runtime import fusion
-from runtime.bundle import LOG_MEL, TextSpec
+from runtime.manifest import LOG_MEL, TextSpec
 from runtime.tokenizer import MIN_TOKENS
 
 # What PyTorch's exporter writes best; :func:`opset17` makes of it what a bundle holds.

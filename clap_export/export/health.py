@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from clap_export.model.clap import LOGIT_SCALE_INIT, LOGIT_SCALE_MAX, ClapModel
-from runtime.bundle import Finding, TextSpec
+from runtime.manifest import Finding, TextSpec
 from runtime.tokenizer import TextTokenizer
 
 COLLAPSED = 0.99  # mean cosine of unlike texts; about 0.999 was seen in published checkpoints

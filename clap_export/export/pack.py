@@ -14,10 +14,18 @@ from clap_export.export.graph import OPSET, export_audio, export_text
 from clap_export.export.health import examine
 from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.config import ClapConfig
-from runtime import bundle as format_
-from runtime.bundle import FileEntry, Graph, Manifest, TextSpec, sha256_file, write_manifest
+from runtime.bundle import sha256_file
 from runtime.errors import ClapError
 from runtime.files import publish, scratch
+from runtime.manifest import (
+    FORMAT,
+    FORMAT_VERSION,
+    FileEntry,
+    Graph,
+    Manifest,
+    TextSpec,
+    write_manifest,
+)
 
 AUDIO_FILE, TEXT_FILE, TOKENIZER_FILE = "audio.onnx", "text.onnx", "tokenizer.json"
 
@@ -89,8 +97,8 @@ def _fill(checkpoint: Checkpoint, folder: Path, progress: Callable[[str], None])
     progress("health and manifest")
     names = (AUDIO_FILE, TEXT_FILE, TOKENIZER_FILE)
     manifest = Manifest(
-        format=format_.FORMAT,
-        format_version=format_.FORMAT_VERSION,
+        format=FORMAT,
+        format_version=FORMAT_VERSION,
         name=config.name,
         source=checkpoint.source,
         space_id=checkpoint.space_id(),

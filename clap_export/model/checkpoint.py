@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 from clap_export.model.clap import ClapModel
-from runtime.bundle import Finding, Source
+from runtime.manifest import Finding, Source
 
 
 @dataclass(frozen=True)

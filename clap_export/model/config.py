@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from runtime import schema
-from runtime.bundle import AudioSpec, Calibration
+from runtime.manifest import AudioSpec, Calibration
 
 # More than any model of this kind has. A config comes from a file: what it asks for is compared
 # with the file's tensors, but making that comparison must cost little too.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clap_export.model.dft import TwoStageMel
-from runtime.bundle import Mel
+from runtime.manifest import Mel
 
 
 class LogMel(nn.Module):

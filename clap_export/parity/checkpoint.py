@@ -16,10 +16,12 @@ from clap_export.parity.inner import with_output
 from clap_export.parity.tolerances import distance
 from runtime import Encoder, audio, windows
 from runtime.backends import open_backend
-from runtime.bundle import LOG_MEL, Bundle, Check, Manifest, Parity, write_manifest
-from runtime.encoder import graph_inputs, mean_embedding
+from runtime.bundle import Bundle
+from runtime.encoder import graph_inputs
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
+from runtime.manifest import LOG_MEL, Check, Manifest, Parity, write_manifest
+from runtime.pooling import mean_embedding
 from runtime.prompts import fill
 
 BATCHES = (1, 2, 5)

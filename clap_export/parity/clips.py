@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.bundle import AudioSpec
+from runtime.manifest import AudioSpec
 
 
 @dataclass(frozen=True)

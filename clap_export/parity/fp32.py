@@ -13,8 +13,8 @@ from clap_export.parity.phrases import PHRASES
 from clap_export.parity.tolerances import COSINE as COSINE
 from clap_export.parity.tolerances import distance
 from runtime import Encoder
-from runtime.bundle import Check, Parity, Precision
-from runtime.encoder import mean_embedding
+from runtime.manifest import Check, Parity, Precision
+from runtime.pooling import mean_embedding
 
 # What a precision may lose in accuracy on a listing, and to how many of its recordings it must give
 # the same best label.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.bundle import Precision
+from runtime.manifest import Precision
 
 # Cosines to FP32, or to the checkpoint, that each precision must keep.
 COSINE: dict[Precision, float] = {"fp32": 0.99999, "fp16": 0.999, "int8": 0.99}

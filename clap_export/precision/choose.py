@@ -11,8 +11,8 @@ from clap_export.parity.accuracy import Labelled
 from clap_export.precision.lower import LEAST_HELD, to_fp16, to_int8
 from clap_export.precision.race import race
 from runtime import audio_files
-from runtime.bundle import Parity, read_manifest, write_manifest
 from runtime.errors import ClapError
+from runtime.manifest import Parity, read_manifest, write_manifest
 
 
 def recordings(paths: Sequence[Path]) -> list[Path]:

@@ -17,19 +17,10 @@ from clap_export.parity.phrases import PHRASES
 from clap_export.precision import fp16, int8, ranges
 from clap_export.precision.probe import effects
 from runtime import Encoder
-from runtime.bundle import (
-    Bundle,
-    FileEntry,
-    Finding,
-    Graph,
-    Manifest,
-    Parity,
-    Precision,
-    sha256_file,
-    write_manifest,
-)
+from runtime.bundle import Bundle, sha256_file
 from runtime.encoder import graph_inputs
 from runtime.errors import ClapError
+from runtime.manifest import FileEntry, Finding, Graph, Manifest, Parity, Precision, write_manifest
 from runtime.tokenizer import TextTokenizer
 
 MOST_WINDOWS = 64  # that are run to see activations

@@ -11,7 +11,7 @@ import numpy as np
 
 from clap_export.bench.timing import interleave
 from runtime import Encoder
-from runtime.bundle import Candidate, Precision
+from runtime.manifest import Candidate, Precision
 
 ROUNDS, WARM_UPS, RUNS, BATCH = 3, 3, 12, 4
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from runtime.audio.sources import File
-    from runtime.bundle import AudioSpec
+    from runtime.manifest import AudioSpec
 
     Samples: TypeAlias = NDArray[np.float32]
     Source: TypeAlias = "File | NDArray[Any] | Recording"

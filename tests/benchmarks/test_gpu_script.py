@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.bundle import read_manifest
+from runtime.manifest import read_manifest
 from tests.places import ROOT
 
 pytestmark = pytest.mark.slow

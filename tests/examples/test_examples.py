@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.bundle import read_manifest
+from runtime.manifest import read_manifest
 from tests import tiny
 from tests.places import ROOT
 from tests.tiny import bundle as tinybundle

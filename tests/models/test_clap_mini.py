@@ -11,7 +11,7 @@ import torch
 import runtime
 from clap_export.checkpoints import load
 from clap_export.sounds.catalogue import SOUNDS, write_demo_sounds
-from runtime.bundle import read_manifest
+from runtime.manifest import read_manifest
 from tests.labelled import accuracy, interval, needs_audio, on_task, rows
 from tests.places import MINI, ROOT, SHARED_AUDIO
 from train.config import contrastive as train_config

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from runtime.bundle import Bundle, read_manifest, write_manifest
+from runtime.bundle import Bundle
 from runtime.errors import BundleError, ClapError, SchemaError
+from runtime.manifest import read_manifest, write_manifest
 from tests.tiny import bundle as tinybundle
 
 FILES = ("audio.onnx", "text.onnx", "tokenizer.json")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from runtime import Classifier, Encoder, LabelBank, Prediction
-from runtime.bundle import Calibration
 from runtime.errors import AudioError, BackendError, BundleError, ClapError, LabelError
+from runtime.manifest import Calibration
 from tests.tiny import bundle as tinybundle
 from tests.tiny.bundle import LABELS as NAMES
 from tests.tiny.bundle import RATE, WINDOW, clip, slow_cosines, wav

@@ -15,8 +15,9 @@ import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from runtime import Encoder, onnx_file
-from runtime.bundle import FileEntry, read_manifest, sha256_file, write_manifest
+from runtime.bundle import sha256_file
 from runtime.errors import BundleError
+from runtime.manifest import FileEntry, read_manifest, write_manifest
 from tests.tiny import bundle as tinybundle
 
 X = helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", tinybundle.WINDOW])

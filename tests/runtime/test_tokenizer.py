@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from runtime import Encoder
-from runtime.bundle import FileEntry, TextSpec, read_manifest, write_manifest
 from runtime.errors import BackendError, BundleError, LabelError
+from runtime.manifest import FileEntry, TextSpec, read_manifest, write_manifest
 from runtime.tokenizer import TextTokenizer
 from tests.tiny import bundle as tinybundle
 

@@ -23,7 +23,7 @@ from clap_export.model.config import (
     ProjectionConfig,
     TextEncoderConfig,
 )
-from runtime.bundle import AudioSpec, Mel, Source
+from runtime.manifest import AudioSpec, Mel, Source
 from train.data.vocabulary import learn_wordpiece
 
 RATE = 8_000

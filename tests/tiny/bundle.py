@@ -18,6 +18,18 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from runtime import bundle
+from runtime.manifest import (
+    FORMAT,
+    FORMAT_VERSION,
+    AudioSpec,
+    FileEntry,
+    Graph,
+    Manifest,
+    Mel,
+    Source,
+    TextSpec,
+    write_manifest,
+)
 
 RATE = 16_000
 WINDOW = 8_000
@@ -32,27 +44,27 @@ MATRIX = _rng.standard_normal((BLOCKS, DIM)).astype(np.float32)
 BIAS = (0.05 * _rng.standard_normal(DIM)).astype(np.float32)
 TABLE = _rng.standard_normal((len(VOCABULARY), DIM)).astype(np.float32)
 
-MANIFEST = bundle.Manifest(
-    format=bundle.FORMAT,
-    format_version=bundle.FORMAT_VERSION,
+MANIFEST = Manifest(
+    format=FORMAT,
+    format_version=FORMAT_VERSION,
     name="tiny",
-    source=bundle.Source("tiny", "none", "0" * 64, "MIT"),
+    source=Source("tiny", "none", "0" * 64, "MIT"),
     space_id="tiny-space",
     embedding_dim=DIM,
     logit_scale=10.0,
     calibration=None,
     default_template="this is a sound of {}",
-    audio=bundle.AudioSpec(
+    audio=AudioSpec(
         sample_rate=RATE,
         window_samples=WINDOW,
         hop_samples=WINDOW,
         fill="repeat",
         int16_round_trip=False,
-        mel=bundle.Mel(RATE, 512, 160, 64, 0.0, 8000.0, "slaney", "slaney", 1e-10),
+        mel=Mel(RATE, 512, 160, 64, 0.0, 8000.0, "slaney", "slaney", 1e-10),
     ),
-    text=bundle.TextSpec("tokenizer.json", MAX_TOKENS, 0, ("input_ids", "attention_mask"), ""),
-    audio_graph=bundle.Graph("audio.onnx", "fp32", 17),
-    text_graph=bundle.Graph("text.onnx", "fp32", 17),
+    text=TextSpec("tokenizer.json", MAX_TOKENS, 0, ("input_ids", "attention_mask"), ""),
+    audio_graph=Graph("audio.onnx", "fp32", 17),
+    text_graph=Graph("text.onnx", "fp32", 17),
     files={},
     tools={"onnx": onnx.__version__},
     findings=(),
@@ -69,10 +81,10 @@ def build(folder: Path, **changes: Any) -> Path:
     _save(folder / "text.onnx", text_graph())
     tokenizer().save(str(folder / "tokenizer.json"))
     files = {
-        name: bundle.FileEntry(bundle.sha256_file(folder / name), (folder / name).stat().st_size)
+        name: FileEntry(bundle.sha256_file(folder / name), (folder / name).stat().st_size)
         for name in ("audio.onnx", "text.onnx", "tokenizer.json")
     }
-    bundle.write_manifest(folder, dataclasses.replace(MANIFEST, files=files, **changes))
+    write_manifest(folder, dataclasses.replace(MANIFEST, files=files, **changes))
     return folder
 
 

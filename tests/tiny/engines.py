@@ -14,6 +14,7 @@ from runtime.backends import trt
 from runtime.backends.cuda import driver
 from runtime.backends.trt.dialect import Dialect
 from runtime.engines import Engine, Engines, Profile, Range
+from runtime.manifest import FileEntry, read_manifest, write_manifest
 from tests.fakes import tensorrt as faketrt
 from tests.fakes.cuda import FakeCuda
 from tests.tiny import bundle as tinybundle
@@ -59,13 +60,13 @@ def build(folder: Path, **changes: Any) -> Path:
         engine("audio", ("waveform",), tinybundle.WINDOW, tinybundle.WINDOW, **changes),
         engine("text", ("input_ids", "attention_mask"), 2, tinybundle.MAX_TOKENS, **changes),
     )
-    files = dict(bundle.read_manifest(folder).files)
+    files = dict(read_manifest(folder).files)
     for made, graph in ((engines.audio, "audio.onnx"), (engines.text, "text.onnx")):
         path = folder / made.file
         path.write_bytes(faketrt.plan(folder / graph, made))
-        files[made.file] = bundle.FileEntry(bundle.sha256_file(path), path.stat().st_size)
-    manifest = dataclasses.replace(bundle.read_manifest(folder), files=files, engines=engines)
-    bundle.write_manifest(folder, manifest)
+        files[made.file] = FileEntry(bundle.sha256_file(path), path.stat().st_size)
+    manifest = dataclasses.replace(read_manifest(folder), files=files, engines=engines)
+    write_manifest(folder, manifest)
     return folder
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from clap_export.checkpoints import load, native
-from runtime.bundle import Calibration
 from runtime.errors import ClapError
+from runtime.manifest import Calibration
 from tests import tiny
 from train.average import average
 

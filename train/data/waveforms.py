@@ -9,7 +9,7 @@ from typing import overload
 
 import numpy as np
 
-from runtime.bundle import AudioSpec
+from runtime.manifest import AudioSpec
 from train.data.recording import Recording
 
 BYTES_PER_SAMPLE = 2

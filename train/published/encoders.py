@@ -12,9 +12,11 @@ import torch
 from tokenizers import Tokenizer
 
 from clap_export.checkpoints import Checkpoint, load
-from runtime import audio, bundle, windows
+from runtime import audio, windows
 from runtime.cores import usable_cores
-from runtime.encoder import Encoder, mean_embedding
+from runtime.encoder import Encoder
+from runtime.manifest import MANIFEST, AudioSpec
+from runtime.pooling import mean_embedding
 from train.machine.progress import track
 from train.zero_shot.embedding import embed_clips, embed_texts
 
@@ -75,12 +77,12 @@ def open_embedder(source: Path, device: torch.device) -> CheckpointEmbedder | Bu
     Raises:
         ClapError: it is neither, or damaged.
     """
-    if os.path.isfile(source / bundle.MANIFEST):
+    if os.path.isfile(source / MANIFEST):
         return BundleEmbedder(source)
     return CheckpointEmbedder(load(source), device)
 
 
-def decoded(paths: Sequence[Path], spec: bundle.AudioSpec) -> Iterator[np.ndarray]:
+def decoded(paths: Sequence[Path], spec: AudioSpec) -> Iterator[np.ndarray]:
     """Recordings as float32 ``[n]`` at the model's rate, decoded in threads ahead of the model.
 
     Raises:

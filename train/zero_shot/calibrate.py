@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from clap_export.model.clap import ClapModel
-from runtime.bundle import Calibration
 from runtime.errors import ClapError
+from runtime.manifest import Calibration
 from train.zero_shot.task import TaskResult
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clap_export.model.clap import ClapModel, normalise
 from runtime import grouping, windows
-from runtime.encoder import mean_embedding
+from runtime.pooling import mean_embedding
 from runtime.prompts import fill_all
 from train.data.texts import encode
 from train.machine.device import send

@@ -20,8 +20,8 @@ from clap_export.bench.report import Model
 from clap_export.bench.rows import Row, batch_rows, loading_rows
 from runtime import audio, windows
 from runtime.backends import quiet
-from runtime.encoder import mean_embedding
 from runtime.errors import ClapError
+from runtime.pooling import mean_embedding
 
 TOP_K = 5
 NAMES = {torch.float32: "fp32", torch.float16: "fp16"}

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from clap_export.checkpoints import Checkpoint, load, native
-from runtime.bundle import Calibration, Source
 from runtime.errors import ClapError, SchemaError
+from runtime.manifest import Calibration, Source
 from tests import tiny
 
 SUFFIXES = (".safetensors", ".pt")

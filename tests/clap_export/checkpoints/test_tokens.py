@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from clap_export.checkpoints.tokenizers import BERT_BASE, GPT2_PADDED, ROBERTA_BASE, fetch_known
 from clap_export.model.config import TextEncoderConfig
-from runtime.bundle import TextSpec
+from runtime.manifest import TextSpec
 from runtime.tokenizer import TextTokenizer
 from tests import originals
 from tests.goldens import texts

@@ -17,7 +17,8 @@ from click.testing import CliRunner, Result
 
 from clap_export.cli import main
 from runtime import LabelBank
-from runtime.bundle import Bundle, read_manifest
+from runtime.bundle import Bundle
+from runtime.manifest import read_manifest
 from tests import originals, tiny
 from tests.places import ROOT
 

@@ -12,8 +12,9 @@ import pytest
 from runtime import Encoder
 from runtime.backends.cuda import driver
 from runtime.backends.trt.dialect import Dialect
-from runtime.bundle import Bundle, read_manifest
+from runtime.bundle import Bundle
 from runtime.errors import BackendError
+from runtime.manifest import read_manifest
 from tests import tiny
 from tests.clap_export.cli.test_cli import call, refused
 from tests.fakes import tensorrt_builder as fakebuild

@@ -26,9 +26,9 @@ from clap_export.model.config import (
 from clap_export.model.htsat import HtsatConfig
 from clap_export.precision import fp16
 from runtime.backends.trt.dialect import Dialect
-from runtime.bundle import AudioSpec, Manifest, Mel, read_manifest
 from runtime.engines import Profile
 from runtime.errors import BackendError
+from runtime.manifest import AudioSpec, Manifest, Mel, read_manifest
 from tests import tiny
 from tests.originals import families
 from tests.tiny import bundle as tinybundle

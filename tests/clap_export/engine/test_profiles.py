@@ -10,9 +10,9 @@ import pytest
 from clap_export.engine.options import BuildOptions
 from clap_export.engine.profiles import LABEL_TOKENS, audio_profiles, text_profiles
 from runtime import fusion
-from runtime.bundle import AudioSpec, Manifest, Mel
 from runtime.encoder import graph_inputs
 from runtime.engines import Range
+from runtime.manifest import AudioSpec, Manifest, Mel
 from runtime.tokenizer import MIN_TOKENS
 from tests.tiny import bundle as tinybundle
 

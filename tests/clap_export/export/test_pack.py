@@ -19,8 +19,9 @@ from clap_export.checkpoints import Checkpoint
 from clap_export.export import pack
 from clap_export.export.pack import write_bundle
 from runtime import Encoder, schema
-from runtime.bundle import Bundle, FileEntry, TextSpec
+from runtime.bundle import Bundle
 from runtime.errors import ClapError
+from runtime.manifest import FileEntry, TextSpec
 from tests import tiny
 from train.data.texts import encode
 

@@ -11,8 +11,8 @@ from clap_export.model.cnn14 import Cnn14
 from clap_export.model.compact import Compact
 from clap_export.model.config import AudioEncoderConfig, ClapConfig, Cnn14Config, HtsatConfig
 from clap_export.model.htsat import Htsat
-from runtime.bundle import Calibration
 from runtime.errors import SchemaError
+from runtime.manifest import Calibration
 from tests import tiny
 
 

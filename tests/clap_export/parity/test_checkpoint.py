@@ -17,7 +17,8 @@ from clap_export.export.pack import write_bundle
 from clap_export.parity.checkpoint import BATCHES, LIMITS, verify
 from clap_export.parity.clips import awkward_clips
 from runtime import ClapError, schema
-from runtime.bundle import Bundle, FileEntry, read_manifest, sha256_file, write_manifest
+from runtime.bundle import Bundle, sha256_file
+from runtime.manifest import FileEntry, read_manifest, write_manifest
 from tests import tiny
 
 CHECKPOINT = tiny.checkpoint()

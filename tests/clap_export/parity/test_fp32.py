@@ -7,7 +7,7 @@ import numpy as np
 from clap_export.parity.fp32 import Numbers
 from clap_export.parity.phrases import PHRASES
 from clap_export.parity.tolerances import COSINE, distance
-from runtime.bundle import Parity
+from runtime.manifest import Parity
 
 RNG = np.random.default_rng(0)
 DIM = 64

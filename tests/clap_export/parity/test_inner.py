@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from clap_export.parity.inner import with_output
-from runtime.bundle import LOG_MEL
+from runtime.manifest import LOG_MEL
 
 
 def test_onnx_reads_one_output_more_and_all_else_alike(exported_bundle: Path) -> None:

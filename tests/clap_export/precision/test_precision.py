@@ -19,7 +19,7 @@ from clap_export.precision import fp16, int8, lower, probe, race, ranges
 from clap_export.precision.choose import check_recordings, choose, recordings
 from runtime import ClapError, Encoder
 from runtime.backends import open_backend
-from runtime.bundle import read_manifest
+from runtime.manifest import read_manifest
 from tests import tiny
 
 RNG = np.random.default_rng(0)
