@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import AudioError, BackendError
+from runtime.errors import AudioError, BackendError, BundleError
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
     Embeddings: TypeAlias = NDArray[np.float32]
+
+NORM_TOLERANCE = 1e-2  # the norm is taken in float32; TensorRT may round the result to half
 
 
 def mean_embedding(rows: Embeddings) -> Embeddings:
@@ -23,12 +25,13 @@ def mean_embedding(rows: Embeddings) -> Embeddings:
 
 
 def clip_embedding(rows: Embeddings) -> Embeddings:
-    """:func:`mean_embedding` of a recording's windows, if they are finite.
+    """:func:`mean_embedding` of a recording's windows, if they are finite and of unit norm.
 
     Raises:
         AudioError: they are not.
     """
-    if not np.isfinite(rows).all():
+    if not np.isfinite(rows).all() or _off(rows) > NORM_TOLERANCE:
+        # An overflow behind the last division leaves zeros.
         raise AudioError(
             "the model's embedding of this recording is not finite: its samples are beyond what "
             "the model can take, or the encoder overflows in half precision (export it as fp32)."
@@ -41,6 +44,7 @@ def check_finite(rows: Embeddings) -> Embeddings:
 
     Raises:
         BackendError: one of them is not finite.
+        BundleError: one is not of unit norm, which the graph should have seen to.
     """
     if not np.isfinite(rows).all():
         # Seen when a half-precision encoder overflows; as scores it would sort at random.
@@ -48,4 +52,14 @@ def check_finite(rows: Embeddings) -> Embeddings:
             "the engine returned embeddings that are not finite. "
             "Export the bundle with another precision (fp32)."
         )
+    if (off := _off(rows)) > NORM_TOLERANCE:
+        raise BundleError(
+            f"the graph returned embeddings that are not of unit norm (off by {off:.3g}). "
+            "Export the bundle again."
+        )
     return rows
+
+
+def _off(rows: Embeddings) -> float:
+    """How far the norm of the worst row is from 1."""
+    return float(np.abs(np.linalg.norm(rows, axis=1) - 1).max())

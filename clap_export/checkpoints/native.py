@@ -8,12 +8,13 @@ one a file is, not its name.
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as safetensors
 
 from clap_export.checkpoints import wrappers
 from clap_export.checkpoints.fields import refusing
@@ -45,13 +46,15 @@ def save(path: Path, model: ClapModel, tokenizer: str) -> None:
         "tokenizer": tokenizer,
     }
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    # Made in memory: the libraries' own writers hide what a disk says, and safetensors makes files
+    # that only their owner may read.
+    if path.suffix == ".pt":
+        torch.save({**header, "state_dict": state}, made := io.BytesIO())
+        data = made.getvalue()
+    else:
+        data = safetensors(state, metadata={METADATA_KEY: json.dumps(header)})
     with writing(path) as part:
-        mode = part.stat().st_mode
-        if path.suffix == ".pt":
-            torch.save({**header, "state_dict": state}, part)
-        else:
-            save_file(state, part, metadata={METADATA_KEY: json.dumps(header)})
-        part.chmod(mode)  # safetensors makes files that only their owner may read
+        part.write_bytes(data)
 
 
 def header_of(weights: Weights) -> dict[str, Any]:

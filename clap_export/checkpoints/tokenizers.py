@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,7 +14,9 @@ from tokenizers.processors import TemplateProcessing
 
 from clap_export.checkpoints.weights import MAX_JSON_BYTES
 from clap_export.model.config import TextEncoderConfig
+from runtime import schema
 from runtime.errors import ClapError
+from runtime.tokenizer_file import MOST_ID, check
 
 T = TypeVar("T")
 
@@ -174,7 +175,7 @@ def parse(text: object, where: str) -> Tokenizer:
     """
     if not isinstance(text, str):
         raise ClapError(f"{where}: the tokenizer is a {type(text).__name__}, not a text.")
-    return _guarded(lambda: Tokenizer.from_str(text), where)
+    return _checked(text.encode("utf-8", "surrogatepass"), where)
 
 
 def _forms(folder: Path, kind: Kind) -> list[Tokenizer]:
@@ -191,7 +192,7 @@ def _forms(folder: Path, kind: Kind) -> list[Tokenizer]:
     forms: list[Tokenizer] = []
     whole = folder / "tokenizer.json"
     if whole in there:
-        forms.append(_guarded(lambda: Tokenizer.from_file(str(whole)), folder))
+        forms.append(_checked(whole.read_bytes(), str(whole)))
     if all(folder / name in there for name in _FILES[kind]):
         others = [path for path in there if path != whole]
         try:
@@ -210,12 +211,25 @@ def _from_vocabulary(files: list[Path], kind: Kind) -> Tokenizer:
     with tempfile.TemporaryDirectory() as folder:
         for path in files:
             shutil.copyfile(path, Path(folder, path.name))
-        if kind != "bert" and not isinstance(
-            json.loads(Path(folder, "vocab.json").read_text()), dict
-        ):
-            raise ValueError("vocab.json holds no table of tokens")
+        if kind != "bert":
+            _check_ids(schema.read_json(Path(folder, "vocab.json"), "vocab.json", ClapError))
         made = getattr(transformers, _CLASS[kind]).from_pretrained(folder, local_files_only=True)
-    return Tokenizer.from_str(made.backend_tokenizer.to_str())
+    found = made.backend_tokenizer
+    _check_ids(found.get_vocab())  # those of added tokens too
+    return _checked(found.to_str().encode(), "the vocabulary")
+
+
+def _check_ids(table: object) -> None:
+    """A vocabulary's ids: the library asks for memory for all numbers up to the largest."""
+    ids = table.values() if isinstance(table, dict) else ()
+    if not ids or not all(type(n) is int and 0 <= n < MOST_ID for n in ids):
+        raise ValueError(f"it holds no table of tokens with ids below {MOST_ID}")
+
+
+def _checked(data: bytes, where: str) -> Tokenizer:
+    """A tokenizer from its JSON, which has been looked through before the library reads it."""
+    text = check(data, where).text
+    return _guarded(lambda: Tokenizer.from_str(text), where)
 
 
 def _from_hub(hub_id: str) -> Tokenizer:
