@@ -62,4 +62,4 @@ def check_finite(rows: Embeddings) -> Embeddings:
 
 def _off(rows: Embeddings) -> float:
     """How far the norm of the worst row is from 1."""
-    return float(np.abs(np.linalg.norm(rows, axis=1) - 1).max())
+    return float(np.abs(np.linalg.norm(rows, axis=1) - 1).max(initial=0.0))

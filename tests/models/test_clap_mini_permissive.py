@@ -49,7 +49,9 @@ def test_the_card_gives_the_held_out_figures(name: str) -> None:
     found = HELD_OUT[name]
     line = f"| {found['clips']} | {found['candidates']} {interval(found)}"
     assert line in MODEL.with_suffix(".md").read_text(encoding="utf-8")
-    assert f"{100 * found['accuracy']:.1f} %" in (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    assert f"{100 * found['accuracy']:.1f} %" in (ROOT / "docs" / "evaluation.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @needs_audio

@@ -246,9 +246,12 @@ def test_an_embedding_that_is_not_finite_is_the_error_of_its_item(
     model = onnx.load(folder / "audio.onnx")
     (power,) = [node for node in model.graph.node if node.output[0] == "power"]
     power.input[1] = "huge"  # the square of a sample times 1e35: beyond float32 from about 60 on
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1e35), "scale"))
+    power.output[0] = "square"
+    for name, value in (("scale", 1e35), ("inverse", 1e-35)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value), name))
     at = list(model.graph.node).index(power)
     model.graph.node.insert(at, onnx.helper.make_node("Mul", ["framed", "scale"], ["huge"]))
+    model.graph.node.insert(at + 2, onnx.helper.make_node("Mul", ["square", "inverse"], ["power"]))
     onnx.save(model, folder / "audio.onnx")
     model_bytes = (folder / "audio.onnx").stat().st_size
     manifest = (folder / "manifest.json").read_text()
