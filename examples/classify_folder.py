@@ -28,7 +28,9 @@ def main(bundle: str, folder: str, out: str, *labels: str) -> None:
                 rows.writerow([result.source, "", "", result.error])
             else:
                 (best,) = result.predictions
-                rows.writerow([result.source, best.label, f"{best.score:.3f}", ""])
+                rows.writerow(
+                    [result.source, best.label, f"{best.score:.3f}", result.warning or ""]
+                )
 
 
 if __name__ == "__main__":

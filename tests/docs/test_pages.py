@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from clap_export.checkpoints.families import FAMILIES
 from tests.docs.pages import BLOCKS, TEXTS
 from tests.originals import families
 from tests.places import ROOT
@@ -133,6 +134,53 @@ def test_the_reference_has_every_command() -> None:
         assert f"### `python -m train {name}`" in text
     assert "<code>--ckpt PATH</code>" in text
     assert "--labels" in text
+
+
+def test_every_public_name_has_its_reference() -> None:
+    import runtime
+
+    described = re.findall(r"^::: runtime\.(\w+)$", TEXTS["python-api.md"], re.MULTILINE)
+    assert set(described) == set(runtime.__all__) - {"__version__"}
+
+
+def test_every_finding_is_in_the_format() -> None:
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "clap_export").rglob("*.py"))
+    made = {name for text in sources for name in re.findall(r'Finding\(\s*"([\w-]+)"', text)}
+    (row,) = re.findall(r"^\| `findings` \|.*$", TEXTS["bundle-format.md"], re.MULTILINE)
+    assert made == set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", row))
+
+
+def test_families_in_the_format_are_those_of_the_command() -> None:
+    (row,) = re.findall(r"^\| `source` \|.*$", TEXTS["bundle-format.md"], re.MULTILINE)
+    named = re.search(r"\(([^)]*)\)", row)
+    assert named is not None
+    assert tuple(re.findall(r"`(\w+)`", named[1])) == FAMILIES
+
+
+def test_bounds_in_the_format_are_those_of_the_readers() -> None:
+    from runtime import manifest, onnx_file, prompts, schema, tokenizer
+    from runtime.labels import MOST_LETTERS
+
+    text = TEXTS["bundle-format.md"]
+    for bound in (
+        f"{schema.MOST_DEPTH} brackets", f"numbers of {schema.MOST_DIGITS} digits",
+        f"{manifest.MOST_MANIFEST >> 20} MiB", f"{manifest.MOST_RATE // 1000} kHz",
+        f"a {manifest.MOST_OVERLAP}th", f"{onnx_file.MOST_NODES:,} of them",
+        f"{onnx_file.MOST_TENSORS:,} tensors", f"{prompts.MOST_LETTERS:,} characters",
+        f"{MOST_LETTERS:,} characters", f"{tokenizer.MOST_LETTERS:,} characters",
+    ):  # fmt: skip
+        assert bound in text, bound
+
+
+def test_exit_codes_in_the_page_are_those_of_the_command() -> None:
+    from clap_export.cli import ending
+
+    rows = re.findall(r"^\| ([\d, ]+) \|", TEXTS["errors-and-processes.md"], re.MULTILINE)
+    said = {int(code) for row in rows for code in row.split(",")}
+    signals = {ending.BY_SIGNAL + number for number in (1, 2, 15)}
+    assert said == signals | {
+        ending.DONE, ending.GATE_FAILED, ending.BAD_INPUT, ending.FAULT, ending.PIPE_CLOSED,
+    }  # fmt: skip
 
 
 @pytest.mark.slow
