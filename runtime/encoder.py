@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import audio, fusion, grouping, windows
-from runtime.arguments import maybe_whole, shown, whole
+from runtime.arguments import MOST_THREADS, maybe_whole, shown, whole
 from runtime.backends import Backend
 from runtime.bundle import Bundle
 from runtime.cores import usable_cores
@@ -79,7 +79,7 @@ class Encoder:
             bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False),
             not opened if check_hashes is None else check_hashes,
             providers,
-            maybe_whole("threads", threads),
+            maybe_whole("threads", threads, most=MOST_THREADS),
             maybe_whole("device", device, 0),
         )
         self.providers = self._loaded.providers

@@ -24,6 +24,30 @@ def test_whole_numbers(tiny_bundle: Path, name: str, value: object) -> None:
         Classifier(tiny_bundle, LABELS, **{name: value})
 
 
+def test_more_than_there_is_is_all_of_it(tiny_bundle: Path) -> None:
+    made = Classifier(tiny_bundle, LABELS, top_k=10**30, batch_size=10**30)
+    assert len(made.predict(clip(0), RATE)) == len(LABELS)
+    assert len(made.predict(clip(0), RATE, top_k=10**20)) == len(LABELS)
+    assert len(made.timeline(clip(0, 5 * WINDOW), RATE, hop=1e308)) == 2  # the last, at the end
+
+
+@pytest.mark.parametrize("value", [1025, 10**9, 10**30])
+def test_threads_that_would_end_the_process(tiny_bundle: Path, value: int) -> None:
+    with pytest.raises(ClapError, match=r"threads=.*pass at most 1024"):
+        Classifier(tiny_bundle, LABELS, threads=value)
+    made = Classifier(tiny_bundle, LABELS)
+    for name in ("decode_threads", "parallel"):
+        with pytest.raises(ClapError, match=rf"{name}=.*pass at most 1024"):
+            made.predict_many([], **{name: value})
+
+
+@pytest.mark.parametrize("templates", [5, b"{}", object(), 1.5, [None], "{}{}" + "x" * 10**6])
+def test_templates_that_are_none(tiny_bundle: Path, templates: object) -> None:
+    with pytest.raises(LabelError, match="template") as error:
+        Classifier(tiny_bundle, LABELS, templates=templates)
+    assert len(str(error.value)) < 300
+
+
 @pytest.mark.parametrize("value", [1.5, True, "0", -1])
 def test_the_number_of_a_gpu(tiny_bundle: Path, value: object) -> None:
     with pytest.raises(ClapError, match="device="):
