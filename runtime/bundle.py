@@ -99,7 +99,10 @@ class Bundle:
 
     def _file_problems(self, name: str, entry: FileEntry) -> list[str]:
         try:
-            with files.reading(self.path(name), missing=f"'{name}' is missing") as file:
+            # Of a pipe or a folder that is there nobody shall hear that it is missing.
+            path = self.path(name)
+            missing = "" if os.path.lexists(path) else f"'{name}' is missing"
+            with files.reading(path, missing=missing) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size != entry.bytes:
                     return [_other_size(name, size, entry)]

@@ -18,7 +18,7 @@ from runtime.arguments import MOST_THREADS, maybe_whole, shown, whole
 from runtime.backends import Backend
 from runtime.bundle import Bundle
 from runtime.cores import usable_cores
-from runtime.errors import BundleError, ClapError
+from runtime.errors import BundleError, ClapError, LabelError
 from runtime.lease import Lease
 from runtime.loaded import Loaded
 from runtime.manifest import AudioSpec, Manifest
@@ -173,6 +173,8 @@ class Encoder:
             BackendError: the engine is not available or failed.
             ClapError: no texts.
         """
+        if isinstance(texts, bytes) or not isinstance(cast(object, texts), (str, Iterable)):
+            raise LabelError(f"texts={shown(texts)}: pass one text or several.")
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise ClapError("no texts were given: pass at least one.")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime import Classifier, Encoder
+from runtime import Classifier, Encoder, LabelBank
 from runtime.bundle import Bundle
 from runtime.errors import BackendError, BundleError, ClapError, LabelError
 from tests.tiny.bundle import LABELS, RATE, WINDOW, clip
@@ -46,6 +46,20 @@ def test_templates_that_are_none(tiny_bundle: Path, templates: object) -> None:
     with pytest.raises(LabelError, match="template") as error:
         Classifier(tiny_bundle, LABELS, templates=templates)
     assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("texts", [None, 5, object(), b"a dog"], ids=lambda v: type(v).__name__)
+def test_texts_that_are_none(tiny_bundle: Path, texts: Any) -> None:
+    with pytest.raises(LabelError, match=r"texts=.*pass one text or several"):
+        Encoder(tiny_bundle).embed_text(texts)
+
+
+@pytest.mark.parametrize("path", [None, 5, object()], ids=lambda v: type(v).__name__)
+def test_places_of_a_bank_that_are_none(tiny_bundle: Path, path: Any) -> None:
+    bank = Classifier(tiny_bundle, LABELS).bank
+    for use in (bank.save, LabelBank.load):
+        with pytest.raises(LabelError, match="is no name of a file"):
+            use(path)
 
 
 @pytest.mark.parametrize("value", [1.5, True, "0", -1])
