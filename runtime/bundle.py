@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from runtime import files, onnx_file, signature
+from runtime import files, onnx_file, signature, tokenizer_file
 from runtime.content import Content
 from runtime.errors import BundleError, ClapError
 from runtime.manifest import MANIFEST, FileEntry, Graph, parse_manifest, read_manifest_file
@@ -79,6 +79,17 @@ class Bundle:
         """
         content = self.read(graph.file, check_hash=check_hash)
         return content, onnx_file.check(content.data, content.name)
+
+    def check_contents(self) -> None:
+        """Look into the graphs and the tokenizer, as loading does, without an engine.
+
+        Raises:
+            BundleError: one cannot be read, or would not be used.
+        """
+        for graph in (self.manifest.audio_graph, self.manifest.text_graph):
+            self.graph(graph)
+        content = self.read(self.manifest.text.tokenizer)
+        tokenizer_file.check(content.data, str(content.path))
 
     def _check_files(self) -> None:
         problems: list[str] = []
