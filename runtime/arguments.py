@@ -10,28 +10,43 @@ import numpy as np
 
 from runtime.errors import ClapError
 
+MOST_THREADS = 1024  # of a process: engines and pools that are asked for more end it
 
-def whole(name: str, value: Any, least: int = 1, error: type[ClapError] = ClapError) -> int:
-    """A whole number of at least ``least``.
+
+def whole(
+    name: str,
+    value: Any,
+    least: int = 1,
+    error: type[ClapError] = ClapError,
+    most: int | None = None,
+) -> int:
+    """A whole number of at least ``least``, and at most ``most``.
 
     Args:
         name: of the argument, for the sentence.
         value: what was passed; numpy's integers are taken, bool and floats are not.
         least: smallest value that is taken.
         error: which exception says what is wrong.
+        most: largest value that is taken; default any.
 
     Raises:
-        ClapError: as ``error``: it is another type, or too small.
+        ClapError: as ``error``: it is another type, too small or too large.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise error(f"{name}={shown(value)}: pass a whole number of at least {least}.")
     if value < least:
         raise error(f"{name}={shown(value)}: pass at least {least}.")
+    if most is not None and value > most:
+        raise error(f"{name}={shown(value)}: pass at most {most}.")
     return int(cast(int, value))
 
 
 def maybe_whole(
-    name: str, value: object, least: int = 1, error: type[ClapError] = ClapError
+    name: str,
+    value: object,
+    least: int = 1,
+    error: type[ClapError] = ClapError,
+    most: int | None = None,
 ) -> int | None:
     """The same, or None.
 
@@ -41,7 +56,7 @@ def maybe_whole(
     if value is None:
         return None
     try:
-        return whole(name, value, least, error)
+        return whole(name, value, least, error, most)
     except ClapError as problem:
         raise error(f"{str(problem).removesuffix('.')}, or None.") from None
 

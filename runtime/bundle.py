@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from runtime import files, onnx_file, signature
+from runtime import files, onnx_file, signature, tokenizer_file
 from runtime.content import Content
 from runtime.errors import BundleError, ClapError
 from runtime.manifest import MANIFEST, FileEntry, Graph, parse_manifest, read_manifest_file
@@ -80,6 +80,17 @@ class Bundle:
         content = self.read(graph.file, check_hash=check_hash)
         return content, onnx_file.check(content.data, content.name)
 
+    def check_contents(self) -> None:
+        """Look into the graphs and the tokenizer, as loading does, without an engine.
+
+        Raises:
+            BundleError: one cannot be read, or would not be used.
+        """
+        for graph in (self.manifest.audio_graph, self.manifest.text_graph):
+            self.graph(graph)
+        content = self.read(self.manifest.text.tokenizer)
+        tokenizer_file.check(content.data, str(content.path))
+
     def _check_files(self) -> None:
         problems: list[str] = []
         manifest = self.manifest
@@ -99,7 +110,10 @@ class Bundle:
 
     def _file_problems(self, name: str, entry: FileEntry) -> list[str]:
         try:
-            with files.reading(self.path(name), missing=f"'{name}' is missing") as file:
+            # Of a pipe or a folder that is there nobody shall hear that it is missing.
+            path = self.path(name)
+            missing = "" if os.path.lexists(path) else f"'{name}' is missing"
+            with files.reading(path, missing=missing) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size != entry.bytes:
                     return [_other_size(name, size, entry)]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from runtime import audio, pipeline, windows
-from runtime.arguments import maybe_whole, number, shown, whole
+from runtime.arguments import MOST_THREADS, maybe_whole, number, shown, whole
 from runtime.bundle import Bundle
 from runtime.encoder import Encoder, check_batch_size
 from runtime.errors import ClapError, LabelError
@@ -26,6 +26,7 @@ from runtime.manifest import Manifest
 from runtime.pooling import clip_embedding
 from runtime.scores import Mode, Prediction, Ranking, check_top_k
 
+LONGEST_HOP = 1 << 62  # samples: longer than any recording, so one window is left
 MANY = 2  # recordings for each core, above which an engine of one thread pays
 
 if TYPE_CHECKING:
@@ -238,8 +239,8 @@ class Classifier:
             raise ClapError("predict_many takes an iterable of recordings: pass one in a list.")
         schedule = pipeline.Schedule(
             check_batch_size(batch_size),
-            whole("decode_threads", decode_threads),
-            maybe_whole("parallel", parallel) or self._parallel(sources),
+            whole("decode_threads", decode_threads, most=MOST_THREADS),
+            maybe_whole("parallel", parallel, most=MOST_THREADS) or self._parallel(sources),
         )
         stream = pipeline.embed_many(self._encoder, sources, sample_rate, schedule)
         return self._results(stream, top_k)
@@ -273,9 +274,10 @@ class Classifier:
         step = spec.hop_samples
         if hop is not None:
             wanted = "a positive number of seconds"
-            step = round(number("hop", hop, wanted) * spec.sample_rate)
-            if hop * spec.sample_rate < 1:
+            samples_of_hop = number("hop", hop, wanted) * spec.sample_rate
+            if samples_of_hop < 1:
                 raise ClapError(f"hop={hop}: pass {wanted}, at least one sample.")
+            step = round(min(samples_of_hop, LONGEST_HOP))
         samples = audio.said(self._encoder.read(source, sample_rate)).samples
         at = windows.starts(len(samples), spec.window_samples, step)
         segments: list[Segment] = []

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import audio, fusion, grouping, windows
-from runtime.arguments import maybe_whole, shown, whole
+from runtime.arguments import MOST_THREADS, maybe_whole, shown, whole
 from runtime.backends import Backend
 from runtime.bundle import Bundle
 from runtime.cores import usable_cores
-from runtime.errors import BundleError, ClapError
+from runtime.errors import BundleError, ClapError, LabelError
 from runtime.lease import Lease
 from runtime.loaded import Loaded
 from runtime.manifest import AudioSpec, Manifest
@@ -77,7 +77,7 @@ class Encoder:
             bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False),
             not opened if check_hashes is None else check_hashes,
             providers,
-            maybe_whole("threads", threads),
+            maybe_whole("threads", threads, most=MOST_THREADS),
             maybe_whole("device", device, 0),
         )
         self.providers = self._loaded.providers
@@ -172,6 +172,8 @@ class Encoder:
             BackendError: the engine is not available or failed.
             ClapError: no texts.
         """
+        if isinstance(texts, bytes) or not isinstance(cast(object, texts), (str, Iterable)):
+            raise LabelError(f"texts={shown(texts)}: pass one text or several.")
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise ClapError("no texts were given: pass at least one.")

@@ -56,8 +56,8 @@ def reading(
         raise error(missing or f"'{path}' does not exist.") from problem
     except OSError as problem:
         raise _unreadable(path, problem, error) from problem
-    except ValueError as problem:  # a NUL in the name, or half of a surrogate pair
-        raise error(f"{os.fspath(path)!r} is no name of a file ({problem}).") from problem
+    except (ValueError, TypeError) as problem:  # a NUL, half of a surrogate pair, or no text
+        raise error(f"{path!r} is no name of a file ({problem}).") from problem
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
@@ -116,7 +116,10 @@ def writing(
         ClapError: as ``error``: the file exists, is a folder or a device, or cannot be written (the
             disk is full, read-only or not ours). It names ``path``, never the temporary.
     """
-    asked = Path(path)
+    try:
+        asked = Path(path)
+    except TypeError as problem:
+        raise error(f"{path!r} is no name of a file.") from problem
     try:
         target = Path(os.path.realpath(asked)) if asked.is_symlink() else asked
         mode = _check_target(asked, target, overwrite, error)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import bank_file, files
+from runtime.arguments import shown
 from runtime.errors import BundleError, LabelError
 from runtime.plain_text import is_control, printable
 from runtime.prompts import check_templates, fill_all
@@ -91,7 +92,7 @@ class LabelBank:
         from runtime.pooling import mean_embedding
 
         if isinstance(labels, (str, bytes)) or not isinstance(cast(object, labels), Iterable):
-            raise LabelError(f"labels is {labels!r}: pass a list of names.")
+            raise LabelError(f"labels is {shown(labels)}: pass a list of names.")
         names = tuple(labels)
         problems = _name_problems(names)
         if problems:

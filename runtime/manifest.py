@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, cast
@@ -265,6 +266,8 @@ def read_manifest_file(folder: Path) -> bytes:
     Raises:
         BundleError: it is missing, or cannot be read.
     """
+    if os.path.isfile(folder):  # which takes any name
+        raise BundleError(f"{folder} is a file: a bundle is a folder with a {MANIFEST}. Pass that.")
     return files.read(
         folder / MANIFEST,
         most=MOST_MANIFEST,

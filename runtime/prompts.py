@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
+from runtime.arguments import shown
 from runtime.errors import LabelError
 from runtime.schema import Text
 
@@ -28,16 +29,20 @@ def check_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         LabelError: none given, or an ill-formed one.
     """
+    if isinstance(templates, bytes) or not isinstance(cast(object, templates), (str, Iterable)):
+        raise LabelError(
+            f"templates={shown(templates)}: pass a prompt such as 'a sound of {{}}', or several."
+        )
     templates = (templates,) if isinstance(templates, str) else tuple(templates)
     if not templates:
         raise LabelError("no templates were given: pass at least one, such as 'a sound of {}'.")
     for template in templates:
         if not isinstance(cast(object, template), str) or template.count(SLOT) != 1:
             raise LabelError(
-                f"template {template!r} must hold exactly one {{}} for the label, "
+                f"template {shown(template)} must hold exactly one {{}} for the label, "
                 "as in 'this is a sound of {}'."
             )
         problem = Text(MOST_LETTERS).problem(template)
         if problem:
-            raise LabelError(f"template {template[:MOST_LETTERS]!r} {problem}.")
+            raise LabelError(f"template {shown(template)} {problem}.")
     return templates

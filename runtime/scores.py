@@ -123,7 +123,7 @@ class Ranking:
             if (self.threshold is None or scores[i] >= self.threshold)
             and (self.min_similarity is None or similarities[i] >= self.min_similarity)
         )
-        return list(islice(passing, limit))
+        return list(islice(passing, None if limit is None else min(limit, len(names))))
 
 
 def _bound(name: str, value: object) -> float | None:

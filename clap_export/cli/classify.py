@@ -243,6 +243,8 @@ def _source(file: str) -> Path | bytes:
     """A file, or all of standard input, which engines and decoders must be able to seek in."""
     if file != STDIN:
         return Path(file)
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - closed by whoever started the command
+        raise ClapError("standard input is closed: there is no recording in it.")
     try:
         data = sys.stdin.buffer.read(MOST_STDIN + 1)
     except (OSError, ValueError, AttributeError) as error:

@@ -85,11 +85,13 @@ def evaluate(
 @options.public_key_option
 @options.json_option
 def inspect(bundle: Path, public_key: Path | None, as_json: bool) -> int:
-    """Print what BUNDLE is, after checking every file's hash, and its signature if asked to."""
+    """Print what BUNDLE is, after checking every file's hash, what graphs and tokenizer hold, and
+    its signature if asked to."""
     from clap_export.cli import show
     from runtime.bundle import Bundle
 
     opened = Bundle(bundle, public_key=public_key)
+    opened.check_contents()
     show.manifest_json(bundle) if as_json else show.inspected(opened)
     return DONE
 
@@ -106,5 +108,6 @@ def sign(bundle: Path, key: Path) -> int:
     from runtime.signature import sign as put
 
     opened = Bundle(bundle)
+    opened.check_contents()
     terminal.say(f"signed -> {put(bundle, opened.manifest_bytes, key)}")
     return DONE

@@ -73,6 +73,11 @@ def _chunked(
     )  # fmt: skip
 
 
+def has_chunks(content: Content, at: int) -> bool:
+    """Whether chunks of a WAV follow up to the end, as behind its samples."""
+    return _chain(content, at, "<I", b"RF64")[0]
+
+
 def _chain(content: Content, at: int, order: str, first: bytes) -> tuple[bool, int | None]:
     """Whether chunks follow up to the end; and where another file begins, if one does."""
     for _ in range(MOST_CHUNKS):

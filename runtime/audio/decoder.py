@@ -22,6 +22,7 @@ from runtime.errors import AudioError
 BLOCK = 1 << 16  # values that are decoded at once, of all channels together
 # libsndfile says so when a streamed file does not state its length.
 UNKNOWN_FRAMES = 1 << 62
+FARTHEST = 1 << 61  # bytes: places behind it are no different, and no overflow
 # Decoders differ by a frame or two of their own at the ends; a file that was cut misses more.
 MISSING_SECONDS = 0.2
 
@@ -162,7 +163,7 @@ class Decoder:
                     content.path if sys.platform == "win32" else os.fsencode(content.path)
                 ), None
             if content.data is not None:
-                return io.BytesIO(content.data), None
+                return _Memory(content.data), None
         view = View(content, part.start, part.end, part.head)
         return view, view
 
@@ -172,6 +173,14 @@ class Decoder:
                 f"{self._name} lasts {found} than the {self._max_seconds:g} s allowed. "
                 "Cut it into shorter pieces, or raise `max_seconds`."
             )
+
+
+class _Memory(io.BytesIO):
+    """Bytes as a file that libsndfile may ask for any place, also one that a header invented."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        least = 0 if whence == os.SEEK_SET else -FARTHEST
+        return super().seek(max(least, min(offset, FARTHEST)), whence)
 
 
 def _raise(view: View | None) -> None:

@@ -7,7 +7,7 @@ stretch that decodes by itself becomes a part, with a header that is true.
 
 from __future__ import annotations
 
-from runtime.audio import chunks, flac, mpeg, ogg
+from runtime.audio import chunks, flac, lengths, mpeg, ogg
 from runtime.audio.content import Content
 from runtime.audio.parts import Part, Structure, skip_tags
 
@@ -28,6 +28,14 @@ def find(content: Content) -> Structure:
         return chunks.structure(content, start, ">I", b"data")
     if magic[:4] == b"FORM" and magic[8:] in (b"AIFF", b"AIFC"):
         return chunks.structure(content, start, ">I", b"SSND")
+    if magic[:4] == b"FORM" and magic[8:] in (b"8SVX", b"16SV"):
+        return chunks.structure(content, start, ">I", b"BODY")
+    if magic[:4] == b"RF64":
+        return lengths.rf64(content, start)
+    if magic == b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb":
+        return lengths.w64(content, start)
+    if magic[:4] in (b".snd", b"dns."):
+        return lengths.au(content, start)
     if magic[:8] == flac.START:
         return flac.structure(content, start)
     if start or mpeg.SYNC.match(magic):

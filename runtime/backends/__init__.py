@@ -142,7 +142,7 @@ def open_backend(
         BackendError: the first provider is not available (there is no silent fall to another), the
             engine is not installed, or the graph cannot be loaded.
     """
-    arguments.maybe_whole("threads", threads, error=BackendError)
+    arguments.maybe_whole("threads", threads, error=BackendError, most=arguments.MOST_THREADS)
     if "openvino" in providers:
         from runtime.backends.openvino import OpenVinoBackend
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime import Classifier, Encoder
+from runtime import Classifier, Encoder, LabelBank
 from runtime.bundle import Bundle
 from runtime.errors import BackendError, BundleError, ClapError, LabelError
 from tests.tiny.bundle import LABELS, RATE, WINDOW, clip
@@ -22,6 +22,44 @@ NO_WHOLE = [1.5, True, "2", 0, -1, float("nan"), [1], np.float32(2), 1e9]
 def test_whole_numbers(tiny_bundle: Path, name: str, value: object) -> None:
     with pytest.raises(ClapError, match=f"{name}="):
         Classifier(tiny_bundle, LABELS, **{name: value})
+
+
+def test_more_than_there_is_is_all_of_it(tiny_bundle: Path) -> None:
+    made = Classifier(tiny_bundle, LABELS, top_k=10**30, batch_size=10**30)
+    assert len(made.predict(clip(0), RATE)) == len(LABELS)
+    assert len(made.predict(clip(0), RATE, top_k=10**20)) == len(LABELS)
+    assert len(made.timeline(clip(0, 5 * WINDOW), RATE, hop=1e308)) == 2  # the last, at the end
+
+
+@pytest.mark.parametrize("value", [1025, 10**9, 10**30])
+def test_threads_that_would_end_the_process(tiny_bundle: Path, value: int) -> None:
+    with pytest.raises(ClapError, match=r"threads=.*pass at most 1024"):
+        Classifier(tiny_bundle, LABELS, threads=value)
+    made = Classifier(tiny_bundle, LABELS)
+    for name in ("decode_threads", "parallel"):
+        with pytest.raises(ClapError, match=rf"{name}=.*pass at most 1024"):
+            made.predict_many([], **{name: value})
+
+
+@pytest.mark.parametrize("templates", [5, b"{}", object(), 1.5, [None], "{}{}" + "x" * 10**6])
+def test_templates_that_are_none(tiny_bundle: Path, templates: object) -> None:
+    with pytest.raises(LabelError, match="template") as error:
+        Classifier(tiny_bundle, LABELS, templates=templates)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("texts", [None, 5, object(), b"a dog"], ids=lambda v: type(v).__name__)
+def test_texts_that_are_none(tiny_bundle: Path, texts: Any) -> None:
+    with pytest.raises(LabelError, match=r"texts=.*pass one text or several"):
+        Encoder(tiny_bundle).embed_text(texts)
+
+
+@pytest.mark.parametrize("path", [None, 5, object()], ids=lambda v: type(v).__name__)
+def test_places_of_a_bank_that_are_none(tiny_bundle: Path, path: Any) -> None:
+    bank = Classifier(tiny_bundle, LABELS).bank
+    for use in (bank.save, LabelBank.load):
+        with pytest.raises(LabelError, match="is no name of a file"):
+            use(path)
 
 
 @pytest.mark.parametrize("value", [1.5, True, "0", -1])

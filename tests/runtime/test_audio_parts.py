@@ -245,6 +245,68 @@ def test_chunks_behind_the_samples_are_none() -> None:
             audio.read(data)
 
 
+# RF64, W64, AU and 8SVX
+
+
+RF64, W64, SUN, NEXT, IFF = (
+    encode(NOISE, format=kind, subtype="PCM_16", **more)
+    for kind, more in [
+        ("RF64", {}), ("W64", {}), ("AU", {"endian": "BIG"}), ("AU", {"endian": "LITTLE"}),
+        ("SVX", {}),
+    ]
+)  # fmt: skip
+LENGTHS = {  # of the samples: place and type, and what the number counts besides
+    "RF64": (RF64, RF64.find(b"ds64") + 16, "<Q", 0),
+    "W64": (W64, W64.find(b"data") + 16, "<Q", 24),
+    "AU": (SUN, 8, ">I", 0),
+    "NeXT": (NEXT, 8, "<I", 0),
+    "8SVX": (IFF, IFF.find(b"BODY") + 4, ">I", 0),
+}
+
+
+@pytest.mark.parametrize("kind", LENGTHS)
+@pytest.mark.parametrize("size", [0, 1000, len(NOISE)])
+def test_other_headers_that_were_not_completed(kind: str, size: int, tmp_path: Path) -> None:
+    data, at, code, added = LENGTHS[kind]
+    size += added
+    path = tmp_path / "killed"
+    path.write_bytes(data[:at] + struct.pack(code, size) + data[at + struct.calcsize(code) :])
+    for source in (path, path.read_bytes()):
+        found = audio.read(source)
+        assert np.array_equal(found.samples, audio.read(WAV).samples)
+        assert f"states {size - added} bytes of samples, and all" in (found.warning or "")
+
+
+@pytest.mark.parametrize("kind", LENGTHS)
+def test_other_files_that_were_cut_are_said_to_be(kind: str, tmp_path: Path) -> None:
+    data = LENGTHS[kind][0]
+    path = tmp_path / "cut"
+    path.write_bytes(data[: len(data) // 2])
+    for source in (path, path.read_bytes()):
+        found = audio.read(source)
+        assert np.array_equal(found.samples, audio.read(WAV).samples[: len(found.samples)])
+        assert abs(len(found.samples) - len(NOISE) // 2) < 100
+        assert f"states {2 * len(NOISE)} bytes of samples and" in (found.warning or "")
+    assert audio.read(data).warning is None
+
+
+@pytest.mark.parametrize("kind", ["RF64", "W64", "AU", "NeXT"])
+def test_other_files_from_a_pipe_do_not_know_their_length(kind: str) -> None:
+    data, at, code, _ = LENGTHS[kind]
+    ones = b"\xff" * struct.calcsize(code)
+    found = audio.read(data[:at] + ones + data[at + len(ones) :])
+    assert np.array_equal(found.samples, audio.read(WAV).samples)
+    assert found.warning is None
+
+
+def test_libsndfile_may_ask_for_any_place(capfd: pytest.CaptureFixture[str]) -> None:
+    for place in (16, W64.find(b"fmt ") + 16):
+        for size in (1 << 63, (1 << 64) - 1, (1 << 63) - 1):
+            with contextlib.suppress(AudioError):
+                audio.read(W64[:place] + struct.pack("<Q", size) + W64[place + 8 :])
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("data", [WAV, AIFF])
 def test_files_of_chunks_that_were_joined(data: bytes) -> None:
     assert np.array_equal(audio.read(data + data).samples, np.tile(audio.read(data).samples, 2))

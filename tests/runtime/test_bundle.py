@@ -198,6 +198,21 @@ def test_names_of_files_that_are_none(copy: Path, name: str) -> None:
         Bundle(copy)
     with pytest.raises(BundleError):
         read_manifest(Path(name if name not in ("", "..") else "/dev/null"))
+    with pytest.raises(BundleError):
+        Bundle("x" * 5000)
+
+
+def test_a_file_in_place_of_the_folder_is_said_to_be_one(copy: Path) -> None:
+    with pytest.raises(BundleError, match=r"manifest\.json is a file: a bundle is a folder"):
+        Bundle(copy / "manifest.json")
+
+
+def test_a_folder_in_place_of_a_file_is_not_said_to_be_missing(copy: Path) -> None:
+    (copy / "text.onnx").unlink()
+    (copy / "text.onnx").mkdir()
+    with pytest.raises(BundleError, match=r"text\.onnx' is a folder, not a file") as error:
+        Bundle(copy)
+    assert "missing" not in str(error.value)
 
 
 def test_a_nested_manifest(copy: Path) -> None:

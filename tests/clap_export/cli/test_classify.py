@@ -113,6 +113,16 @@ def test_a_recording_on_standard_input(tiny_bundle: Path, clip: Path, extra: lis
     assert "once" in refused("classify", tiny_bundle, "-", "-", "--labels", "a,b")
 
 
+def test_standard_input_that_is_closed(tiny_bundle: Path) -> None:
+    words = [sys.executable, "-m", "clap_export", "classify", str(tiny_bundle), "-"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *words, "--labels", "dog,rain", "--json"],
+        capture_output=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"].startswith("standard input is closed")
+
+
 @pytest.mark.parametrize("extra", [[], ["--timeline"]], ids=["whole", "timeline"])
 def test_no_file_disturbs_the_others(tiny_bundle: Path, clip: Path, extra: list[str]) -> None:
     Path("folder.wav").mkdir()

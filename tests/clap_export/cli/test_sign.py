@@ -12,7 +12,9 @@ from click.testing import CliRunner, Result
 from clap_export.cli import main
 from runtime.bundle import Bundle, sha256_file
 from runtime.errors import BundleError
+from tests.runtime.test_onnx_file import external, loop, model, put
 from tests.runtime.test_signature import keys  # noqa: F401 - a fixture
+from tests.tiny import bundle as tiny
 from tests.tiny.bundle import clip, wav
 
 
@@ -72,3 +74,21 @@ def test_a_bundle_without_a_signature_is_refused_when_one_is_asked_for(
     refused = call("inspect", tiny_bundle, "--public-key", keys[1])
     assert refused.exit_code == 2
     assert "is not signed" in refused.output
+
+
+def test_what_loading_refuses_is_not_called_good_before(
+    tmp_path: Path,
+    keys: tuple[Path, Path],  # noqa: F811
+) -> None:
+    for name, data in [
+        ("audio.onnx", model([loop()]).SerializeToString()),
+        ("text.onnx", external("weights.bin").SerializeToString()),
+        ("tokenizer.json", b'{"model": 5}'),
+    ]:
+        folder = put(tiny.build(tmp_path / name.partition(".")[0]), name, data)
+        for words in (["inspect", folder], ["inspect", folder, "--json"],
+                      ["sign", folder, "--key", keys[0]]):  # fmt: skip
+            done = call(*words)
+            assert (done.exit_code, done.stdout) == (2, "")
+            assert f"{name}' is not" in done.stderr
+        assert not (folder / "manifest.sig").exists()
