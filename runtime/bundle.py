@@ -81,14 +81,15 @@ class Bundle:
         return content, onnx_file.check(content.data, content.name)
 
     def _check_files(self) -> None:
-        problems: list[str] = []
         manifest = self.manifest
         used = [manifest.audio_graph.file, manifest.text_graph.file, manifest.text.tokenizer]
         if manifest.engines is not None:
             used += [manifest.engines.audio.file, manifest.engines.text.file]
-        for name in used:
-            if name not in manifest.files:
-                problems.append(f"'{name}' is used but not listed in 'files'")
+        problems = [
+            f"'{name}' is used but not listed in 'files'"
+            for name in used
+            if name not in manifest.files
+        ]
         for name, entry in manifest.files.items():
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 problems.append(f"'{name}' points outside the bundle")

@@ -110,8 +110,7 @@ def decode_ahead(
 ) -> Generator[Heard]:
     """Load items in threads, ahead of the consumer; in order. See :func:`embed_many`.
 
-    Args:
-        then: what the threads do with the windows of each.
+    ``then`` is what the threads do with the windows of each.
     """
 
     def decode(item: Item) -> Heard:

@@ -111,7 +111,7 @@ def read_file(path: Path) -> Weights:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            data = {name: file.get_tensor(name) for name in file.keys()}
+            data = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).split("\n")[0]
         raise ClapError(
