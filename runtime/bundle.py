@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -114,6 +115,16 @@ class Bundle:
         return BundleError(
             f"bundle {self.folder} is damaged: {'; '.join(problems)}. Export it again."
         )
+
+
+def entries(folder: Path, names: Iterable[str]) -> dict[str, FileEntry]:
+    """What a manifest says of files that are in a folder.
+
+    Raises:
+        ClapError: one cannot be read.
+    """
+    paths = {name: folder / name for name in names}
+    return {n: FileEntry(sha256_file(path), path.stat().st_size) for n, path in paths.items()}
 
 
 def sha256_file(path: Path) -> str:
