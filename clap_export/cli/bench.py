@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clap_export.cli import options
-from clap_export.cli.ending import DONE
 from clap_export.cli.options import OUTPUT, PATH
+from clap_export.command.ending import DONE
 
 if TYPE_CHECKING:
     from clap_export.bench import Report, Request

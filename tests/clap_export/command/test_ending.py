@@ -14,7 +14,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from clap_export.cli import ending, main
+from clap_export.cli import main
+from clap_export.command import ending
 from runtime.errors import ClapError
 from tests.places import ROOT
 
@@ -117,7 +118,7 @@ def python(code: str, **options: object) -> subprocess.Popen[str]:
 # Makes a folder, says so, and works for a minute inside the block that removes it.
 BUSY = """
     import sys, time
-    from clap_export.cli import ending
+    from clap_export.command import ending
     from runtime.files import scratch
     def work():
         with scratch({out!r}):
@@ -166,7 +167,7 @@ def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     done = python(
         """
         import os, signal, sys
-        from clap_export.cli import ending
+        from clap_export.command import ending
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
         sys.exit(ending.code_of(lambda: os.kill(os.getpid(), signal.SIGHUP)))
         """

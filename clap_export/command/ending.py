@@ -24,7 +24,7 @@ from collections.abc import Callable
 import click
 
 from clap_export import __version__
-from clap_export.cli import signals, terminal
+from clap_export.command import signals, terminal
 from runtime.errors import ClapError
 
 DONE, GATE_FAILED, BAD_INPUT, FAULT = 0, 1, 2, 70
@@ -36,6 +36,9 @@ EXTRA_OF = {
     **dict.fromkeys(
         ("torch", "onnx", "onnxscript", "transformers", "timm", "safetensors", "matplotlib"),
         "export",
+    ),
+    **dict.fromkeys(
+        ("torchaudio", "sentence_transformers", "yaml", "webdataset", "tomli"), "train"
     ),
 }
 
