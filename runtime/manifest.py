@@ -143,7 +143,7 @@ class Source:
     licence: Prose
 
     def __post_init__(self) -> None:
-        # Bundles of before said which of msclap's two models it is; the model's name still does.
+        # Older bundles say which of msclap's two models it is; the model's name says it too.
         if self.family.startswith("msclap-"):
             object.__setattr__(self, "family", "msclap")
 

@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             found["passed"] = all_passed(found["found"])
         except (ClapError, Skipped) as error:
             found |= {"passed": False, "why": str(error)}
-        except Exception:  # whatever it is, the next step shall run
+        except Exception:  # whatever it is, the next step runs
             found |= {"passed": False, "why": traceback.format_exc()}
         found["seconds"] = time.perf_counter() - began
         (given.out / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")

@@ -34,7 +34,7 @@ class Origin:
     files: tuple[Path, ...]
 
     def source(self, family: str, licence: str) -> Source:
-        """What the manifest says of it; the hash of shards is that of their hashes, one a line."""
+        """What the manifest says of it; the hash of shards is that of their hashes, in lines."""
         hashes = [sha256_file(path) for path in self.files]
         if len(hashes) == 1:
             return Source(family, self.name, hashes[0], licence)

@@ -26,8 +26,10 @@ class Signalled(KeyboardInterrupt):
 
 
 @contextmanager
-def raising() -> Iterator[None]:
+def raising(asked: list[int]) -> Iterator[None]:
     """Raise :class:`Signalled` in the main thread for each of :data:`ASKING`.
+
+    Their numbers are put into ``asked``: a library may turn the exception into one of its own.
 
     A signal that is ignored (as under ``nohup``) stays so. While an exception of a signal is on its
     way, more signals do not disturb the cleaning up: service managers send several at once.
@@ -38,7 +40,6 @@ def raising() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or "RANK" in os.environ:
         yield
         return
-    asked: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         if number != getattr(signal, "SIGALRM", None):

@@ -116,7 +116,7 @@ def choose(
     if TENSORRT in chosen and engines is None:
         raise BackendError(
             f"provider 'tensorrt' was asked for, but {folder} holds no engines. "
-            f"Build them on the GPU that shall run them: clap-export build {folder}"
+            f"Build them on the GPU that will run them: clap-export build {folder}"
         )
     if device is not None and first not in GPU:
         raise BackendError(

@@ -134,6 +134,13 @@ IN_A_BOUNDARY = """
                 def read(self, *size): time.sleep(60)
             audio.load(Slow())
 """
+# A library that has one error for whatever goes wrong inside.
+IN_A_LIBRARY = """
+            try:
+                for _ in range(600): time.sleep(0.1)
+            except BaseException:
+                raise RuntimeError("stopped") from None
+"""
 # The first signal falls into a finaliser, where Python drops exceptions.
 IN_A_FINALISER = """
             class Slow:
@@ -145,7 +152,9 @@ IN_A_FINALISER = """
 
 @POSIX
 @pytest.mark.parametrize(
-    "busy", [WAITS, IN_A_FINALISER, IN_A_BOUNDARY], ids=["working", "in a finaliser", "in a reader"]
+    "busy",
+    [WAITS, IN_A_FINALISER, IN_A_BOUNDARY, IN_A_LIBRARY],
+    ids=["working", "in a finaliser", "in a reader", "in a library"],
 )
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_it_and_leaves_nothing(name: str, busy: str, tmp_path: Path) -> None:
