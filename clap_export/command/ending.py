@@ -55,8 +55,8 @@ def code_of(work: Callable[[], object]) -> int:
         with signals.raising(asked):
             found = work()
             terminal.flush()
-    except signals.Signalled as asked:
-        return BY_SIGNAL + asked.number
+    except signals.Signalled as signalled:
+        return BY_SIGNAL + signalled.number
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BrokenPipeError:
