@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -92,14 +93,15 @@ class Bundle:
         tokenizer_file.check(content.data, str(content.path))
 
     def _check_files(self) -> None:
-        problems: list[str] = []
         manifest = self.manifest
         used = [manifest.audio_graph.file, manifest.text_graph.file, manifest.text.tokenizer]
         if manifest.engines is not None:
             used += [manifest.engines.audio.file, manifest.engines.text.file]
-        for name in used:
-            if name not in manifest.files:
-                problems.append(f"'{name}' is used but not listed in 'files'")
+        problems = [
+            f"'{name}' is used but not listed in 'files'"
+            for name in used
+            if name not in manifest.files
+        ]
         for name, entry in manifest.files.items():
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 problems.append(f"'{name}' points outside the bundle")
@@ -127,6 +129,16 @@ class Bundle:
         return BundleError(
             f"bundle {self.folder} is damaged: {'; '.join(problems)}. Export it again."
         )
+
+
+def entries(folder: Path, names: Iterable[str]) -> dict[str, FileEntry]:
+    """What a manifest says of files that are in a folder.
+
+    Raises:
+        ClapError: one cannot be read.
+    """
+    paths = {name: folder / name for name in names}
+    return {n: FileEntry(sha256_file(path), path.stat().st_size) for n, path in paths.items()}
 
 
 def sha256_file(path: Path) -> str:

@@ -17,6 +17,7 @@ from runtime import bank_file, files
 from runtime.arguments import shown
 from runtime.errors import BundleError, LabelError
 from runtime.plain_text import is_control, printable
+from runtime.problems import listed
 from runtime.prompts import check_templates, fill_all
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 NORM_TOLERANCE = 1e-3  # float32 rounding is 1e-7; half precision of other writers 5e-4
 ROWS = 1 << 14  # whose norms are taken at once: the squares of a large bank would double its memory
 MOST_LETTERS = 1000  # of a name
-MOST_PROBLEMS = 20  # that a message lists
 MOST_TEXT = 256 << 20  # bytes of a file of labels
 
 log = logging.getLogger(__name__)
@@ -235,22 +235,18 @@ def _warnings(encoder: Encoder, names: Sequence[str], prompts: list[list[str]]) 
         if all(tokenizer.is_unknown(text) for text in own):
             unknown.append(name)
     found = [
-        f"labels {_listed(group)} are the same to the text encoder: they share their score."
+        f"labels {listed([*map(repr, group)], between=', ')} are the same to the text encoder: "
+        "they share their score."
         for group in same.values()
         if len(group) > 1
     ]
     if unknown:
         found.append(
             f"the text encoder knows no part of {'label' if len(unknown) == 1 else 'labels'} "
-            f"{_listed(unknown)}: "
+            f"{listed([*map(repr, unknown)], between=', ')}: "
             f"{'its score means' if len(unknown) == 1 else 'their scores mean'} nothing."
         )
     return found
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:MOST_PROBLEMS])
-    return shown + f" and {len(names) - MOST_PROBLEMS} more" * (len(names) > MOST_PROBLEMS)
 
 
 def _name_problems(names: Sequence[object]) -> list[str]:
@@ -269,9 +265,7 @@ def _name_problems(names: Sequence[object]) -> list[str]:
             problems.append(f"{name!r} is listed twice")
         else:
             seen.add(name)
-    problems = list(dict.fromkeys(problems))
-    more = len(problems) - MOST_PROBLEMS
-    return problems[:MOST_PROBLEMS] + [f"and {more} more"] * (more > 0)
+    return [listed(list(dict.fromkeys(problems)))] if problems else []
 
 
 def _embedding_problems(names: Sequence[str] | None, embeddings: NDArray[Any]) -> list[str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from runtime import files, schema
 from runtime.engines import Engines
@@ -144,7 +144,7 @@ class Source:
     licence: Prose
 
     def __post_init__(self) -> None:
-        # Bundles of before said which of msclap's two models it is; the model's name still does.
+        # Older bundles say which of msclap's two models it is; the model's name says it too.
         if self.family.startswith("msclap-"):
             object.__setattr__(self, "family", "msclap")
 
@@ -293,6 +293,20 @@ def parse_manifest(path: Path, data: bytes) -> Manifest:
         return schema.read(Manifest, table, str(path))
     except SchemaError as error:
         raise SchemaError(f"{error}. Export it again, or mend the manifest.") from None
+
+
+def amend(folder: Path, manifest: Manifest, **changed: Any) -> Manifest:
+    """Write a manifest with some of its fields changed, which comes back.
+
+    The runtime opens what is on disk: a manifest is written when a bundle is made, and amended by
+    what is measured on it.
+
+    Raises:
+        BundleError: the folder cannot be written.
+    """
+    amended = replace(manifest, **changed)
+    write_manifest(folder, amended)
+    return amended
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

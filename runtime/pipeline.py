@@ -92,7 +92,7 @@ def embed_many(
                 waiting.append(Heard(each.item, None, each.warning, each.error))
                 yield nothing if each.rows is None else each.rows
 
-    # Closed in so many words, so that an abandoned iterator leaves no threads behind even where
+    # Closed explicitly, so that an abandoned iterator leaves no threads behind even where
     # nothing counts references.
     with closing(clips()) as source:
         for rows in encoder.embed_clips(source, size, finite=False):
@@ -110,8 +110,7 @@ def decode_ahead(
 ) -> Generator[Heard]:
     """Load items in threads, ahead of the consumer; in order. See :func:`embed_many`.
 
-    Args:
-        then: what the threads do with the windows of each.
+    ``then`` is what the threads do with the windows of each.
     """
 
     def decode(item: Item) -> Heard:
@@ -137,7 +136,7 @@ def decode_ahead(
                     "call predict_many in the process that reads the results."
                 )
             # While the engine runs a batch, the next is decoded: as many clips as fill one, going
-            # by those seen so far. Hour-long clips are thus not all held in memory at once.
+            # by those seen so far. So hour-long clips are not all held in memory at once.
             ahead = decode_threads + (-(-batch_size * clips // total) if total else 0)
             while len(running) < ahead:
                 try:

@@ -8,7 +8,7 @@ SHOWN = 20
 
 
 def listed(problems: Sequence[str], shown: int = SHOWN, between: str = "; ") -> str:
-    """The first problems, and how many are left: ``a; b (and 3 more)``."""
+    """The first problems, and how many are left: ``a; b and 3 more``."""
     rest = len(problems) - shown
-    more = f" (and {rest} more)" if rest > 0 else ""
+    more = f" and {rest} more" if rest > 0 else ""
     return between.join(problems[:shown]) + more

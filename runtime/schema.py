@@ -28,6 +28,7 @@ from typing import (
 from runtime import files
 from runtime.errors import ClapError, SchemaError
 from runtime.plain_text import is_control, printable
+from runtime.problems import listed
 
 T = TypeVar("T")
 
@@ -167,9 +168,7 @@ def read(cls: type[T], data: object, where: str) -> T:
     problems: list[str] = []
     value = _value(cls, data, "", problems)
     if problems:
-        more = len(problems) - MOST_PROBLEMS
-        said = problems[:MOST_PROBLEMS] + [f"and {more} more"] * (more > 0)
-        raise SchemaError(f"{where}: " + "; ".join(said))
+        raise SchemaError(f"{where}: {listed(problems, MOST_PROBLEMS)}")
     return value
 
 
@@ -262,8 +261,8 @@ def _dataclass(cls: Any, data: object, path: str, problems: list[str]) -> Any:
     hints = get_type_hints(cls, include_extras=True)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     table = cast("dict[str, object]", data)
-    for name in sorted(set(table) - set(fields), key=str):
-        problems.append(f"unknown key '{dot}{_key(name)}'")
+    unknown = sorted(set(table) - set(fields), key=str)
+    problems += [f"unknown key '{dot}{_key(name)}'" for name in unknown]
     values: dict[str, Any] = {}
     before = len(problems)
     for name, field in fields.items():

@@ -93,9 +93,8 @@ def check(data: bytes, name: str) -> TokenizerFile:
 def _tokenizer(found: dict[str, Any]) -> TokenizerFile:
     model = _table(found.get("model"), "model")
     vocabulary = _model(model)
-    ids = list(vocabulary.values())
-    for token in _list(found.get("added_tokens") or [], "added_tokens", MOST_TOKENS):
-        ids.append(_added(_table(token, "added_tokens")))
+    added = _list(found.get("added_tokens") or [], "added_tokens", MOST_TOKENS)
+    ids = [*vocabulary.values(), *(_added(_table(token, "added_tokens")) for token in added)]
     _chain(found.get("normalizer"), "normalizer", NORMALIZERS, _normalizer)
     _chain(found.get("pre_tokenizer"), "pre_tokenizer", PRE_TOKENIZERS, _pre_tokenizer)
     _chain(

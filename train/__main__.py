@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
-import signal
 import sys
-import traceback
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import click
 
+from clap_export.command import ending
+from clap_export.command.group import Group
+from clap_export.command.terminal import Printable
 from runtime.errors import ClapError
-from runtime.plain_text import printable
 
 
-@click.group()
+@click.group(cls=Group)
 def main() -> None:
     """Train a CLAP model (run CONFIG.toml) or evaluate a checkpoint."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Printable("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(Printable("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
@@ -195,61 +195,13 @@ def throughput(recipe: Path, threads: int | None, seconds: float, streamed: bool
 def entry() -> None:
     """Run a command; ``python -m train CONFIG.toml`` is short for ``run``.
 
-    The process ends with 0 when all is done; 2 when the input is at fault, in one sentence; 130,
-    143 or 129 when SIGINT, SIGTERM or SIGHUP stopped it; 141 when the reader of its output went
-    away; 70, with a traceback, when the fault is ours.
+    It ends as every command does; see :mod:`clap_export.command.ending`.
     """
     arguments = sys.argv[1:]
     if arguments and arguments[0].endswith(".toml"):
         arguments = ["run", *arguments]
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    _end_in_order()
-    try:
-        sys.exit(main(args=arguments, prog_name="python -m train", standalone_mode=False))
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except ClapError as error:
-        click.echo(printable(f"Error: {error}", keep="\n"), err=True)
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped.", err=True)
-        sys.exit(128 + signal.SIGINT)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
-        sys.exit(141)
-    except Exception:
-        traceback.print_exc()
-        sys.exit(70)
-
-
-def _end_in_order() -> None:
-    """Turn SIGTERM and SIGHUP into an exception, so that half-written files are removed.
-
-    Not under torchrun: a process that waits for the others in C would not hear of it, while the
-    default ends it at once. What it leaves half-written the next run removes.
-    """
-    if "RANK" in os.environ:
-        return
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-    def end(number: int, _frame: object) -> None:
-        for one in numbers:
-            signal.signal(one, signal.SIG_IGN)
-        sys.exit(128 + number)
-
-    for number in numbers:
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
-            signal.signal(number, end)
-
-
-class _Printable(logging.Formatter):
-    """Names of files in messages are shown, and never act on the terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record), keep="\n\t")
+    work = partial(main.main, args=arguments, prog_name="python -m train", standalone_mode=False)
+    sys.exit(ending.code_of(work))
 
 
 if __name__ == "__main__":

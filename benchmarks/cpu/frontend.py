@@ -15,13 +15,13 @@ from collections.abc import Callable
 from unittest import mock
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 
 from clap_export.bench.timing import interleave
 from clap_export.model import dft
 from clap_export.model.mel import LogMel
+from runtime.backends import quiet
 from runtime.manifest import Mel
 
 ROUNDS, WARM_UPS, RUNS = 3, 3, 12
@@ -110,7 +110,7 @@ def main() -> None:
                         with torch.inference_mode():
                             found[name][i] += times(lambda m=module, b=batch: m(b))
                         continue
-                    session = onnxruntime.InferenceSession(
+                    session = quiet.onnxruntime().InferenceSession(
                         content, providers=["CPUExecutionProvider"]
                     )
                     feed = {"waveform": batch.numpy()}

@@ -33,7 +33,7 @@ class Case:
     Attributes:
         loop: its options.
         within: largest difference of a loss to that of ``plain``, relative; None where the run
-            has BatchNorm learn its statistics, so that the losses are others: they shall fall.
+            lets BatchNorm learn its statistics: the losses differ then, and must only fall.
             TF32 convolutions have 10 bits; fp16 skips steps until it has found its scale.
         device: if not the one that is measured.
         processes: by torchrun, one for each GPU.

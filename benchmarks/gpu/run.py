@@ -27,6 +27,7 @@ from benchmarks.gpu.command import TAIL, ran  # noqa: E402
 from clap_export.bench.gpu import Meter  # noqa: E402
 from clap_export.bench.process import Process  # noqa: E402
 from runtime import schema  # noqa: E402
+from runtime.backends import quiet  # noqa: E402
 from runtime.cores import usable_cores  # noqa: E402
 from runtime.errors import ClapError  # noqa: E402
 from runtime.manifest import read_manifest  # noqa: E402
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             found["passed"] = all_passed(found["found"])
         except (ClapError, Skipped) as error:
             found |= {"passed": False, "why": str(error)}
-        except Exception:  # whatever it is, the next step shall run
+        except Exception:  # whatever it is, the next step runs
             found |= {"passed": False, "why": traceback.format_exc()}
         found["seconds"] = time.perf_counter() - began
         (given.out / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
@@ -107,9 +108,7 @@ def env(given: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"python": platform.python_version(), "cores": usable_cores()}
     found["packages"] = {name: version for name in PACKAGES if (version := _version(name))}
     try:
-        import onnxruntime
-
-        found["onnxruntime_providers"] = onnxruntime.get_available_providers()
+        found["onnxruntime_providers"] = quiet.onnxruntime().get_available_providers()
     except ImportError as error:
         found["onnxruntime_providers"] = str(error)
     if given.tensorrt_python:

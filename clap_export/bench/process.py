@@ -122,7 +122,7 @@ def _tried(call: Callable[[], object]) -> object:
         return call()
     except ClapError as error:
         return error
-    except Exception:  # whatever it is, the parent shall show it
+    except Exception:  # whatever it is, the parent shows it
         return Failure(traceback.format_exc())
 
 

@@ -56,7 +56,7 @@ def load(
     if is_folder:
         return _load_folder(path, family, folder)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) and not path.parent.exists():
-        return _load_folder(_download(str(source)), family, folder, str(source))
+        return _load_folder(download(str(source), "--ckpt"), family, folder, str(source))
     raise ClapError(f"checkpoint {path} does not exist. Give a file, a model's folder or a hub id.")
 
 
@@ -77,8 +77,12 @@ def hub_files() -> list[str]:
     return [*configs, *weights, *indices, *shards, *tokenizers.FILES]
 
 
-def _download(hub_id: str) -> Path:
+def download(hub_id: str, asked: str) -> Path:
     """The folder of a model of the Hugging Face hub, in that library's cache.
+
+    Args:
+        hub_id: of the model.
+        asked: the option that named it, for the message.
 
     Raises:
         ClapError: no such model, or the hub cannot be reached.
@@ -90,8 +94,8 @@ def _download(hub_id: str) -> Path:
     except Exception as error:  # many kinds: offline, absent, gated, bad name
         reason = (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")
         raise ClapError(
-            f"--ckpt {hub_id} is no file or folder here, and as a model of the Hugging Face hub it "
-            f"could not be had ({reason}). Check the name, or download it where there is a network."
+            f"{asked} {hub_id} is no file or folder here, and could not be had from the Hugging "
+            f"Face hub ({reason}). Check the name, or download it where there is a network."
         ) from error
 
 

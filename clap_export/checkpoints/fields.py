@@ -127,9 +127,11 @@ def read(
         if not field.fits(value):
             problems.append(Problem(table, name, value, field.takes))
         found[name] = value
-    for name in sorted(raw.keys() - fields.keys() - unused):
-        if raw[name] is not None:
-            problems.append(Problem(table, name, raw[name], "no such field that is known here"))
+    problems += [
+        Problem(table, name, raw[name], "no such field that is known here")
+        for name in sorted(raw.keys() - fields.keys() - unused)
+        if raw[name] is not None
+    ]
     return found
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from clap_export.checkpoints import audio_towers, fields, text_towers
+from clap_export.checkpoints import audio_towers, fields, text_towers, wrappers
 from clap_export.checkpoints.fields import Problem, choice, real, refusing, whole
 from clap_export.checkpoints.laion import MLP
 from clap_export.checkpoints.state import Rule, State, drop, prefixed
 from clap_export.checkpoints.tokenizers import ROBERTA_BASE, fetch_known, find
 from clap_export.checkpoints.weights import read_json, read_weights
-from clap_export.checkpoints.wrappers import find as find_state
 from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.config import (
     MAX_DFT,
@@ -104,7 +103,7 @@ def build(folder: Path, tokenizer: Path | None, name: str | None = None) -> Chec
     """
     audio, text = _read_config(folder / CONFIG)
     weights = read_weights(folder, WEIGHTS)
-    found = find_state(weights.where, weights.data, {"open_clip": MARKS})
+    found = wrappers.find(weights.where, weights.data, {"open_clip": MARKS})
     state = State.of(weights.where, weights.data) if found is None else found[1]
     with refusing(state.where):
         config = _config(state, audio, text, (name or folder.name).replace("/", "--"))

@@ -34,7 +34,7 @@ class Origin:
     files: tuple[Path, ...]
 
     def source(self, family: str, licence: str) -> Source:
-        """What the manifest says of it; the hash of shards is that of their hashes, one a line."""
+        """What the manifest says of it; the hash of shards is that of their hashes, in lines."""
         hashes = [sha256_file(path) for path in self.files]
         if len(hashes) == 1:
             return Source(family, self.name, hashes[0], licence)
@@ -111,7 +111,7 @@ def read_file(path: Path) -> Weights:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            data = {name: file.get_tensor(name) for name in file.keys()}
+            data = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).split("\n")[0]
         raise ClapError(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clap_export.cli import options
-from clap_export.cli.ending import DONE
 from clap_export.cli.options import OUTPUT, PATH
+from clap_export.command.ending import DONE
 
 if TYPE_CHECKING:
     from clap_export.bench import Report, Request
@@ -65,7 +65,7 @@ def bench(
     Every bundle, provider, number of threads and peer has a process of its own; they take turns.
     Cosines are to the first bundle's embeddings: put the FP32 one first.
     """
-    request = _request(**given)
+    request = _request(given)
     from clap_export.bench import bench
     from clap_export.cli import console
 
@@ -100,20 +100,18 @@ def _write(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _request(
-    against: str, ckpt: Path | None, family: str | None, tokenizer: Path | None, batch: str,
-    providers: str, threads: str, **as_it_is: Any,
-) -> Request:  # fmt: skip
+def _request(given: dict[str, Any]) -> Request:
     """What was typed, lists between commas, as the benchmark's request."""
-    batches, counts = _numbers("--batch", batch), _numbers("--threads", threads)
+    batches, counts = (_numbers(f"--{name}", given.pop(name)) for name in ("batch", "threads"))
     from clap_export.bench import Peers, Request
 
+    source = (given.pop(name) for name in ("ckpt", "family", "tokenizer"))
     return Request(
-        providers=_words(providers),
+        providers=_words(given.pop("providers")),
         threads=counts or (None,),
-        peers=Peers(_words(against), ckpt, family, tokenizer),
+        peers=Peers(_words(given.pop("against")), *source),
         batches=batches or None,
-        **as_it_is,
+        **given,
     )
 
 

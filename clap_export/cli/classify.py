@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clap_export.cli import options, terminal
-from clap_export.cli.ending import BAD_INPUT, DONE
+from clap_export.cli import options
 from clap_export.cli.options import OUTPUT, PATH
+from clap_export.command import terminal
+from clap_export.command.ending import BAD_INPUT, DONE
 from runtime.errors import ClapError
 
 if TYPE_CHECKING:

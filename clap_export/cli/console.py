@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from clap_export.cli import terminal
+from clap_export.command import terminal
 from runtime.plain_text import printable
 
 WIDTH = 120  # of tables that go to a file: wide enough not to wrap

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clap_export.cli import terminal
-from clap_export.cli.ending import DONE, GATE_FAILED
 from clap_export.cli.options import PATH
+from clap_export.command import terminal
+from clap_export.command.ending import DONE, GATE_FAILED
 from runtime.errors import ClapError
 
 if TYPE_CHECKING:

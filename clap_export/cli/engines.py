@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clap_export.cli import options
-from clap_export.cli.ending import DONE, GATE_FAILED
 from clap_export.cli.options import PATH
+from clap_export.command.ending import DONE, GATE_FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from clap_export.cli import engines, options
-from clap_export.cli.ending import DONE, GATE_FAILED
 from clap_export.cli.options import PATH
+from clap_export.command.ending import DONE, GATE_FAILED
 
 if TYPE_CHECKING:
     from clap_export.checkpoints import Family

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from clap_export.cli import console, terminal
+from clap_export.cli import console
 from clap_export.cli.console import cell
+from clap_export.command import terminal
 from runtime import ClapError, Prediction, Segment, schema
 
 

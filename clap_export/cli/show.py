@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from clap_export.cli import console, terminal
+from clap_export.cli import console
 from clap_export.cli.console import cell
 from clap_export.cli.console import stages as stages
+from clap_export.command import terminal
 from runtime import schema
 from runtime.bundle import Bundle
 from runtime.engines import Engine

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clap_export.cli import options, terminal
-from clap_export.cli.ending import DONE, GATE_FAILED
+from clap_export.cli import options
 from clap_export.cli.options import PATH
+from clap_export.command import terminal
+from clap_export.command.ending import DONE, GATE_FAILED
 
 if TYPE_CHECKING:
     from clap_export.checkpoints import Family

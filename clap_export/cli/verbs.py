@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import click
 
-from clap_export.cli import ending
+from clap_export.command import ending
+from clap_export.command.group import Group
 
 
-class Verbs(click.Group):
+class Verbs(Group):
     """A group whose verbs are named by the module that holds them.
 
     Args:
@@ -37,41 +38,9 @@ class Verbs(click.Group):
         module = import_module(f"clap_export.cli.{self._verbs[cmd_name]}")
         return getattr(module, {"eval": "evaluate"}.get(cmd_name, cmd_name))
 
-    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        """Parse; ``--help`` prints here."""
-        with _past_click():
-            return super().make_context(*arguments, **options)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb; returns its exit code."""
-        with _past_click():
-            return super().invoke(ctx)
-
     def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
-        """Run, and exit with one of the codes of :mod:`clap_export.cli.ending`."""
-
-        def work() -> Any:
-            try:
-                return super(Verbs, self).main(*arguments, standalone_mode=False, **options)
-            except _PastClick as passed:
-                raise passed.error from None
-
+        """Run, and exit with one of the codes of :mod:`clap_export.command.ending`."""
+        work = partial(super().main, *arguments, standalone_mode=False, **options)
         if not standalone_mode:
             return work()
         sys.exit(ending.code_of(work))
-
-
-class _PastClick(BaseException):
-    """An exception that click has an ending of its own for, with a code of its own."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-@contextmanager
-def _past_click() -> Iterator[None]:
-    try:
-        yield
-    except (BrokenPipeError, KeyboardInterrupt, EOFError) as error:
-        raise _PastClick(error) from error

@@ -29,11 +29,24 @@ class Built:
     layers: dict[str, int]
 
 
+@dataclass(frozen=True)
+class EngineSource:
+    """What one engine is built from.
+
+    Attributes:
+        graph: ONNX file, whose types are the engine's.
+        profiles: shapes to serve.
+        half: whether the encoder is in FP16 in the graph, and must be in the engine.
+    """
+
+    graph: Path
+    profiles: tuple[Profile, ...]
+    half: bool
+
+
 def build(
     dialect: Dialect,
-    graph: Path,
-    profiles: tuple[Profile, ...],
-    half: bool,
+    source: EngineSource,
     options: BuildOptions,
     cache: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -42,9 +55,7 @@ def build(
 
     Args:
         dialect: the library; TensorRT's own needs the GPU, which must have been asked for before.
-        graph: ONNX file, whose types are the engine's.
-        profiles: shapes to serve.
-        half: whether the encoder is in FP16 in the graph, and must be in the engine.
+        source: the graph, and what is served of it.
         options: the user's.
         cache: timing cache, read if it is there and fits, and written.
         progress: called with what is being done.
@@ -52,7 +63,7 @@ def build(
     Raises:
         BackendError: TensorRT cannot parse or build it, or the encoder did not become FP16.
     """
-    trt = dialect.trt
+    trt, graph, profiles, half = dialect.trt, source.graph, source.profiles, source.half
     builder = dialect.builder()
     network = dialect.network(builder)
     _parser = _parse(dialect, network, graph)  # holds the weights until the engine is built

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from clap_export.engine.build import build
+from clap_export.engine.build import EngineSource, build
 from clap_export.engine.options import BuildOptions
 from clap_export.engine.profiles import audio_profiles, text_profiles
 from clap_export.engine.toolchain import Toolchain
@@ -19,7 +18,7 @@ from runtime.bundle import Bundle
 from runtime.engines import Engine, Engines, Profile
 from runtime.errors import ClapError
 from runtime.files import writing
-from runtime.manifest import FileEntry, Graph, Manifest, Parity, write_manifest
+from runtime.manifest import FileEntry, Graph, Manifest, Parity, amend
 
 Progress = Callable[[str], None]
 
@@ -74,9 +73,10 @@ def add_engines(
             check_precision(graph.precision)
             progress(f"{name} engine")
             bundle.graph(graph)  # TensorRT's parser opens what this has looked through
+            source = EngineSource(bundle.path(graph.file), profiles, graph.precision == "fp16")
             built = build(
-                chain.dialect, bundle.path(graph.file), profiles, graph.precision == "fp16",
-                options, cache, lambda said, name=name: progress(f"{name} engine: {said}"),
+                chain.dialect, source, options, cache,
+                lambda said, name=name: progress(f"{name} engine: {said}"),
             )  # fmt: skip
             sha256 = hashlib.sha256(built.plan).hexdigest()
             file = f"{name}-{sha256[:12]}.engine"
@@ -88,8 +88,7 @@ def add_engines(
         gone = {old.audio.file, old.text.file} - {e.file for e in made} if old else set[str]()
         kept = {name: entry for name, entry in files.items() if name not in gone}
         tools = {**manifest.tools, chain.dialect.library: chain.dialect.version}
-        manifest = replace(manifest, files=kept, engines=Engines(*made), tools=tools)
-        write_manifest(folder, manifest)
+        manifest = amend(folder, manifest, files=kept, engines=Engines(*made), tools=tools)
         for name in gone:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
@@ -120,7 +119,7 @@ def measure(folder: Path, reference: Path, device: int, progress: Progress) -> P
         engines = encoder.manifest.engines
         assert engines is not None  # add_engines was called
         parity = Numbers.of(encoder, clips, (), progress).against(wanted, engines.audio.precision)
-        write_manifest(folder, replace(encoder.manifest, parity=parity))
+        amend(folder, encoder.manifest, parity=parity)
     return parity
 
 

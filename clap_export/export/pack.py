@@ -14,13 +14,12 @@ from clap_export.export.graph import OPSET, export_audio, export_text
 from clap_export.export.health import examine
 from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.config import ClapConfig
-from runtime.bundle import sha256_file
+from runtime.bundle import entries
 from runtime.errors import ClapError
 from runtime.files import publish, scratch
 from runtime.manifest import (
     FORMAT,
     FORMAT_VERSION,
-    FileEntry,
     Graph,
     Manifest,
     TextSpec,
@@ -95,7 +94,6 @@ def _fill(checkpoint: Checkpoint, folder: Path, progress: Callable[[str], None])
     export_text(model, text, folder / TEXT_FILE)
     (folder / TOKENIZER_FILE).write_text(checkpoint.tokenizer, encoding="utf-8")
     progress("health and manifest")
-    names = (AUDIO_FILE, TEXT_FILE, TOKENIZER_FILE)
     manifest = Manifest(
         format=FORMAT,
         format_version=FORMAT_VERSION,
@@ -110,7 +108,7 @@ def _fill(checkpoint: Checkpoint, folder: Path, progress: Callable[[str], None])
         text=text,
         audio_graph=Graph(AUDIO_FILE, "fp32", OPSET),
         text_graph=Graph(TEXT_FILE, "fp32", OPSET),
-        files={n: FileEntry(sha256_file(folder / n), (folder / n).stat().st_size) for n in names},
+        files=entries(folder, (AUDIO_FILE, TEXT_FILE, TOKENIZER_FILE)),
         tools={"clap-export": __version__, **{n: metadata.version(n) for n in ("torch", "onnx")}},
         findings=(*checkpoint.findings, *examine(model, text, folder / TOKENIZER_FILE)),
         parity=None,

@@ -15,6 +15,7 @@ from runtime import Encoder
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
 from runtime.pooling import mean_embedding
+from runtime.problems import listed
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,7 @@ def read_listing(path: Path) -> list[Labelled]:
             problems.append(f"row {number}: {recording} does not exist")
         labelled.append(Labelled(recording, frozenset(names)))
     if problems:
-        more = f" and {len(problems) - 9} more" * (len(problems) > 9)
-        raise ClapError(f"--listing {path}: {'; '.join(problems[:9])}{more}.")
+        raise ClapError(f"--listing {path}: {listed(problems)}.")
     return labelled
 
 

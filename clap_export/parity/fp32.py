@@ -10,7 +10,6 @@ import numpy as np
 from clap_export.metrics import tolerance_bound
 from clap_export.parity.accuracy import Labelled, Scored, agreement, evaluate
 from clap_export.parity.phrases import PHRASES
-from clap_export.parity.tolerances import COSINE as COSINE
 from clap_export.parity.tolerances import distance
 from runtime import Encoder
 from runtime.manifest import Check, Parity, Precision

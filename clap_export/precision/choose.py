@@ -12,7 +12,7 @@ from clap_export.precision.lower import LEAST_HELD, to_fp16, to_int8
 from clap_export.precision.race import race
 from runtime import audio_files
 from runtime.errors import ClapError
-from runtime.manifest import Parity, read_manifest, write_manifest
+from runtime.manifest import Parity, amend, read_manifest
 
 
 def recordings(paths: Sequence[Path]) -> list[Path]:
@@ -90,5 +90,5 @@ def choose(
     entries = race([out for out, _ in made.values()], clips[0])
     best, parity = made[entries[0].precision]
     entries = [replace(entries[0], chosen=True), *entries[1:]]
-    write_manifest(best, replace(read_manifest(best), race=tuple(entries)))
+    amend(best, read_manifest(best), race=tuple(entries))
     return best, parity

@@ -17,10 +17,10 @@ from clap_export.parity.phrases import PHRASES
 from clap_export.precision import fp16, int8, ranges
 from clap_export.precision.probe import effects
 from runtime import Encoder
-from runtime.bundle import Bundle, sha256_file
+from runtime.bundle import Bundle, entries
 from runtime.encoder import graph_inputs
 from runtime.errors import ClapError
-from runtime.manifest import FileEntry, Finding, Graph, Manifest, Parity, Precision, write_manifest
+from runtime.manifest import Finding, Graph, Manifest, Parity, Precision, amend
 from runtime.tokenizer import TextTokenizer
 
 MOST_WINDOWS = 64  # that are run to see activations
@@ -78,7 +78,7 @@ def to_fp16(
     gates = _Gates(out, "fp16", held, listing, wanted, progress)
     manifest = gates.describe(bundle.manifest)
     parity = gates.measure()
-    write_manifest(out, replace(manifest, parity=parity))
+    amend(out, manifest, parity=parity)
     return Lowered(parity, ())
 
 
@@ -140,7 +140,7 @@ def to_int8(
         if parity.passed:
             break
     findings = (*manifest.findings, *_few(len(held)))
-    write_manifest(out, replace(manifest, parity=parity, findings=findings))
+    amend(out, manifest, parity=parity, findings=findings)
     return Lowered(parity, (*left[0], *left[1]))
 
 
@@ -190,18 +190,14 @@ class _Gates:
 
     def describe(self, fp32: Manifest) -> Manifest:
         """Write the manifest of graphs that have just been written, which opening them needs."""
-        manifest = replace(
+        return amend(
+            self.out,
             fp32,
             audio_graph=replace(fp32.audio_graph, precision=self.precision),
             text_graph=replace(fp32.text_graph, precision=self.precision),
-            files={
-                name: FileEntry(sha256_file(self.out / name), (self.out / name).stat().st_size)
-                for name in fp32.files
-            },
+            files=entries(self.out, fp32.files),
             parity=None,
         )
-        write_manifest(self.out, manifest)
-        return manifest
 
     def measure(self) -> Parity:
         """The gates of the bundle as it is now."""

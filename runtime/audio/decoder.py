@@ -153,7 +153,7 @@ class Decoder:
             return 0
 
     def _target(self, part: Part) -> tuple[object, View | None]:
-        """What soundfile shall open: a path, which it reads without the interpreter's lock, or the
+        """What soundfile opens: a path, which it reads without the interpreter's lock, or the
         bytes of this part."""
         content = self._content
         if not part.head and part.start == 0 and part.end == content.size:

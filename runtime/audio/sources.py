@@ -67,7 +67,7 @@ def _on_disk(path: str, called: str) -> Generator[Content]:
     try:
         _check_file(path, called)
         # Read in windows of 1 MiB: a buffer would only copy them.
-        file = open(path, "rb", buffering=0)
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 - see below
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise AudioError(f"{called} cannot be read ({reason}).") from error

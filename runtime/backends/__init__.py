@@ -21,35 +21,39 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """A loaded graph. ``run`` may be called by several threads at once.
-
-    Attributes:
-        provider: short name of what really runs it, such as ``cpu`` or ``cuda``.
-        input_names: of the graph, in its order.
-        output_names: of the graph, in its order.
-        takes_int16: an input of floats may be given as int16, with full scale 32768.
-        on_gpu: it computes on a GPU, where a large bank of labels is looked up as well.
-        one_thread_each: many recordings are quickest with a run of one thread for each core at a
-            time, not with one run after the other on all cores.
-    """
+    """A loaded graph. ``run`` may be called by several threads at once."""
 
     @property
-    def provider(self) -> str: ...
+    def provider(self) -> str:
+        """Short name of what really runs it, such as ``cpu`` or ``cuda``."""
+        ...
 
     @property
-    def input_names(self) -> tuple[str, ...]: ...
+    def input_names(self) -> tuple[str, ...]:
+        """Of the graph, in its order."""
+        ...
 
     @property
-    def output_names(self) -> tuple[str, ...]: ...
+    def output_names(self) -> tuple[str, ...]:
+        """Of the graph, in its order."""
+        ...
 
     @property
-    def takes_int16(self) -> bool: ...
+    def takes_int16(self) -> bool:
+        """An input of floats may be given as int16, with full scale 32768."""
+        ...
 
     @property
-    def on_gpu(self) -> bool: ...
+    def on_gpu(self) -> bool:
+        """It computes on a GPU, where a large bank of labels is looked up as well."""
+        ...
 
     @property
-    def one_thread_each(self) -> bool: ...
+    def one_thread_each(self) -> bool:
+        """Many recordings are quickest with a run of one thread for each core at a time,
+        not with one run after the other on all cores.
+        """
+        ...
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the graph on a batch; all outputs by name.
@@ -112,7 +116,7 @@ def choose(
     if TENSORRT in chosen and engines is None:
         raise BackendError(
             f"provider 'tensorrt' was asked for, but {folder} holds no engines. "
-            f"Build them on the GPU that shall run them: clap-export build {folder}"
+            f"Build them on the GPU that will run them: clap-export build {folder}"
         )
     if device is not None and first not in GPU:
         raise BackendError(

@@ -27,7 +27,7 @@ def onnxruntime() -> Any:
     wanted = os.environ.setdefault(ORT_SWITCH, "1")
     module: Any = importlib.import_module("onnxruntime")
     if wanted != "0" and hasattr(module, "disable_telemetry_events"):
-        module.disable_telemetry_events()  # for who imported it before
+        module.disable_telemetry_events()  # in case it was imported before
     return module
 
 

@@ -107,3 +107,25 @@ def test_candidates_that_are_absent_are_said_before_any_work(tmp_path: Path) -> 
     code, _, err = ended(path)
     assert code == 2
     assert "Error: candidates" in err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_reader_that_went_away_is_141_and_quiet() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "train", "--help"], cwd=ROOT, text=True, env=ALONE,
+        stdout=writing, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_missing_package_is_one_sentence(tmp_path: Path) -> None:
+    block = "import sys\nfor name in ('torch', 'torchaudio'): sys.modules[name] = None\n"
+    arguments = ["train", "yamnet", str(tmp_path), "-o", str(tmp_path / "out")]
+    code = f"{block}sys.argv = {arguments}\nfrom train.__main__ import entry\nentry()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "pip install clap-export[" in done.stderr
+    assert "Traceback" not in done.stderr

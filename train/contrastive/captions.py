@@ -81,7 +81,7 @@ class CaptionBank:
 def candidates(
     labels: np.ndarray, bank: CaptionBank, negatives: int, rng: np.random.Generator
 ) -> tuple[list[int], Tensor]:
-    """One text for each label of the batch, then texts of other labels; and who fits whom.
+    """Texts of the batch's labels, then of others, and which of them fits which clip.
 
     Args:
         labels: ``[clips]`` indices into the bank's labels.

@@ -10,16 +10,16 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from clap_export.checkpoints import audio_towers, text_towers
+from clap_export.checkpoints.families import download
 from clap_export.checkpoints.state import Rule, State, drop, prefixed
 from clap_export.checkpoints.tokenizers import fetch
-from clap_export.checkpoints.weights import INDEX, read_file, read_json, read_weights
+from clap_export.checkpoints.weights import read_file, read_json, read_weights
 from clap_export.checkpoints.wrappers import find
 from clap_export.model.clap import ClapModel
 from clap_export.model.config import ClapConfig, TextEncoderConfig
 from runtime.errors import ClapError
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt")
 
 # What of a transformers config a text tower is built from; the rest is about heads and caches.
 _BERT_OPTIONS = (
@@ -67,7 +67,7 @@ def read_text(source: str, wanted: TextEncoderConfig) -> TextStart:
         ClapError: not to be had, of another kind, with another padding token, too short for
             ``max_tokens``, or tensors that are not known.
     """
-    folder = Path(source) if Path(source).is_dir() else _download(source)
+    folder = Path(source) if Path(source).is_dir() else download(source, "text_init")
     raw = read_json(folder / "config.json")
     kind = wanted.model_type
     if raw.get("model_type") != kind:
@@ -170,19 +170,3 @@ def _modern(name: str) -> str:
     """The first BERTs came from TensorFlow and call a norm's weight gamma, its bias beta."""
     return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias",
                   re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name))  # fmt: skip
-
-
-def _download(hub_id: str) -> Path:
-    """The folder of a model of the Hugging Face hub, in that library's cache."""
-    from huggingface_hub import snapshot_download
-
-    wanted = ["config.json", *_WEIGHTS, *_TOKENIZERS]
-    wanted += [f"{name}{INDEX}" for name in _WEIGHTS] + ["*-of-*.safetensors", "*-of-*.bin"]
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=wanted))
-    except Exception as error:  # many kinds: offline, absent, gated, bad name
-        reason = (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")
-        raise ClapError(
-            f"text_init {hub_id} is no folder here, and could not be had from the Hugging Face hub "
-            f"({reason})."
-        ) from error

@@ -19,6 +19,7 @@ from train.data.texts import encode
 from train.losses import sigmoid_loss, softmax_loss, teacher_loss
 from train.machine.random_streams import Place
 from train.machine.run import Run
+from train.tagger import LessonBatch
 
 AMP = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -67,10 +68,11 @@ class Learner:
             loss = loss + config.teachers.weight * taught
         if ready.heard is not None and self._state.lesson is not None:
             tags = self._cached(ready.tags)
-            loss = loss + self._state.lesson(
-                ready.heard, vector, own_audio, text, tags, ranks.own(ready.target), scale,
-                ready.clips, ranks,
-            )  # fmt: skip
+            target = ranks.own(ready.target)
+            given = LessonBatch(
+                ready.heard, vector, own_audio, text, tags, target, scale, ready.clips
+            )
+            loss = loss + self._state.lesson(given, ranks)
         return loss
 
     def _label_loss(self, audio: Tensor, text: Tensor, target: Tensor) -> Tensor:

@@ -56,6 +56,7 @@ def mixstyle(log_mel: Tensor, rng: np.random.Generator) -> Tensor:
 
     Args:
         log_mel: ``[batch, frames, n_mels]`` decibels; the same shape comes back.
+        rng: chooses partners and shares.
     """
     batch = len(log_mel)
     partner = send(partners(batch, rng), log_mel.device)

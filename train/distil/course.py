@@ -16,20 +16,22 @@ from train.schedule import cosine_factor
 
 
 class Pace(Protocol):
-    """How long and how fast a tower learns; tables of the configs hold it.
-
-    Attributes:
-        epochs: times that everything is gone through.
-        batch_size: items in a step.
-        learning_rate: its peak.
-    """
+    """How long and how fast a tower learns; tables of the configs hold it."""
 
     @property
-    def epochs(self) -> int: ...
+    def epochs(self) -> int:
+        """Times that everything is gone through."""
+        ...
+
     @property
-    def batch_size(self) -> int: ...
+    def batch_size(self) -> int:
+        """Items in a step."""
+        ...
+
     @property
-    def learning_rate(self) -> float: ...
+    def learning_rate(self) -> float:
+        """Its peak."""
+        ...
 
 
 class TowerLesson(Protocol):

@@ -16,10 +16,12 @@ from train.machine.random_streams import Place
 
 
 class Seeded(Protocol):
-    """A config with a seed of at least 0."""
+    """A config with a seed."""
 
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """At least 0."""
+        ...
 
 
 C = TypeVar("C", bound=Seeded, covariant=True)

@@ -62,12 +62,14 @@ class BundleEmbedder:
         self._encoder = Encoder(folder)
 
     def embed_audio(self, paths: Sequence[Path]) -> np.ndarray:
+        """Clip embeddings ``[paths, dim]``."""
         spec = self._encoder.manifest.audio
         heard = (windows.rows(clip, spec) for clip in decoded(paths, spec))
         found = self._encoder.embed_clips(heard, BATCH)
         return np.stack([mean_embedding(rows) for rows in track(found, "audio", len(paths))])
 
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        """Text embeddings ``[texts, dim]``."""
         return self._encoder.embed_text(texts)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from runtime.errors import ClapError
+from runtime.problems import listed
 from train.published.dataset import Dataset, LabelledFile
 
 SHOWN = 300  # characters of a file in a message
@@ -187,8 +188,7 @@ class Layout:
 
     def _holds(self) -> str:
         names = sorted(path.name for path in self.root.iterdir())
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        return (", ".join(names[:5]) or "nothing") + more
+        return listed(names, shown=5, between=", ") or "nothing"
 
     def _advice(self) -> str:
         return f"Unpack {self._download} and point --data at it, or at the folder above."

@@ -28,10 +28,7 @@ def audio_to_text(text: np.ndarray, audio: np.ndarray, owner: np.ndarray) -> dic
     """Each recording looks for its captions; any of them counts for recall.
 
     Average precision at 10 is divided by the number of captions, at most 10, so that all of them
-    first give 1.
-
-    Args:
-        text, audio, owner: see :func:`text_to_audio`.
+    first give 1. The arguments are those of :func:`text_to_audio`.
     """
     similarity = audio @ text.T
     right = np.arange(len(audio))[:, None] == owner

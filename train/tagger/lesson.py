@@ -35,6 +35,31 @@ class Heard:
     tags: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class LessonBatch:
+    """What a lesson is computed from.
+
+    Attributes:
+        heard: by the tagger, this process' clips.
+        vector: ``[own clips, student_width]``.
+        audio: ``[own clips, embedding_dim]`` unit vectors of the student.
+        texts: ``[texts, embedding_dim]`` unit vectors: the batch's candidates.
+        tags: ``[labels, embedding_dim]`` unit vectors: what the tagger can say.
+        target: ``[own clips, texts]`` by the labels, rows sum to 1.
+        scale: factor on cosines.
+        clips: of all processes.
+    """
+
+    heard: Heard
+    vector: Tensor
+    audio: Tensor
+    texts: Tensor
+    tags: Tensor
+    target: Tensor
+    scale: Tensor
+    clips: int
+
+
 class Tagger:
     """A frozen network that hears the same windows as the student, mixed ones too.
 
@@ -99,36 +124,30 @@ class Lesson(nn.Module):
         self.guess = nn.Linear(student_width, yamnet.WIDTH)
         self.answer = nn.Sequential(nn.Dropout(_DROPOUT), nn.Linear(yamnet.WIDTH, embedding_dim))
 
-    def forward(
-        self, heard: Heard, vector: Tensor, audio: Tensor, texts: Tensor, tags: Tensor,
-        target: Tensor, scale: Tensor, clips: int, ranks: Ranks = ALONE,
-    ) -> Tensor:  # fmt: skip
+    def forward(self, given: LessonBatch, ranks: Ranks = ALONE) -> Tensor:
         """The loss beside that of the labels.
 
         Args:
-            heard: by the tagger, this process' clips.
-            vector: ``[own clips, student_width]``.
-            audio: ``[own clips, embedding_dim]`` unit vectors of the student.
-            texts: ``[texts, embedding_dim]`` unit vectors: the batch's candidates.
-            tags: ``[labels, embedding_dim]`` unit vectors: what the tagger can say.
-            target: ``[own clips, texts]`` by the labels, rows sum to 1.
-            scale: factor on cosines.
-            clips: of all processes.
+            given: this process' clips, and the texts of all.
             ranks: whose share to compute.
 
         Returns:
             This process' share, whose mean over processes is the loss.
         """
-        config, loss = self.config, audio.new_zeros(())
+        config, heard, clips = self.config, given.heard, given.clips
+        audio, scale = given.audio, given.scale
+        loss = audio.new_zeros(())
         if config.answers > 0:
-            known, still = texts.detach(), scale.detach()
+            known, still = given.texts.detach(), scale.detach()
             answer = normalise(self.answer(heard.vector))
-            loss = teacher_loss(answer, known, still, target, clips, ranks)  # moves the head alone
+            loss = teacher_loss(answer, known, still, given.target, clips, ranks)  # moves the head
             said = (still * answer.detach() @ known.T).softmax(dim=1)
-            loss = loss + config.answers * teacher_loss(audio, texts, scale, said, clips, ranks)
+            taught = teacher_loss(audio, given.texts, scale, said, clips, ranks)
+            loss = loss + config.answers * taught
         if config.features > 0:
-            error = (self.guess(vector) - heard.vector).square().mean(dim=1).sum()
+            error = (self.guess(given.vector) - heard.vector).square().mean(dim=1).sum()
             loss = loss + config.features * ranks.world * error / clips
         if config.tags > 0:
-            loss = loss + config.tags * teacher_loss(audio, tags, scale, heard.tags, clips, ranks)
+            tagged = teacher_loss(audio, given.tags, scale, heard.tags, clips, ranks)
+            loss = loss + config.tags * tagged
         return loss

@@ -106,7 +106,7 @@ def load(path: Path) -> Yamnet:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
     except FileNotFoundError as error:
         raise ClapError(
             f"tagger {path} does not exist: make it with python -m train yamnet SAVED_MODEL -o "

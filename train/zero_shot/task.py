@@ -116,6 +116,7 @@ class ClipStoreFactory:
         self._made: dict[tuple[Clip, ...], ClipStore] = {}
 
     def __call__(self, clips: Sequence[Clip]) -> ClipStore:
+        """The store of these clips."""
         key = tuple(clips)
         if key not in self._made:
             self._made[key] = ClipStore(clips, self._spec)

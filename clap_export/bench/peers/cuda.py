@@ -1,4 +1,4 @@
-"""The peers on a GPU, as one who cares for speed would run them: the mel frontend in FP32, the
+"""The peers on a GPU, tuned for speed: the mel frontend in FP32, the
 encoder in FP16, inputs by way of pinned memory. Every call ends with its result on the host."""
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ctypes import c_uint32, c_uint64
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runtime.backends.cuda.driver import Driver
 from runtime.backends.cuda.memory import DeviceBuffer
@@ -13,6 +13,14 @@ PTX = Path(__file__).with_name("kernels.ptx")
 THREADS = 256  # of a block
 MOST_BLOCKS = 1 << 12  # more than run at once on any GPU; each thread then takes several samples
 MOST_ROWS = 65_535  # of a launch: as many as a grid's second axis holds
+
+
+class Sizes(NamedTuple):
+    """Of a lookup: ``rows`` embeddings (1 to 65535) of ``dim``, against ``labels`` (at least 1)."""
+
+    rows: int
+    labels: int
+    dim: int
 
 
 class Kernels:
@@ -52,9 +60,7 @@ class Kernels:
         bank: DeviceBuffer,
         embeddings: DeviceBuffer,
         scores: DeviceBuffer,
-        dim: int,
-        labels: int,
-        rows: int,
+        sizes: Sizes,
         stream: Any,
     ) -> None:
         """Start the inner products of embeddings and a bank, each summed in FP32.
@@ -63,11 +69,10 @@ class Kernels:
             bank: float32 ``[dim, labels]``, the transpose of what a label bank holds.
             embeddings: float32 ``[rows, dim]``.
             scores: float32 ``[rows, labels]``, which are written.
-            dim: of the embeddings.
-            labels: at least 1.
-            rows: 1 to 65535.
+            sizes: of the three.
             stream: the driver's, which puts it behind the work it has.
         """
+        rows, labels, dim = sizes
         assert 1 <= rows <= MOST_ROWS
         assert bank.nbytes >= 4 * dim * labels
         assert embeddings.nbytes >= 4 * rows * dim

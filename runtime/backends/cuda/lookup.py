@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from runtime import forks
 from runtime.backends.cuda.driver import Driver
-from runtime.backends.cuda.kernels import Kernels
+from runtime.backends.cuda.kernels import Kernels, Sizes
 from runtime.backends.cuda.memory import DeviceBuffer, PinnedBuffer
 from runtime.backends.cuda.stream import Stream
 from runtime.errors import BackendError
@@ -102,9 +102,8 @@ class DeviceBank:
         stream, (sent, inputs), (fetched, outputs) = self._stream.raw, self._inputs, self._scores
         sent.view(embeddings.shape, np.float32)[...] = embeddings
         inputs.fill(sent, embeddings.nbytes, stream)
-        self._kernels.lookup(
-            self._bank, inputs, outputs, self._dim, self._labels, len(scores), stream
-        )
+        sizes = Sizes(len(scores), self._labels, self._dim)
+        self._kernels.lookup(self._bank, inputs, outputs, sizes, stream)
         outputs.fetch(fetched, scores.nbytes, stream)
         self._stream.synchronize()
         scores[...] = fetched.view(scores.shape, np.float32)

@@ -290,11 +290,12 @@ def listing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_export_in_int8_and_its_evaluation(
     ckpt: Path, bundle: Path, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clap_export.parity import fp32 as gates
+    from clap_export.parity import fp32, tolerances
 
-    monkeypatch.setitem(gates.COSINE, "int8", 0.9)  # random weights keep less than trained ones
+    # Random weights keep less than trained ones.
+    monkeypatch.setitem(tolerances.COSINE, "int8", 0.9)
     for gate, value in (("LOST", 1.0), ("AGREEMENT", 0.0)):
-        monkeypatch.setattr(gates, gate, value)
+        monkeypatch.setattr(fp32, gate, value)
     out = tmp_path / "int8"
     given = ["--calibrate", listing.parent, "--listing", listing]
     result = call("--ckpt", ckpt, "--out", out, "--precision", "int8", *given)

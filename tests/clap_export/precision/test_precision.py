@@ -11,7 +11,7 @@ import soundfile
 from onnx import TensorProto, helper, numpy_helper
 
 from clap_export.export.pack import write_bundle
-from clap_export.parity import fp32 as gates
+from clap_export.parity import tolerances
 from clap_export.parity.accuracy import read_listing
 from clap_export.parity.checkpoint import verify
 from clap_export.parity.phrases import PHRASES
@@ -169,7 +169,7 @@ def test_layers_are_left_out_until_the_gates_are_passed(
 ) -> None:
     monkeypatch.setattr(lower, "LEFT_OUT", (30.0, 0.0))
     monkeypatch.setattr(lower, "EPSILON", -1.0)  # then 0 times anything leaves all layers out
-    monkeypatch.setitem(gates.COSINE, "int8", 0.999999)
+    monkeypatch.setitem(tolerances.COSINE, "int8", 0.999999)
     # Words are rounded all the same: so few that it is their neighbours which pass.
     monkeypatch.setattr(int8, "TABLE_ROWS", 10**9)
     lowered = lower.to_int8(fp32, tmp_path / "out", recordings([clips]))
@@ -208,7 +208,7 @@ def test_gates_that_fail_are_reported(
     fp32: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lower, "LEFT_OUT", (30.0,))
-    monkeypatch.setitem(gates.COSINE, "int8", 0.99999999)
+    monkeypatch.setitem(tolerances.COSINE, "int8", 0.99999999)
     made, parity = choose(fp32, tmp_path, "int8", recordings([clips]))
     assert not parity.passed
     manifest = read_manifest(made)
@@ -220,7 +220,7 @@ def test_auto_takes_the_quickest(
     fp32: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(race, "engines", lambda: ("cpu",))
-    monkeypatch.setitem(gates.COSINE, "int8", 0.9)
+    monkeypatch.setitem(tolerances.COSINE, "int8", 0.9)
     made, parity = choose(fp32, tmp_path, "auto", recordings([clips]))
     entries = read_manifest(made).race
     assert parity.passed
@@ -238,8 +238,8 @@ def test_auto_without_a_passing_int8_is_fp32(
 ) -> None:
     monkeypatch.setattr(race, "engines", lambda: ("cpu",))
     monkeypatch.setattr(lower, "LEFT_OUT", (30.0,))
-    monkeypatch.setitem(gates.COSINE, "int8", 1.1)
-    monkeypatch.setitem(gates.COSINE, "fp16", 1.1)
+    monkeypatch.setitem(tolerances.COSINE, "int8", 1.1)
+    monkeypatch.setitem(tolerances.COSINE, "fp16", 1.1)
     made, parity = choose(fp32, tmp_path, "auto", recordings([clips]))
     assert made == fp32
     assert parity.passed
@@ -306,7 +306,8 @@ def test_effects_are_those_of_graphs_with_one_layer_in_int8(fp32: Path, clips: P
 def test_an_int8_bundle_with_feature_fusion(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(gates.COSINE, "int8", 0.9)  # random weights keep less than trained ones
+    # Random weights keep less than trained ones.
+    monkeypatch.setitem(tolerances.COSINE, "int8", 0.9)
     checkpoint = tiny.checkpoint(tiny.FUSION)
     write_bundle(checkpoint, tmp_path / "fp32")
     lowered = lower.to_int8(tmp_path / "fp32", tmp_path / "int8", recordings([clips]))

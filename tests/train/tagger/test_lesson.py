@@ -23,7 +23,7 @@ from train.config.teaching import TaggerConfig, TeachersConfig
 from train.contrastive.captions import CaptionBank
 from train.contrastive.run import run
 from train.machine.distributed import Ranks
-from train.tagger import Heard, Lesson, Tagger, yamnet
+from train.tagger import Heard, Lesson, LessonBatch, Tagger, yamnet
 
 CPU = torch.device("cpu")
 LABELS = ("noise", "a clock ticking", "silence", "a pure tone")
@@ -127,18 +127,20 @@ def test_the_loss_is_the_sum_of_its_parts() -> None:
         + 0.5 * float((error**2).mean())
         + 2.0 * cross_entropy(3.0 * plain["audio"] @ plain["tags"].T, heard.tags.numpy())
     )
-    assert lesson(**given).item() == pytest.approx(want, rel=1e-5)
+    assert lesson(LessonBatch(**given)).item() == pytest.approx(want, rel=1e-5)
 
 
 def test_shares_of_processes_add_up() -> None:
     given, lesson = case(), made(answers=0.25, features=0.5, tags=2.0)
-    whole = lesson(**given).item()
+    whole = lesson(LessonBatch(**given)).item()
     shares = []
     for rank in range(2):
         own = slice(rank, None, 2)
         part = {k: given[k][own] for k in ("vector", "audio", "target")}
         heard = Heard(given["heard"].vector[own], given["heard"].tags[own])
-        shares.append(lesson(**{**given, **part, "heard": heard}, ranks=Ranks(rank, 2)).item())
+        shares.append(
+            lesson(LessonBatch(**{**given, **part, "heard": heard}), Ranks(rank, 2)).item()
+        )
     assert np.mean(shares) == pytest.approx(whole, rel=1e-6)
 
 
@@ -148,7 +150,7 @@ def test_the_answering_head_learns_alone() -> None:
     for name in ("audio", "texts"):
         given[name].requires_grad_()
     lesson = made(answers=0.5)
-    lesson(**given).backward()
+    lesson(LessonBatch(**given)).backward()
     moved = {name: given[name].grad.clone() for name in ("audio", "texts")}
     for name in moved:
         given[name].grad = None
@@ -166,7 +168,7 @@ def test_what_is_no_lesson_moves_nothing() -> None:
     for name in ("audio", "texts", "tags", "vector"):
         given[name].requires_grad_()
     lesson = made(tags=0.5)
-    lesson(**given).backward()
+    lesson(LessonBatch(**given)).backward()
     assert given["texts"].grad is None
     assert given["vector"].grad is None
     assert lesson.answer[1].weight.grad is None

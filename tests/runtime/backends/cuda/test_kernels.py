@@ -12,7 +12,7 @@ import pytest
 
 from runtime.backends.cuda import kernels
 from runtime.backends.cuda.driver import Driver
-from runtime.backends.cuda.kernels import MOST_BLOCKS, MOST_ROWS, PTX, THREADS, Kernels
+from runtime.backends.cuda.kernels import MOST_BLOCKS, MOST_ROWS, PTX, THREADS, Kernels, Sizes
 from runtime.backends.cuda.memory import DeviceBuffer, PinnedBuffer
 from runtime.backends.cuda.stream import Stream
 from runtime.errors import BackendError
@@ -78,9 +78,7 @@ def check_lookup(bench: Bench, rows: int, labels: int, dim: int) -> None:
         bench.put(np.ascontiguousarray(bank.T)),
         bench.put(embeddings),
         scores,
-        dim,
-        labels,
-        rows,
+        Sizes(rows, labels, dim),
         bench.stream.raw,
     )
     found = bench.get(scores, (rows * labels + GUARD,))
@@ -127,7 +125,7 @@ def test_lookup_sums_in_the_order_of_the_dimensions(fake: Bench) -> None:
     bank = np.array([1e8, 1, -1e8, 1, 1, 1], np.float32)
     scores = fake.put(np.zeros(1, np.float32))
     ones = fake.put(np.ones(6, np.float32))
-    fake.kernels.lookup(fake.put(bank), ones, scores, 6, 1, 1, fake.stream.raw)
+    fake.kernels.lookup(fake.put(bank), ones, scores, Sizes(1, 1, 6), fake.stream.raw)
     assert fake.get(scores, (1,)).tolist() == [3.0]
 
 
@@ -136,9 +134,9 @@ def test_kernels_refuse_buffers_that_are_too_small(fake: Bench) -> None:
     with pytest.raises(AssertionError):
         fake.kernels.widen(small, small, 5, fake.stream.raw)
     with pytest.raises(AssertionError):
-        fake.kernels.lookup(small, small, small, 1, 5, 1, fake.stream.raw)
+        fake.kernels.lookup(small, small, small, Sizes(1, 5, 1), fake.stream.raw)
     with pytest.raises(AssertionError):
-        fake.kernels.lookup(small, small, small, 1, 1, MOST_ROWS + 1, fake.stream.raw)
+        fake.kernels.lookup(small, small, small, Sizes(MOST_ROWS + 1, 1, 1), fake.stream.raw)
 
 
 def test_a_driver_that_does_not_take_the_text_is_an_error(

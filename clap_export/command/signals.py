@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -25,16 +26,20 @@ class Signalled(KeyboardInterrupt):
 
 
 @contextmanager
-def raising() -> Iterator[None]:
+def raising(asked: list[int]) -> Iterator[None]:
     """Raise :class:`Signalled` in the main thread for each of :data:`ASKING`.
+
+    Their numbers are put into ``asked``: a library may turn the exception into one of its own.
 
     A signal that is ignored (as under ``nohup``) stays so. While an exception of a signal is on its
     way, more signals do not disturb the cleaning up: service managers send several at once.
+
+    Under torchrun signals keep their defaults: a process that waits for the others in C would not
+    hear of an exception, while the default ends it at once.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or "RANK" in os.environ:
         yield
         return
-    asked: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         if number != getattr(signal, "SIGALRM", None):

@@ -14,7 +14,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from clap_export.cli import ending, main
+from clap_export.cli import main
+from clap_export.command import ending
 from runtime.errors import ClapError
 from tests.places import ROOT
 
@@ -117,7 +118,7 @@ def python(code: str, **options: object) -> subprocess.Popen[str]:
 # Makes a folder, says so, and works for a minute inside the block that removes it.
 BUSY = """
     import sys, time
-    from clap_export.cli import ending
+    from clap_export.command import ending
     from runtime.files import scratch
     def work():
         with scratch({out!r}):
@@ -133,6 +134,13 @@ IN_A_BOUNDARY = """
                 def read(self, *size): time.sleep(60)
             audio.load(Slow())
 """
+# A library that has one error for whatever goes wrong inside.
+IN_A_LIBRARY = """
+            try:
+                for _ in range(600): time.sleep(0.1)
+            except BaseException:
+                raise RuntimeError("stopped") from None
+"""
 # The first signal falls into a finaliser, where Python drops exceptions.
 IN_A_FINALISER = """
             class Slow:
@@ -144,7 +152,9 @@ IN_A_FINALISER = """
 
 @POSIX
 @pytest.mark.parametrize(
-    "busy", [WAITS, IN_A_FINALISER, IN_A_BOUNDARY], ids=["working", "in a finaliser", "in a reader"]
+    "busy",
+    [WAITS, IN_A_FINALISER, IN_A_BOUNDARY, IN_A_LIBRARY],
+    ids=["working", "in a finaliser", "in a reader", "in a library"],
 )
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_it_and_leaves_nothing(name: str, busy: str, tmp_path: Path) -> None:
@@ -166,7 +176,7 @@ def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     done = python(
         """
         import os, signal, sys
-        from clap_export.cli import ending
+        from clap_export.command import ending
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
         sys.exit(ending.code_of(lambda: os.kill(os.getpid(), signal.SIGHUP)))
         """

@@ -26,11 +26,11 @@ def prepare() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started the command
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     if logging.lastResort is not None:  # what prints warnings where no logging is set up
-        logging.lastResort.setFormatter(_Printable("%(message)s"))
+        logging.lastResort.setFormatter(Printable("%(message)s"))
     warnings.formatwarning = _format_warning
 
 
@@ -96,10 +96,11 @@ def is_utf8(stream: TextIO) -> bool:
     return (getattr(stream, "encoding", None) or "").lower().replace("-", "").startswith("utf")
 
 
-class _Printable(logging.Formatter):
+class Printable(logging.Formatter):
     """Log lines hold texts and file names too."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Its line, escaped."""
         return printable(super().format(record), keep="\n")
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable
 import click
 
 from clap_export import __version__
-from clap_export.cli import signals, terminal
+from clap_export.command import signals, terminal
 from runtime.errors import ClapError
 
 DONE, GATE_FAILED, BAD_INPUT, FAULT = 0, 1, 2, 70
@@ -37,6 +37,9 @@ EXTRA_OF = {
         ("torch", "onnx", "onnxscript", "transformers", "timm", "safetensors", "matplotlib"),
         "export",
     ),
+    **dict.fromkeys(
+        ("torchaudio", "sentence_transformers", "yaml", "webdataset", "tomli"), "train"
+    ),
 }
 
 
@@ -47,12 +50,13 @@ def code_of(work: Callable[[], object]) -> int:
         work: returns its exit code, or anything else for "done".
     """
     terminal.prepare()
+    asked: list[int] = []
     try:
-        with signals.raising():
+        with signals.raising(asked):
             found = work()
             terminal.flush()
-    except signals.Signalled as asked:
-        return BY_SIGNAL + asked.number
+    except signals.Signalled as signalled:
+        return BY_SIGNAL + signalled.number
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BrokenPipeError:
@@ -63,14 +67,14 @@ def code_of(work: Callable[[], object]) -> int:
         error.show(shown)
         terminal.warn(shown.getvalue().rstrip("\n"))
         return BAD_INPUT
-    except (ClapError, ModuleNotFoundError, MemoryError, OSError) as error:
+    except Exception as error:
+        if asked:  # whatever the signal's exception became on its way
+            return BY_SIGNAL + asked[0]
         sentence = _sentence(error)
         if sentence is None:
             return _fault()
         terminal.warn(f"Error: {sentence}")
         return BAD_INPUT
-    except Exception:
-        return _fault()
     return found if isinstance(found, int) else DONE
 
 
@@ -89,7 +93,7 @@ def _sentence(error: Exception) -> str | None:
         if error.filename is None:
             return f"{error.strerror}."
         return f"'{error.filename}' cannot be used: {error.strerror}."
-    return str(error)
+    return str(error) if isinstance(error, ClapError) else None
 
 
 def _fault() -> int:
