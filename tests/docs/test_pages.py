@@ -173,7 +173,7 @@ def test_bounds_in_the_format_are_those_of_the_readers() -> None:
 
 
 def test_exit_codes_in_the_page_are_those_of_the_command() -> None:
-    from clap_export.cli import ending
+    from clap_export.command import ending
 
     rows = re.findall(r"^\| ([\d, ]+) \|", TEXTS["errors-and-processes.md"], re.MULTILINE)
     said = {int(code) for row in rows for code in row.split(",")}
