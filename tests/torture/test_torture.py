@@ -24,7 +24,7 @@ def test_damaged_inputs_are_refused_or_read(name: str, tmp_path: Path) -> None:
 def test_a_writer_that_is_disturbed_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     for found in faults.run(12, tmp_path):
         assert not found.problems
-        assert found.faults >= 10
+        assert found.faults >= (3 if found.name == "bundle" else 10)
         assert found.old
 
 
