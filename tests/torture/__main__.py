@@ -42,7 +42,7 @@ def main(
             one = fuzz.fuzz(name, inputs, folder, seed)
             click.echo(f"{name}: {dict(one.outcomes)}, slowest {one.slowest:.2f} s")
             problems += [f"{name}: {problem}" for problem in one.problems.values()]
-            found["readers"].append(asdict(one))
+            found["readers"].append({**vars(one), "outcomes": dict(one.outcomes)})
         if not names:
             for injected in faults.run(most, Path(work)):
                 click.echo(f"{injected.name}: {injected.faults} faults")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.torture import faults, fuzz, load
-from tests.torture.__main__ import steady
+from tests.torture.__main__ import steady, written
 from tests.torture.readers import READERS
 
 SHORT = 40
@@ -31,3 +31,18 @@ def test_a_writer_that_is_disturbed_leaves_the_old_or_the_new(tmp_path: Path) ->
 def test_long_use_leaves_nothing_behind(tiny_bundle: Path) -> None:
     assert steady(load.predict_for_long(tiny_bundle, 600))
     assert steady(load.share_for_long(tiny_bundle, 16, 2.0))
+
+
+def test_the_page_gets_the_figures() -> None:
+    page = "".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in ("readers", "load"))
+    found = {
+        "readers": [
+            {"name": "wav", "outcomes": {"refused": 3}, "slowest": 0.5, "largest": 1 << 21}
+        ],
+        "writers": [],
+        "load": [vars(load.Load(10, 2, 1.0, 0.5, 0, 0, 0))],
+    }
+    made = written(page, found)
+    assert "| wav | 0 | 3 | 0 | 0 | 0 | 0.50 s | 2 MiB |" in made
+    assert "| 10 | 2 | 1 s | +0.5 MiB | +0 | +0 | 0 |" in made
+    assert "old" not in made
