@@ -17,6 +17,7 @@ from runtime import bank_file, files
 from runtime.arguments import shown
 from runtime.errors import BundleError, LabelError
 from runtime.plain_text import is_control, printable
+from runtime.pooling import mean_embedding
 from runtime.problems import listed
 from runtime.prompts import check_templates, fill_all
 
@@ -89,8 +90,6 @@ class LabelBank:
                 given with a mapping.
             BackendError: the text encoder cannot be run.
         """
-        from runtime.pooling import mean_embedding
-
         if isinstance(labels, (str, bytes)) or not isinstance(cast(object, labels), Iterable):
             raise LabelError(f"labels is {shown(labels)}: pass a list of names.")
         names = tuple(labels)

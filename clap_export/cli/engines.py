@@ -97,7 +97,9 @@ def build(bundle: Path, as_json: bool, **engine: Any) -> int:
     with show.stages() as progress:
         parity = built(bundle, bundle, bundle, progress)
     if as_json:
-        show.manifest_json(bundle)
+        from runtime.manifest import read_manifest
+
+        show.manifest_json(read_manifest(bundle))
     else:
         show.built(bundle, parity)
     return DONE if parity is None or parity.passed else GATE_FAILED

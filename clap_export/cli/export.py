@@ -96,7 +96,9 @@ def run(request: ExportRequest, as_json: bool) -> int:
     with show.stages() as progress:
         parity = _make(request, progress)
     if as_json:
-        show.manifest_json(request.out)
+        from runtime.manifest import read_manifest
+
+        show.manifest_json(read_manifest(request.out))
     else:
         show.exported(request.out, parity)
     return DONE if parity.passed else GATE_FAILED

@@ -101,9 +101,9 @@ def _engine(engine: Engine) -> str:
     )
 
 
-def manifest_json(folder: Path) -> None:
+def manifest_json(found: Manifest) -> None:
     """The manifest as it is."""
-    terminal.say_json(schema.to_plain(read_manifest(folder)), indent=2)
+    terminal.say_json(schema.to_plain(found), indent=2)
 
 
 def parity(result: Parity) -> None:

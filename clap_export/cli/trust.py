@@ -93,7 +93,7 @@ def inspect(bundle: Path, public_key: Path | None, as_json: bool) -> int:
 
     opened = Bundle(bundle, public_key=public_key)
     opened.check_contents()
-    show.manifest_json(bundle) if as_json else show.inspected(opened)
+    show.manifest_json(opened.manifest) if as_json else show.inspected(opened)
     return DONE
 
 
