@@ -16,11 +16,14 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 from runtime import files, schema
 from runtime.engines import Engines
 from runtime.errors import BundleError, SchemaError
+from runtime.policy import Policy
 from runtime.prompts import MOST_LETTERS
 from runtime.schema import Text, Within
 
 FORMAT = "clap-export-bundle"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+# Without a policy of its own, and with an audio graph that gives no norms.
+OLDER_VERSION = 3
 MANIFEST = "manifest.json"
 MOST_MANIFEST = 4 << 20  # bytes; ours have 3 to 30 thousand
 # The tensor between frontend and encoder keeps this name inside the audio graph, so that its
@@ -218,6 +221,8 @@ class Manifest:
         embedding_dim: length of both graphs' outputs, which are L2-normalised float32.
         logit_scale: multiplies cosines before the softmax over labels.
         default_template: prompt with one ``{}`` for the label.
+        policy: how a recording becomes windows, and their embeddings one, unless a caller says
+            otherwise.
         files: every file of the bundle except the manifest itself.
         findings: warnings about the checkpoint.
         parity: None until verified.
@@ -235,6 +240,7 @@ class Manifest:
     calibration: Calibration | None
     default_template: Annotated[str, Text(MOST_LETTERS)]
     audio: AudioSpec
+    policy: Policy
     text: TextSpec
     audio_graph: Graph
     text_graph: Graph
@@ -248,6 +254,11 @@ class Manifest:
     def __post_init__(self) -> None:
         if self.default_template.count("{}") != 1:
             raise ValueError(f"default_template {self.default_template!r} must hold one {{}}")
+
+    @property
+    def gives_norm(self) -> bool:
+        """Whether the audio graph gives norms, of which the encoder's raw vectors are made."""
+        return self.format_version > OLDER_VERSION
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -284,13 +295,19 @@ def parse_manifest(path: Path, data: bytes) -> Manifest:
     if table.get("format") != FORMAT:
         raise BundleError(f"{path} is not the manifest of a clap-export bundle ('format' differs).")
     version = table.get("format_version")
-    if version != FORMAT_VERSION:
+    if isinstance(version, bool) or version not in (OLDER_VERSION, FORMAT_VERSION):
         raise BundleError(
             f"{path} has format_version {schema.shown(version)}; this runtime reads "
-            f"{FORMAT_VERSION}. Export it again, or install the runtime that wrote it."
+            f"{OLDER_VERSION} and {FORMAT_VERSION}. Export it again, or install the runtime that "
+            "wrote it."
         )
     try:
-        return schema.read(Manifest, table, str(path))
+        if version == FORMAT_VERSION:
+            return schema.read(Manifest, table, str(path))
+        if "policy" in table:
+            raise SchemaError(f"{path}: unknown key 'policy' in format_version {version}")
+        older = schema.read(Manifest, {**table, "policy": {"name": "default"}}, str(path))
+        return replace(older, policy=Policy.of(older.audio))
     except SchemaError as error:
         raise SchemaError(f"{error}. Export it again, or mend the manifest.") from None
 
@@ -315,6 +332,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         BundleError: the folder cannot be written.
     """
-    text = json.dumps(schema.to_plain(manifest), indent=2, ensure_ascii=False) + "\n"
+    table = schema.to_plain(manifest)
+    if manifest.format_version == OLDER_VERSION:
+        del table["policy"]  # which was not there, and is what such bundles have always meant
+    text = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
     with files.writing(folder / MANIFEST, error=BundleError) as part:
         part.write_text(text, encoding="utf-8")
