@@ -13,7 +13,7 @@ from runtime.content import Content
 from runtime.engines import Engine
 from runtime.errors import BundleError
 from runtime.lease import Lease
-from runtime.manifest import Graph
+from runtime.manifest import NORM, Graph
 from runtime.tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)
@@ -86,6 +86,12 @@ class Loaded:
             raise BundleError(
                 f"'{manifest.audio_graph.file}' has inputs {backend.input_names}; "
                 f"this audio graph must have {wanted}. Export the bundle again."
+            )
+        if manifest.gives_norm and NORM not in backend.output_names:
+            raise BundleError(
+                f"the audio graph has outputs {backend.output_names}; of format_version "
+                f"{manifest.format_version} it must have '{NORM}' among them. Export the bundle "
+                "again, and build its engines anew if it has any."
             )
         return backend
 
