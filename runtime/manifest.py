@@ -29,6 +29,9 @@ MOST_MANIFEST = 4 << 20  # bytes; ours have 3 to 30 thousand
 # The tensor between frontend and encoder keeps this name inside the audio graph, so that its
 # numbers can be verified and its types told apart; it is not an output.
 LOG_MEL = "log_mel"
+# The audio graph's second output, float32 ``[batch]``: the norm of the encoder's vector, so that
+# vector = norm * embedding.
+NORM = "norm"
 
 # Bounds of what a manifest may say: far above what any model has, and far below what would ask for
 # all memory of a machine.

@@ -18,6 +18,7 @@ from runtime.audio.recording import (
     prepared,
     read,
     said,
+    warn,
 )
 from runtime.audio.stream import Stream, boundary
 
@@ -46,4 +47,5 @@ __all__ = [
     "resample",
     "round_trip_int16",
     "said",
+    "warn",
 ]

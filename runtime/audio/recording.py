@@ -135,10 +135,15 @@ def prepare(
 
 
 def said(found: Recording) -> Recording:
-    """Issue a recording's warning, if it has one, for callers who get its samples alone."""
-    if found.warning is not None:
-        warnings.warn(found.warning, AudioWarning, stacklevel=3)
+    """A recording as it is; its warning is issued, for callers who get its samples alone."""
+    warn(found.warning)
     return found
+
+
+def warn(warning: str | None) -> None:
+    """Issue what is wrong with a recording, if anything is, as an :class:`AudioWarning`."""
+    if warning is not None:
+        warnings.warn(warning, AudioWarning, stacklevel=4)
 
 
 class _Growing:
