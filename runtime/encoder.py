@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime import audio, fusion, grouping, windows
-from runtime.arguments import MOST_THREADS, maybe_whole, shown, whole
+from runtime.arguments import MOST_THREADS, maybe_whole, number, shown, whole
 from runtime.backends import Backend
 from runtime.bundle import Bundle
+from runtime.clip import Clip, Piece
 from runtime.cores import usable_cores
 from runtime.errors import BundleError, ClapError, LabelError
+from runtime.fusion import Gathered
+from runtime.handover import ahead
 from runtime.lease import Lease
 from runtime.loaded import Loaded
-from runtime.manifest import AudioSpec, Manifest
-from runtime.pooling import check_finite, clip_embedding
+from runtime.manifest import NORM, AudioSpec, Manifest
+from runtime.policy import Policy, chosen
+from runtime.pooling import Peaks, Pool, check_finite
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -29,6 +36,9 @@ if TYPE_CHECKING:
     from runtime.tokenizer import TextTokenizer
 
     Embeddings: TypeAlias = NDArray[np.float32]
+    Rows: TypeAlias = NDArray[np.float32] | Sequence[NDArray[np.float32] | Gathered]
+
+P = TypeVar("P", Pool, Peaks)
 
 
 class Encoder:
@@ -46,12 +56,18 @@ class Encoder:
             loaded; default for a folder. An opened bundle has its own say, and is compared again
             if it was.
         batch_size: most windows or texts given to an engine at once.
-        max_seconds: longer recordings are refused; infinity for no limit.
+        max_seconds: longer recordings are refused; default any length is taken.
         device: number of the GPU, for ``cuda`` and ``tensorrt``; default the first.
+        windows: which windows of a recording are heard and how they are pooled: a
+            :class:`runtime.policy.Policy`, the name of a preset, or None for the bundle's own.
+
+    Attributes:
+        policy: the one that was chosen.
 
     Raises:
         BackendError: ``tensorrt`` of a bundle without engines, or beside other providers.
-        BundleError, SchemaError: the bundle is missing, damaged or of another version.
+        BundleError, SchemaError: the bundle is missing, damaged or of another version, or its audio
+            graph does not give what the policy needs.
         ClapError: another argument is out of range.
     """
 
@@ -63,8 +79,9 @@ class Encoder:
         threads: int | None = None,
         check_hashes: bool | None = None,
         batch_size: int = 16,
-        max_seconds: float = audio.MAX_SECONDS,
+        max_seconds: float = math.inf,
         device: int | None = None,
+        windows: Policy | str | None = None,
     ) -> None:
         self.batch_size = check_batch_size(batch_size)
         self.max_seconds = audio.check_max_seconds(max_seconds)
@@ -81,12 +98,13 @@ class Encoder:
         )
         self.providers = self._loaded.providers
         self.device = self._loaded.device or 0
+        self.policy = _fitting(chosen(windows, self.manifest.policy), self.manifest)
 
     def __reduce__(self) -> tuple[object, ...]:
         make = partial(
             type(self), providers=self.providers, threads=self._loaded.threads,
             check_hashes=self._loaded.check_hashes, batch_size=self.batch_size,
-            max_seconds=self.max_seconds, device=self._loaded.device,
+            max_seconds=self.max_seconds, device=self._loaded.device, windows=self.policy,
         )  # fmt: skip
         return make, (self._given,)
 
@@ -95,6 +113,12 @@ class Encoder:
         """The bundle's manifest."""
         return self._loaded.bundle.manifest
 
+    @property
+    def clip_space_id(self) -> str:
+        """Hash of the embedding space and the policy: recordings' embeddings of another do not
+        match these."""
+        return self.policy.clip_space_id(self.manifest.space_id, self.manifest.audio)
+
     def embed_audio(
         self,
         source: audio.Source | Sequence[audio.Source],
@@ -102,27 +126,127 @@ class Encoder:
     ) -> Embeddings:
         """Embed recordings of any length.
 
-        A long clip's embedding is the mean of its windows' embeddings, scaled to unit norm; a
-        model with feature fusion hears it at once.
+        A long clip's embedding is pooled from those of its windows, as the policy says; a model
+        with feature fusion hears it at once.
 
         Args:
-            source: one clip (see :func:`runtime.audio.load`), or a list or tuple of clips.
+            source: one clip (see :func:`runtime.audio.read`), or a list or tuple of clips.
             sample_rate: of arrays, in Hz.
 
         Returns:
             float32 ``[n, dim]`` of unit norm; n is 1 for one clip.
 
+        A file of which only a part could be used is used, and an :class:`AudioWarning` says so.
+
         Raises:
             AudioError: a clip cannot be used.
             BackendError: the engine is not available or failed.
-            ClapError: an empty list.
+            ClapError: an empty list, or a policy that leaves no embedding.
         """
         many = isinstance(source, (list, tuple))
         sources = cast("Sequence[audio.Source]", source if many else [source])
         if not sources:
             raise ClapError("no recordings were given: pass at least one.")
-        clips = (self.windows_of(clip, sample_rate) for clip in sources)
-        return np.stack([clip_embedding(rows) for rows in self.embed_clips(clips, finite=False)])
+        pools = self.hear(((clip, sample_rate) for clip in sources), self.new_pool)
+        return np.stack([pool.embedding() for pool in pools])
+
+    def new_pool(self) -> Pool:
+        """What pools the windows of one recording.
+
+        Raises:
+            ClapError: the policy leaves no embedding.
+        """
+        if self.policy.pooling == "max":
+            raise ClapError(
+                f"the policy '{self.policy.name}' takes the highest scores over windows, which "
+                "leaves no embedding: use it with a Classifier, or choose another policy."
+            )
+        return Pool(self.policy.pooling)
+
+    def clip(
+        self,
+        source: audio.Source,
+        sample_rate: int | None = None,
+        policy: Policy | None = None,
+    ) -> Clip:
+        """A recording, opened, as the windows of a policy (default the encoder's); to be closed.
+
+        Raises:
+            AudioError: the recording cannot be opened.
+        """
+        spec = self.manifest.audio
+        return Clip(source, sample_rate, spec, policy or self.policy, self.max_seconds)
+
+    def timeline_policy(self, hop: float | None) -> Policy:
+        """The policy whose windows are a timeline's: all of them, with this hop in seconds.
+
+        Raises:
+            ClapError: hop is no positive time of at least one sample.
+        """
+        policy = replace(self.policy, windows="all", count=None, tail="aligned", pooling="mean")
+        if hop is None:
+            return policy
+        wanted = "a positive number of seconds"
+        seconds = number("hop", hop, wanted)
+        if seconds * self.manifest.audio.sample_rate < 1:
+            raise ClapError(f"hop={hop}: pass {wanted}, at least one sample.")
+        return replace(policy, hop=seconds)
+
+    def embed_pieces(self, clip: Clip) -> Iterator[tuple[Piece, Embeddings]]:
+        """A recording's pieces, and the embeddings float32 ``[n, dim]`` of their windows, as they
+        come.
+
+        Raises:
+            AudioError: the recording cannot be used.
+            BackendError: the engine is not available or failed.
+        """
+        waiting: deque[Piece] = deque()
+
+        def rows() -> Iterator[Rows]:
+            for piece in self._ahead(clip.pieces(self.batch_size)):
+                waiting.append(piece)
+                yield piece.rows
+            audio.warn(clip.warning)
+
+        with closing(rows()) as given:
+            for found in self.embed_clips(given, finite=False):
+                yield waiting.popleft(), found
+
+    def hear(
+        self, clips: Iterable[tuple[audio.Source, int | None]], new_pool: Callable[[], P]
+    ) -> Iterator[P]:
+        """Embed recordings one after the other, in batches that span them.
+
+        Args:
+            clips: sources, and the sample rates of those that are arrays.
+            new_pool: what takes the windows of one recording.
+
+        Yields:
+            for each recording the pool that has taken all of its windows.
+
+        Raises:
+            AudioError: a recording cannot be used.
+            BackendError: the engine is not available or failed.
+        """
+        waiting: deque[Piece] = deque()
+
+        def rows() -> Iterator[Rows]:
+            for source, sample_rate in clips:
+                with self.clip(source, sample_rate) as clip:
+                    for piece in self._ahead(clip.pieces(self.batch_size)):
+                        waiting.append(piece)
+                        yield piece.rows
+                    audio.warn(clip.warning)
+
+        pool: P | None = None
+        with closing(rows()) as given:
+            for found in self.embed_clips(given, finite=False, raw=self.raw):
+                piece = waiting.popleft()
+                pool = new_pool() if pool is None else pool
+                pool.add(found, piece)
+                if piece.last:
+                    yield pool
+                    pool = None
 
     def embed_windows(
         self,
@@ -130,7 +254,6 @@ class Encoder:
         batch_size: int | None = None,
         *,
         finite: bool = True,
-        one_thread: bool = False,
     ) -> Embeddings:
         """Embed windows that are already at the model's rate and length.
 
@@ -141,7 +264,6 @@ class Encoder:
             batch_size: windows given to the engine at once; default the encoder's.
             finite: refuse embeddings that are not finite or not of unit norm; else that is for the
                 caller to do.
-            one_thread: as one of many at a time; see :attr:`many_at_once`.
 
         Returns:
             float32 ``[n, dim]`` of unit norm.
@@ -153,9 +275,21 @@ class Encoder:
         if not len(self._checked(batch)):
             raise ClapError("no windows were given: pass at least one.")
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
-        lease = self._loaded.single if one_thread else self._loaded.audio
-        found = np.concatenate(list(self._stream(self._batches(batch, size), lease)))
+        found = np.concatenate(list(self._stream(self._batches(batch, size), self._loaded.audio)))
         return check_finite(found) if finite else found
+
+    def embed_piece(self, piece: Piece) -> Embeddings:
+        """Embed windows of one recording with one thread, as one of many at a time; see
+        :attr:`many_at_once`.
+
+        Returns:
+            float32 ``[n, dim]``, for a :class:`Pool` of the policy.
+
+        Raises:
+            BackendError: the engine is not available or failed.
+        """
+        batches = self._batches(piece.rows, len(piece))
+        return np.concatenate(list(self._stream(batches, self._loaded.single, self.raw)))
 
     def embed_text(self, texts: str | Sequence[str]) -> Embeddings:
         """Embed texts as they are, without a prompt template.
@@ -210,19 +344,21 @@ class Encoder:
 
     def embed_clips(
         self,
-        clips: Iterable[NDArray[np.float32]],
+        clips: Iterable[Rows],
         batch_size: int | None = None,
         *,
         finite: bool = True,
+        raw: bool = False,
     ) -> Iterator[Embeddings]:
         """Embed clips given as windows, in batches that span clips; lazily, in order.
 
         Args:
             clips: each as :meth:`windows_of` gives it; ``n_windows`` may be 0, for a clip that
-                only holds its place.
+                only holds its place. Or a list of what feature fusion gathered of long clips.
             batch_size: windows given to the engine at once; default the encoder's.
             finite: refuse embeddings that are not finite or not of unit norm; else that is for the
                 caller to do.
+            raw: give the encoder's vectors before they are scaled to unit norm.
 
         Yields:
             float32 ``[n_windows, dim]`` for each clip.
@@ -231,7 +367,7 @@ class Encoder:
         found = grouping.embed(
             grouping.groups(clips, size),
             lambda group: self._batches(self._together(group), size),
-            lambda feeds: self._stream(feeds, self._loaded.audio),
+            lambda feeds: self._stream(feeds, self._loaded.audio, raw),
             self.manifest.embedding_dim,
         )
         return _checked(found) if finite else found
@@ -247,6 +383,11 @@ class Encoder:
             BackendError: the provider is not available.
         """
         return usable_cores() if self._loaded.one_thread_each() else 1
+
+    @property
+    def raw(self) -> bool:
+        """Whether the policy pools the encoder's vectors before they are scaled to unit norm."""
+        return self.policy.pooling == "raw_mean"
 
     def open_audio(self) -> Backend:
         """Load the audio encoder, or return it when it is loaded.
@@ -305,21 +446,24 @@ class Encoder:
             )
         return result
 
-    def _together(
-        self, clips: list[NDArray[np.float32]]
-    ) -> Sequence[NDArray[np.float32]] | NDArray[np.float32]:
+    def _ahead(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        """Pieces as they are; those of a long recording are decoded while the engine runs."""
+        first = next(pieces)
+        yield first
+        if not first.last:
+            yield from ahead(pieces, 1)
+
+    def _together(self, clips: list[Rows]) -> Rows:
         """Rows of several clips."""
         if self._fused:
             return [row for clip in clips for row in clip]
-        return self._checked(np.concatenate(clips))
+        return self._checked(np.concatenate(cast("list[NDArray[np.float32]]", clips)))
 
     @property
     def _fused(self) -> bool:
         return self.manifest.audio.long_clips == "fusion"
 
-    def _batches(
-        self, rows: Sequence[NDArray[np.float32]] | NDArray[np.float32], size: int
-    ) -> Iterator[dict[str, NDArray[Any]]]:
+    def _batches(self, rows: Rows, size: int) -> Iterator[dict[str, NDArray[Any]]]:
         """What the audio graph takes: windows or, with feature fusion, clips of any lengths."""
         spec = self.manifest.audio
         if self._fused:
@@ -329,9 +473,9 @@ class Encoder:
         return (graph_inputs(part, spec) for part in parts)
 
     def _stream(
-        self, feeds: Iterable[dict[str, NDArray[Any]]], lease: Lease[Backend]
+        self, feeds: Iterable[dict[str, NDArray[Any]]], lease: Lease[Backend], raw: bool = False
     ) -> Iterator[Embeddings]:
-        """Run batches through the audio encoder."""
+        """Run batches through the audio encoder; ``raw`` undoes the scaling to unit norm."""
         counts: deque[int] = deque()
         with lease.use() as backend:
 
@@ -341,7 +485,18 @@ class Encoder:
                     yield feed if backend.takes_int16 else _float_samples(feed)
 
             for outputs in backend.stream(counted()):
-                yield self._result(outputs[backend.output_names[0]], counts.popleft())
+                rows = self._result(outputs[backend.output_names[0]], counts.popleft())
+                yield rows * self._norms(outputs, len(rows))[:, np.newaxis] if raw else rows
+
+    def _norms(self, outputs: Mapping[str, NDArray[Any]], rows: int) -> NDArray[np.float32]:
+        """An engine's norms, if they are what the manifest promises."""
+        found = outputs.get(NORM)
+        if found is None or found.shape != (rows,) or found.dtype != np.float32:
+            raise BundleError(
+                f"the audio graph gives no '{NORM}' of float32 [{rows}], which the manifest "
+                "promises. Export the bundle again."
+            )
+        return found
 
 
 def _float_samples(feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -352,9 +507,23 @@ def _float_samples(feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {**feed, "waveform": waveform.astype(np.float32) / np.float32(32768)}
 
 
-def graph_inputs(
-    rows: Sequence[NDArray[np.float32]] | NDArray[np.float32], spec: AudioSpec
-) -> dict[str, NDArray[Any]]:
+def _fitting(policy: Policy, manifest: Manifest) -> Policy:
+    """A policy that this bundle can follow."""
+    if policy.pooling == "raw_mean" and not manifest.gives_norm:
+        raise BundleError(
+            f"the policy '{policy.name}' pools vectors before they are scaled, and the audio graph "
+            "of this older bundle does not give their norms. Export it again."
+        )
+    fused = manifest.audio.long_clips == "fusion"
+    if policy.windows == "fusion" and not fused:
+        raise BundleError(
+            f"the policy '{policy.name}' hears long recordings by feature fusion, which this model "
+            "does not have. Choose another."
+        )
+    return policy
+
+
+def graph_inputs(rows: Rows, spec: AudioSpec) -> dict[str, NDArray[Any]]:
     """What an audio graph takes, by name.
 
     Args:

@@ -30,7 +30,8 @@ MOST_MANIFEST = 4 << 20  # bytes; ours have 3 to 30 thousand
 # numbers can be verified and its types told apart; it is not an output.
 LOG_MEL = "log_mel"
 # Outputs of the graphs: unit vectors [batch, dim] of both, and of the audio graph the L2 norms
-# [batch] that they had. Engines may give them in another order: they are taken by name.
+# [batch] that they had, so that the encoder's raw vector is norm * embedding. They are taken by
+# name: engines may give them in another order.
 EMBEDDING, NORM = "embedding", "norm"
 
 # Bounds of what a manifest may say: far above what any model has, and far below what would ask for

@@ -124,7 +124,7 @@ class Recording:
                 f"{len(data)} could be decoded."
             )
         try:
-            samples, _ = audio.from_array(np.moveaxis(data, 1, 0), rate)
+            samples = audio.read(np.moveaxis(data, 1, 0), rate).samples
         except AudioError as error:
             raise AudioError(f"'{self.path}': {error}") from error
         samples = audio.resample(samples, rate, spec.sample_rate)
