@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from runtime.audio.levels import MAX_CHANNELS, Levels, unit_scale
 from runtime.audio.limit import Limit
 from runtime.audio.rates import check_rate
 from runtime.errors import AudioError
+
+if TYPE_CHECKING:
+    from runtime.audio.faithful.strung import LaterChannels
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ class ArrayBlocks:
         source: the array, or chunks.
         sample_rate: of an array, in Hz.
         limit: on its length.
+        later: where all channels but the first go; default into the mean.
 
     Attributes:
         rate: in Hz.
@@ -63,10 +67,14 @@ class ArrayBlocks:
     """
 
     def __init__(
-        self, source: NDArray[Any] | Chunks, sample_rate: int | None, limit: Limit
+        self,
+        source: NDArray[Any] | Chunks,
+        sample_rate: int | None,
+        limit: Limit,
+        later: LaterChannels | None = None,
     ) -> None:
         self.warnings: list[str] = []
-        self._limit = limit
+        self._limit, self._later = limit, later
         self._all = not isinstance(source, Chunks)
         if isinstance(source, Chunks):
             self.rate = check_rate(source.rate)
@@ -86,7 +94,7 @@ class ArrayBlocks:
             AudioError: an array that is no recording, or does not go on as the ones before it.
         """
         name = f"the {self._name}"
-        levels = Levels(name)
+        levels = Levels(name, self._later)
         count = wanted = 0
         for array in self._chunks:
             channels = _channels(array, self._name)
