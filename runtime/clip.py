@@ -20,7 +20,7 @@ from runtime.fusion import Gathered, Gatherer
 
 if TYPE_CHECKING:
     from runtime.audio import Source
-    from runtime.manifest import AudioSpec
+    from runtime.audio_spec import AudioSpec
     from runtime.policy import Policy
 
 # Samples that are held while a recording's length is being found; of a longer one they are decoded
@@ -190,7 +190,7 @@ def _piece(cuts: Sequence[Cut | Gathered], last: bool) -> Piece:
 def _write(disk: BinaryIO, blocks: Iterable[NDArray[np.float32]]) -> None:
     try:
         for block in blocks:
-            disk.write(memoryview(block).cast("B"))
+            disk.write(block.tobytes())
     except OSError as error:
         raise AudioError(
             f"a recording that can be read only once needs room in {tempfile.gettempdir()} until "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from runtime.audio.rates import Resampler, check_not_lost, check_rate
 from runtime.errors import AudioError
 
 if TYPE_CHECKING:
-    from runtime.audio.recording import Source
+    from runtime.audio.arrays import Source
 
 # Samples of a block that came at once are handed on in pieces of this size.
 LARGEST = 1 << 18
@@ -129,7 +129,8 @@ class Stream:
             return ArrayBlocks(source.samples, source.rate, Limit("the recording", max_seconds))
         if isinstance(source, (np.ndarray, Chunks)):
             name = "the stream" if isinstance(source, Chunks) else f"the {self._name}"
-            return ArrayBlocks(source, self._sample_rate, Limit(name, max_seconds))
+            array = cast("NDArray[Any] | Chunks", source)
+            return ArrayBlocks(array, self._sample_rate, Limit(name, max_seconds))
         content = self._held.enter_context(sources.opened(source))
         return Decoder(content, self._name, max_seconds)
 
