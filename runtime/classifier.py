@@ -286,7 +286,7 @@ class Classifier:
             BackendError: the engine failed (while iterating).
         """
         check_top_k(top_k)
-        policy = self._encoder.timeline_policy(hop)
+        policy = self._encoder.policy.timeline(self.manifest.audio, hop)
         return self._segments(source, sample_rate, policy, top_k)
 
     def close(self) -> None:

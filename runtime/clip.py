@@ -20,7 +20,7 @@ from runtime.fusion import Gathered, Gatherer
 
 if TYPE_CHECKING:
     from runtime.audio import Source
-    from runtime.manifest import AudioSpec
+    from runtime.audio_spec import AudioSpec
     from runtime.policy import Policy
 
 # Samples that are held while a recording's length is being found; of a longer one they are decoded
@@ -108,11 +108,12 @@ class Clip:
         self.close()
 
     def _opened(self) -> Stream:
-        spec = self._spec
+        spec, quirks = self._spec, self._policy.quirks
         return self._held.enter_context(
             Stream(
                 self._source, self._sample_rate, rate=spec.sample_rate,
                 max_seconds=self._max_seconds, keep_from=spec.window_samples / spec.sample_rate,
+                resampler=quirks.resampler, channels=quirks.channels,
             )
         )  # fmt: skip
 
@@ -190,7 +191,7 @@ def _piece(cuts: Sequence[Cut | Gathered], last: bool) -> Piece:
 def _write(disk: BinaryIO, blocks: Iterable[NDArray[np.float32]]) -> None:
     try:
         for block in blocks:
-            disk.write(memoryview(block).cast("B"))
+            disk.write(block.tobytes())
     except OSError as error:
         raise AudioError(
             f"a recording that can be read only once needs room in {tempfile.gettempdir()} until "

@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import math
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import audio, fusion, grouping, windows
-from runtime.arguments import MOST_THREADS, maybe_whole, number, shown, whole
+from runtime import audio, windows
+from runtime.arguments import MOST_THREADS, maybe_whole, shown, whole
+from runtime.audio_graph import AudioGraph, checked_result
 from runtime.backends import Backend
 from runtime.bundle import Bundle
 from runtime.clip import Clip, Piece
 from runtime.cores import usable_cores
 from runtime.errors import BundleError, ClapError, LabelError
-from runtime.fusion import Gathered
 from runtime.handover import ahead
-from runtime.lease import Lease
 from runtime.loaded import Loaded
-from runtime.manifest import NORM, AudioSpec, Manifest
+from runtime.manifest import Manifest
 from runtime.policy import Policy, chosen
 from runtime.pooling import Peaks, Pool, check_finite
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
+    from runtime.audio_graph import Embeddings, Rows
     from runtime.tokenizer import TextTokenizer
 
-    Embeddings: TypeAlias = NDArray[np.float32]
-    Rows: TypeAlias = NDArray[np.float32] | Sequence[NDArray[np.float32] | Gathered]
-
-P = TypeVar("P", Pool, Peaks)
+P = TypeVar("P", bound="Pool | Peaks")
 
 
 class Encoder:
@@ -89,16 +82,24 @@ class Encoder:
             raise BundleError(f"{shown(bundle)} is no bundle: pass the path of its folder.")
         self._given = bundle
         opened = isinstance(bundle, Bundle)
+        files = bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False)
+        manifest = files.manifest
+        self.policy = chosen(
+            windows, manifest.policy, manifest.audio, manifest.gives_norm, manifest.source.family
+        )
         self._loaded = Loaded(
-            bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False),
+            files,
             not opened if check_hashes is None else check_hashes,
             providers,
             maybe_whole("threads", threads, most=MOST_THREADS),
             maybe_whole("device", device, 0),
+            self.policy.quirks.whole_texts,
         )
         self.providers = self._loaded.providers
         self.device = self._loaded.device or 0
-        self.policy = _fitting(chosen(windows, self.manifest.policy), self.manifest)
+        longer = self.policy.quirks.always_longer
+        self._audio = AudioGraph(manifest, self._loaded.audio, longer)
+        self._alone = AudioGraph(manifest, self._loaded.single, longer)
 
     def __reduce__(self) -> tuple[object, ...]:
         make = partial(
@@ -177,21 +178,6 @@ class Encoder:
         spec = self.manifest.audio
         return Clip(source, sample_rate, spec, policy or self.policy, self.max_seconds)
 
-    def timeline_policy(self, hop: float | None) -> Policy:
-        """The policy whose windows are a timeline's: all of them, with this hop in seconds.
-
-        Raises:
-            ClapError: hop is no positive time of at least one sample.
-        """
-        policy = replace(self.policy, windows="all", count=None, tail="aligned", pooling="mean")
-        if hop is None:
-            return policy
-        wanted = "a positive number of seconds"
-        seconds = number("hop", hop, wanted)
-        if seconds * self.manifest.audio.sample_rate < 1:
-            raise ClapError(f"hop={hop}: pass {wanted}, at least one sample.")
-        return replace(policy, hop=seconds)
-
     def embed_pieces(self, clip: Clip) -> Iterator[tuple[Piece, Embeddings]]:
         """A recording's pieces, and the embeddings float32 ``[n, dim]`` of their windows, as they
         come.
@@ -200,17 +186,8 @@ class Encoder:
             AudioError: the recording cannot be used.
             BackendError: the engine is not available or failed.
         """
-        waiting: deque[Piece] = deque()
-
-        def rows() -> Iterator[Rows]:
-            for piece in self._ahead(clip.pieces(self.batch_size)):
-                waiting.append(piece)
-                yield piece.rows
-            audio.warn(clip.warning)
-
-        with closing(rows()) as given:
-            for found in self.embed_clips(given, finite=False):
-                yield waiting.popleft(), found
+        with closing(_pieces(clip, self.batch_size)) as pieces:
+            yield from self._audio.embed_pieces(pieces, self.batch_size)
 
     def hear(
         self, clips: Iterable[tuple[audio.Source, int | None]], new_pool: Callable[[], P]
@@ -228,22 +205,17 @@ class Encoder:
             AudioError: a recording cannot be used.
             BackendError: the engine is not available or failed.
         """
-        waiting: deque[Piece] = deque()
 
-        def rows() -> Iterator[Rows]:
+        def pieces() -> Generator[Piece]:
             for source, sample_rate in clips:
                 with self.clip(source, sample_rate) as clip:
-                    for piece in self._ahead(clip.pieces(self.batch_size)):
-                        waiting.append(piece)
-                        yield piece.rows
-                    audio.warn(clip.warning)
+                    yield from _pieces(clip, self.batch_size)
 
         pool: P | None = None
-        with closing(rows()) as given:
-            for found in self.embed_clips(given, finite=False, raw=self.raw):
-                piece = waiting.popleft()
+        with closing(pieces()) as given:
+            for piece, rows in self._audio.embed_pieces(given, self.batch_size, self.raw):
                 pool = new_pool() if pool is None else pool
-                pool.add(found, piece)
+                pool.add(rows, piece)
                 if piece.last:
                     yield pool
                     pool = None
@@ -254,6 +226,7 @@ class Encoder:
         batch_size: int | None = None,
         *,
         finite: bool = True,
+        one_thread: bool = False,
     ) -> Embeddings:
         """Embed windows that are already at the model's rate and length.
 
@@ -264,6 +237,7 @@ class Encoder:
             batch_size: windows given to the engine at once; default the encoder's.
             finite: refuse embeddings that are not finite or not of unit norm; else that is for the
                 caller to do.
+            one_thread: as one of many at a time; see :attr:`many_at_once`.
 
         Returns:
             float32 ``[n, dim]`` of unit norm.
@@ -272,10 +246,8 @@ class Encoder:
             ClapError: another shape or type.
             BackendError: the engine is not available or failed.
         """
-        if not len(self._checked(batch)):
-            raise ClapError("no windows were given: pass at least one.")
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
-        found = np.concatenate(list(self._stream(self._batches(batch, size), self._loaded.audio)))
+        found = (self._alone if one_thread else self._audio).embed(batch, size)
         return check_finite(found) if finite else found
 
     def embed_piece(self, piece: Piece) -> Embeddings:
@@ -288,8 +260,7 @@ class Encoder:
         Raises:
             BackendError: the engine is not available or failed.
         """
-        batches = self._batches(piece.rows, len(piece))
-        return np.concatenate(list(self._stream(batches, self._loaded.single, self.raw)))
+        return self._alone.embed(piece.rows, len(piece), self.raw)
 
     def embed_text(self, texts: str | Sequence[str]) -> Embeddings:
         """Embed texts as they are, without a prompt template.
@@ -316,7 +287,7 @@ class Encoder:
             name = backend.output_names[0]
             found = backend.stream(dict(tokenizer(batch)) for batch in batches)
             rows = [
-                self._result(out[name], len(batch))
+                checked_result(out[name], len(batch), self.manifest)
                 for batch, out in zip(batches, found, strict=True)
             ]
         return check_finite(np.concatenate(rows))
@@ -364,13 +335,8 @@ class Encoder:
             float32 ``[n_windows, dim]`` for each clip.
         """
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
-        found = grouping.embed(
-            grouping.groups(clips, size),
-            lambda group: self._batches(self._together(group), size),
-            lambda feeds: self._stream(feeds, self._loaded.audio, raw),
-            self.manifest.embedding_dim,
-        )
-        return _checked(found) if finite else found
+        found = self._audio.embed_clips(clips, size, raw)
+        return map(check_finite, found) if finite else found
 
     @property
     def many_at_once(self) -> int:
@@ -421,119 +387,6 @@ class Encoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _checked(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        length = self.manifest.audio.window_samples
-        fits = batch.ndim == 2 and (
-            batch.shape[1] == length or (self._fused and batch.shape[1] > length)
-        )
-        # With feature fusion rows are mirrored and gathered on the host, as floats.
-        types = (np.float32,) if self._fused else (np.float32, np.int16)
-        if not fits or batch.dtype not in types:
-            raise ClapError(
-                f"windows of shape {batch.shape} and type {batch.dtype} were given: this model "
-                f"takes float32 [n, {length}]"
-                + (" or longer." if self._fused else ", or the same in int16.")
-            )
-        return batch
-
-    def _result(self, result: Embeddings, rows: int) -> Embeddings:
-        """An engine's output, if it is what the manifest promises."""
-        expected = (rows, self.manifest.embedding_dim)
-        if result.shape != expected or result.dtype != np.float32:
-            raise BundleError(
-                f"the graph returned {result.dtype} {result.shape}, the manifest promises float32 "
-                f"{expected}. Export the bundle again."
-            )
-        return result
-
-    def _ahead(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
-        """Pieces as they are; those of a long recording are decoded while the engine runs."""
-        first = next(pieces)
-        yield first
-        if not first.last:
-            yield from ahead(pieces, 1)
-
-    def _together(self, clips: list[Rows]) -> Rows:
-        """Rows of several clips."""
-        if self._fused:
-            return [row for clip in clips for row in clip]
-        return self._checked(np.concatenate(cast("list[NDArray[np.float32]]", clips)))
-
-    @property
-    def _fused(self) -> bool:
-        return self.manifest.audio.long_clips == "fusion"
-
-    def _batches(self, rows: Rows, size: int) -> Iterator[dict[str, NDArray[Any]]]:
-        """What the audio graph takes: windows or, with feature fusion, clips of any lengths."""
-        spec = self.manifest.audio
-        if self._fused:
-            parts = fusion.batches(list(rows), spec, size)
-        else:
-            parts = (rows[i : i + size] for i in range(0, len(rows), size))
-        return (graph_inputs(part, spec) for part in parts)
-
-    def _stream(
-        self, feeds: Iterable[dict[str, NDArray[Any]]], lease: Lease[Backend], raw: bool = False
-    ) -> Iterator[Embeddings]:
-        """Run batches through the audio encoder; ``raw`` undoes the scaling to unit norm."""
-        counts: deque[int] = deque()
-        with lease.use() as backend:
-
-            def counted() -> Iterator[dict[str, NDArray[Any]]]:
-                for feed in feeds:
-                    counts.append(len(feed["waveform"]))
-                    yield feed if backend.takes_int16 else _float_samples(feed)
-
-            for outputs in backend.stream(counted()):
-                rows = self._result(outputs[backend.output_names[0]], counts.popleft())
-                yield rows * self._norms(outputs, len(rows))[:, np.newaxis] if raw else rows
-
-    def _norms(self, outputs: Mapping[str, NDArray[Any]], rows: int) -> NDArray[np.float32]:
-        """An engine's norms, if they are what the manifest promises."""
-        found = outputs.get(NORM)
-        if found is None or found.shape != (rows,) or found.dtype != np.float32:
-            raise BundleError(
-                f"the audio graph gives no '{NORM}' of float32 [{rows}], which the manifest "
-                "promises. Export the bundle again."
-            )
-        return found
-
-
-def _float_samples(feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Samples in [-1, 1], for engines that cannot widen int16 themselves."""
-    waveform = feed["waveform"]
-    if waveform.dtype != np.int16:
-        return feed
-    return {**feed, "waveform": waveform.astype(np.float32) / np.float32(32768)}
-
-
-def _fitting(policy: Policy, manifest: Manifest) -> Policy:
-    """A policy that this bundle can follow."""
-    if policy.pooling == "raw_mean" and not manifest.gives_norm:
-        raise BundleError(
-            f"the policy '{policy.name}' pools vectors before they are scaled, and the audio graph "
-            "of this older bundle does not give their norms. Export it again."
-        )
-    fused = manifest.audio.long_clips == "fusion"
-    if policy.windows == "fusion" and not fused:
-        raise BundleError(
-            f"the policy '{policy.name}' hears long recordings by feature fusion, which this model "
-            "does not have. Choose another."
-        )
-    return policy
-
-
-def graph_inputs(rows: Rows, spec: AudioSpec) -> dict[str, NDArray[Any]]:
-    """What an audio graph takes, by name.
-
-    Args:
-        rows: windows float32 ``[window_samples]``, or with feature fusion clips at least as long.
-        spec: of the bundle.
-    """
-    if spec.long_clips == "fusion":
-        return fusion.inputs(list(rows), spec)
-    return {"waveform": np.ascontiguousarray(rows)}
-
 
 def check_batch_size(batch_size: object) -> int:
     """A batch size of at least 1.
@@ -544,6 +397,12 @@ def check_batch_size(batch_size: object) -> int:
     return whole("batch_size", batch_size)
 
 
-def _checked(found: Iterator[Embeddings]) -> Iterator[Embeddings]:
-    for rows in found:
-        yield check_finite(rows)
+def _pieces(clip: Clip, size: int) -> Generator[Piece]:
+    """Pieces of a recording; those of a long one are decoded while the engine runs. Its warning is
+    issued at the end."""
+    pieces = clip.pieces(size)
+    first = next(pieces)
+    yield first
+    if not first.last:
+        yield from ahead(pieces, 1)
+    audio.warn(clip.warning)

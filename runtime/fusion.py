@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from runtime.manifest import AudioSpec
+    from runtime.audio_spec import AudioSpec
 
 # Inputs of a fused audio graph, in order; docs/bundle-format.md specifies them.
 INPUTS = ("waveform", "overview", "overview_weight", "chunks", "longer")
@@ -191,12 +191,12 @@ class Gatherer:
         pairs = overview_positions(count, frames)[0] * hop
         chunks = chunk_starts(count, frames) * hop
         # Places in the clip as the graph would mirror it: half a frame before its first sample on.
-        self._begin = np.concatenate([pairs, chunks]) - n_fft // 2
-        self._end = self._begin + np.repeat(
+        self._begin: NDArray[np.int64] = np.concatenate([pairs, chunks]) - n_fft // 2
+        self._end: NDArray[np.int64] = self._begin + np.repeat(
             [n_fft + hop, (frames - 1) * hop + n_fft], [frames, len(chunks)]
         )
         first = lead + frames * slot
-        self._at = [lead + i * slot for i in range(frames)]
+        self._at: list[int] = [lead + i * slot for i in range(frames)]
         self._at += [first + i * stretch for i in range(len(chunks))]
         self._result: NDArray[np.float32] = np.zeros(gathered_samples(spec), np.float32)
         self._total, self._seen, self._edge = total, 0, n_fft // 2 + 1
@@ -220,7 +220,7 @@ class Gatherer:
         end = start + len(block)
         for i in np.flatnonzero((self._begin < end) & (self._end > start)).tolist():
             low, high = max(self._begin[i], start), min(self._end[i], end)
-            at = self._at[i] + low - self._begin[i]
+            at = int(self._at[i] + low - self._begin[i])
             self._result[at : at + high - low] = block[low - start : high - start]
 
 

@@ -28,6 +28,7 @@ class Loaded:
         providers: asked for, or None; see :func:`runtime.backends.choose`.
         threads: of the CPU inside one run, or None for the engine's choice.
         device: number of the GPU that was asked for, or None.
+        whole_texts: texts are not cut to the manifest's number of tokens.
 
     Attributes:
         providers: that were chosen.
@@ -47,7 +48,9 @@ class Loaded:
         providers: Sequence[str] | None,
         threads: int | None,
         device: int | None,
+        whole_texts: bool = False,
     ) -> None:
+        self._whole_texts = whole_texts
         self.bundle, self.check_hashes = bundle, check_hashes
         self.threads, self.device = threads, device
         self.providers = choose(providers, bundle.manifest.engines, device, bundle.folder)
@@ -103,7 +106,7 @@ class Loaded:
     def _open_text(self) -> tuple[Backend, TextTokenizer]:
         manifest = self.bundle.manifest
         spec, graph = manifest.text, manifest.text_graph
-        tokenizer = TextTokenizer(self._read(spec.tokenizer), spec)
+        tokenizer = TextTokenizer(self._read(spec.tokenizer), spec, self._whole_texts)
         backend = self._open(
             graph, manifest.engines and manifest.engines.text, self.threads, tokenizer.largest_id
         )

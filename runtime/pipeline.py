@@ -21,11 +21,11 @@ from runtime.handover import Handover, Left
 from runtime.pooling import Peaks, Pool
 
 if TYPE_CHECKING:
-    from runtime.encoder import Rows
+    from runtime.audio_graph import Rows
 
     Item: TypeAlias = audio.Source | tuple[NDArray[np.generic], int]
 
-P = TypeVar("P", Pool, Peaks)
+P = TypeVar("P", bound="Pool | Peaks")
 S = TypeVar("S")
 
 # A long recording comes in pieces, so many to a batch, and so many may wait for the engine.

@@ -82,7 +82,8 @@ class Peaks:
         scores: Callable[[NDArray[np.float32]], NDArray[np.float64]],
     ) -> None:
         self._cosines_of, self._scores_of = cosines, scores
-        self.cosines, self.scores = np.float32(-np.inf), np.float64(-np.inf)
+        self.cosines: NDArray[np.float32] = np.full(1, -np.inf, np.float32)
+        self.scores: NDArray[np.float64] = np.full(1, -np.inf)
 
     def add(self, rows: Embeddings, piece: Piece) -> None:
         """Take more windows; see :meth:`Pool.add`."""

@@ -24,8 +24,8 @@ from runtime.audio.stream import Stream, boundary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.audio.recording import Samples as Samples
-    from runtime.audio.recording import Source as Source
+    from runtime.audio.arrays import Samples as Samples
+    from runtime.audio.arrays import Source as Source
 
 __all__ = [
     "MAX_CHANNELS",

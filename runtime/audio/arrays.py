@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,13 @@ from runtime.audio.rates import check_rate
 from runtime.errors import AudioError
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from runtime.audio.faithful.strung import LaterChannels
+    from runtime.audio.sources import File
+
+    Samples: TypeAlias = NDArray[np.float32]
+    Source: TypeAlias = "File | NDArray[Any] | Recording | Chunks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +122,10 @@ def _channels(array: object, name: str) -> NDArray[Any]:
     """A view ``[channels, samples]`` of an array, with numbers as this machine has them."""
     if not isinstance(array, np.ndarray):
         raise AudioError(f"the {name} brought {type(array).__name__}: give numpy arrays.")
-    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+    given = cast("NDArray[Any]", array)
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise AudioError(f"the {name} has masked samples: fill or cut them out first.")
-    plain: NDArray[Any] = np.asarray(array)  # np.matrix and others have rules of their own
+    plain: NDArray[Any] = np.asarray(given)  # np.matrix and others have rules of their own
     if plain.ndim not in (1, 2):
         raise AudioError(f"the {name} is no recording: pass (samples,) or (channels, samples).")
     channels = plain if plain.ndim == 2 else plain[np.newaxis]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from runtime.audio.rates import check_not_lost, check_rate
 from runtime.errors import AudioError
 
 if TYPE_CHECKING:
-    from runtime.audio.recording import Source
+    from runtime.audio.arrays import Source
 
 # Samples of a block that came at once are handed on in pieces of this size.
 LARGEST = 1 << 18
@@ -133,7 +133,8 @@ class Stream:
             )
         if isinstance(source, (np.ndarray, Chunks)):
             name = "the stream" if isinstance(source, Chunks) else f"the {self._name}"
-            return ArrayBlocks(source, self._sample_rate, Limit(name, max_seconds), self._later)
+            array = cast("NDArray[Any] | Chunks", source)
+            return ArrayBlocks(array, self._sample_rate, Limit(name, max_seconds), self._later)
         content = self._held.enter_context(sources.opened(source))
         return Decoder(content, self._name, max_seconds, self._later)
 

@@ -1,4 +1,4 @@
-"""librosa's way from one sample rate to another, which LAION's loader and users of transformers take.
+"""librosa's way from one sample rate to another: LAION's loader takes it, and transformers' users.
 
 It is ``librosa.resample`` with its defaults (``soxr_hq``, ``fix=True``; librosa 0.10,
 ``librosa/core/audio.py``): soxr's result, whose length is then set to ``ceil(n * ratio)``. The

@@ -6,8 +6,9 @@ A window behind the middle of a stereo file is thus heard in its right channel.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import IO
 
 import numpy as np
@@ -29,6 +30,7 @@ class LaterChannels:
     def __init__(self, name: str) -> None:
         self._name = name
         self._kept: list[IO[bytes]] | None = None
+        self._files = ExitStack()
 
     def keep(self, channels: NDArray[np.float32]) -> None:
         """Take the next samples float32 ``[channels, n]`` of all but the first channel.
@@ -37,9 +39,8 @@ class LaterChannels:
             AudioError: the recording had another number of channels before, or the disk is full.
         """
         if self._kept is None:
-            self._kept = [
-                tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="clap-") for _ in channels
-            ]
+            made = (SpooledTemporaryFile(IN_MEMORY, prefix="clap-") for _ in channels)
+            self._kept = [self._files.enter_context(file) for file in made]
         if len(self._kept) != len(channels):
             raise AudioError(
                 f"{self._name} changes its number of channels: they cannot be heard one after the "
@@ -50,7 +51,7 @@ class LaterChannels:
                 file.write(np.ascontiguousarray(channel).tobytes())
         except OSError as error:
             raise AudioError(
-                f"the later channels of {self._name} need room in {tempfile.gettempdir()} until "
+                f"the later channels of {self._name} need room in {gettempdir()} until "
                 f"the first one is heard ({error.strerror}). Free some."
             ) from error
 
@@ -59,12 +60,10 @@ class LaterChannels:
         for file in self._kept or ():
             file.seek(0)
             yield _blocks(file)
-            file.close()
 
     def close(self) -> None:
         """Let go of what is kept."""
-        for file in self._kept or ():
-            file.close()
+        self._files.close()
 
 
 def _blocks(file: IO[bytes]) -> Iterator[NDArray[np.float32]]:
