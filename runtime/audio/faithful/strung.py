@@ -39,8 +39,10 @@ class LaterChannels:
             AudioError: the recording had another number of channels before, or the disk is full.
         """
         if self._kept is None:
-            made = (SpooledTemporaryFile(IN_MEMORY, prefix="clap-") for _ in channels)
-            self._kept = [self._files.enter_context(file) for file in made]
+            self._kept = [
+                self._files.enter_context(SpooledTemporaryFile(IN_MEMORY, prefix="clap-"))
+                for _ in channels
+            ]
         if len(self._kept) != len(channels):
             raise AudioError(
                 f"{self._name} changes its number of channels: they cannot be heard one after the "

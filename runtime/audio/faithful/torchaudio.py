@@ -67,14 +67,15 @@ class TorchaudioResampler:
         held = np.concatenate([self._held, block])
         span = self._down + 2 * self._width  # of the input, under a round
         rounds = max(0, (len(held) - span) // self._down + 1)
-        ready = np.empty((rounds, self._up), np.float32)
+        ready: NDArray[np.float32] = np.empty(rounds * self._up, np.float32)
         if rounds:
+            table = np.reshape(ready, (rounds, self._up))
             for number, (start, matrix) in enumerate(self._weights):
                 under = sliding_window_view(held[start:], len(matrix))[:: self._down][:rounds]
                 first = number * TOGETHER
-                ready[:, first : first + matrix.shape[1]] = under @ matrix
+                table[:, first : first + matrix.shape[1]] = under @ matrix
         self._held = held[rounds * self._down :]
-        return ready.reshape(-1)
+        return ready
 
 
 def reach(down: int, up: int) -> int:
@@ -95,7 +96,7 @@ def weights(down: int, up: int, first: int, end: int) -> tuple[int, NDArray[np.f
     # torchaudio has the places of the outputs in float32, and all else in float64.
     place = -np.arange(first, end).astype(np.float32) / np.float32(up)
     at = (place.astype(np.float64) + inputs[:, np.newaxis] / down) * (min(down, up) * ROLLOFF)
-    at = np.clip(at, -CROSSINGS, CROSSINGS)
+    at = np.minimum(np.maximum(at, -CROSSINGS), CROSSINGS)
     window = np.cos(at * np.pi / CROSSINGS / 2) ** 2
     scale = min(down, up) * ROLLOFF / down
     return start, (np.sinc(at) * window * scale).astype(np.float32)

@@ -15,8 +15,8 @@ from clap_export.export.pack import write_bundle
 from clap_export.model.clap import normalise
 from clap_export.model.mel import mel_filterbank
 from runtime import Encoder
-from runtime.backends import open_backend
 from runtime.audio_graph import graph_inputs
+from runtime.backends import open_backend
 from tests import originals
 from tests.goldens import recipe
 from tests.originals import families
