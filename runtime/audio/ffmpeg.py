@@ -251,7 +251,7 @@ def _running(path: str, given: Input) -> Generator[subprocess.Popen[bytes]]:
 def _arguments(given: Input) -> list[str]:
     return [
         *("-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+verbose"),
-        *("-filter_threads", "1", "-threads", "1"),
+        *("-filter_threads", "1", "-threads", "1", "-err_detect", "crccheck"),
         *("-protocol_whitelist", ",".join(given.protocols), "-format_whitelist", given.formats),
         *given.options,
         *("-i", given.url, "-map", "0:a:0", "-vn", "-sn", "-dn"),

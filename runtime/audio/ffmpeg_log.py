@@ -14,6 +14,8 @@ DURATION = re.compile(rb"  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?),")
 STREAM = re.compile(rb"  Stream #0:\d+.*: (Video|Audio)(?!.*\(attached pic\))")
 SHAPE = re.compile(rb"tb:\S+ samplefmt:\S+ samplerate:(\d+) chlayout:(.+)")
 
+MUXER = b"monotonically increasing dts"  # it would have times that only increase; none are written
+
 
 class Log:
     """Takes the bytes as they come; holds a few lines of them.
@@ -52,7 +54,8 @@ class Log:
             return
         level, message = found.groups()
         if level in (b"error", b"fatal", b"panic"):
-            self.error = self.error or _plain(message)
+            if MUXER not in message:
+                self.error = self.error or _plain(message)
         elif level == b"warning":
             self._estimated |= b"Estimating duration from bitrate" in message
             self.guessed |= b"misdetection possible" in message
@@ -77,4 +80,8 @@ def _plain(message: bytes) -> str:
     text = printable(message.decode("utf-8", "replace")).strip().rstrip(".")
     # The name that the file was given under is of no interest.
     text = re.sub(r"(?:file:|pipe:)\S*: ", "", text)
+    if "matches no streams" in text:
+        return "it holds no sound"
+    if text.startswith("Format not on whitelist"):
+        return "it is of a format without sound, or that names other files"
     return text if len(text) <= MOST else text[: MOST - 1] + "…"

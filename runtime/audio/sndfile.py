@@ -148,4 +148,8 @@ def _soundfile() -> Any:
 
 
 def _said(error: Any) -> str:
-    return str(error.error_string).rstrip(".") or "no reason given"
+    said = str(error.error_string).rstrip(".")
+    # Of a file with an MP3's name in which there are no frames; it was opened, so it is there.
+    if said.startswith("File does not exist"):
+        return "Format not recognised"
+    return said or "no reason given"
