@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import forks
-from runtime.audio import track
+from runtime.audio import header_log, track
 from runtime.audio.content import Content, View
 from runtime.audio.parts import Part
 from runtime.audio.rates import check_rate
@@ -73,12 +73,13 @@ class Track:
         channels = track.check_channels(int(file.channels), self._name)
         self.stated = self._part.frames
         if self.stated is None and file.frames < UNKNOWN_FRAMES and not self._part.head:
-            self.stated = int(file.frames)
+            self.stated = header_log.stated(file.format, file.extra_info) or int(file.frames)
         # libsndfile's own way from 16 bits to float32 takes eight times as long.
         self.rate, self.integers = rate, file.subtype == "PCM_16"
         # Lengths that headers state are not asked: blocks are read until there are no more.
         file.seekable = lambda: False
         yield np.empty((0, channels), np.float32)
+        most = header_log.there(file.format, file.extra_info)
         frames, size = 0, max(1, track.BLOCK // channels)
         while True:
             block = np.empty((size, channels), np.int16 if self.integers else np.float32)
@@ -89,11 +90,15 @@ class Track:
                 if not frames + count:
                     raise track.Undecodable(_said(error)) from error
                 self.trouble = f"it cannot be decoded to its end ({_said(error)})"
+            if most is not None:
+                count = min(count, most - frames)
             frames += count
             if count:
                 yield _floats(block[:count])
             if self.trouble or not count:
                 break
+        if header_log.truncated(file.format, file.extra_info):
+            self.trouble = self.trouble or "it ends inside a block"
 
     def _position(self, file: Any) -> int:
         try:
