@@ -155,9 +155,9 @@ class Sound:
                 whole = len(data) // (4 * channels) * channels
                 rest = data[4 * whole :]
                 if whole:
-                    block = np.frombuffer(data, ">f4", whole).astype(np.float32)
                     self._frames += whole // channels
-                    yield block.reshape(-1, channels)
+                    block = np.frombuffer(data, ">f4", whole).astype(np.float32)
+                    yield np.reshape(block, (-1, channels))
             self.trouble = self._troubles(process)
             if not self._frames and self.trouble:
                 raise track.Undecodable(self._reason(process))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -84,5 +85,5 @@ def _place(found: NDArray[np.float32], last: NDArray[np.float32], expected: int)
 
 
 def _alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    scale = np.linalg.norm(one) * np.linalg.norm(other)
-    return float(np.vdot(one, other) / scale) if scale else 0.0
+    scale = float(np.vdot(one, one)) * float(np.vdot(other, other))
+    return float(np.vdot(one, other)) / math.sqrt(scale) if scale else 0.0

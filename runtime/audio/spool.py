@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import BinaryIO, cast
 
 from runtime.audio.content import WINDOW, Content
 from runtime.audio.parts import Part
@@ -43,7 +43,7 @@ def kept(pieces: Iterable[bytes], name: str, in_memory: int = IN_MEMORY) -> Gene
 
 
 @contextmanager
-def copy(pieces: Iterable[bytes], name: str) -> Generator[IO[bytes]]:
+def copy(pieces: Iterable[bytes], name: str) -> Generator[BinaryIO]:
     """Bytes in a private file, in the system's folder for temporary files (``TMPDIR``).
 
     On Linux the file never has a name, so nothing is left of it however the process ends.
@@ -68,7 +68,7 @@ def copy(pieces: Iterable[bytes], name: str) -> Generator[IO[bytes]]:
                 while left:
                     left = left[file.write(left) :]
         file.seek(0)
-        yield file
+        yield cast(BinaryIO, file)
 
 
 def pieces(content: Content, part: Part) -> Iterator[bytes]:
