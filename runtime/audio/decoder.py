@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,14 @@ from numpy.typing import NDArray
 from runtime.audio.content import Content
 from runtime.audio.decoding import Choice
 from runtime.audio.levels import Levels
+from runtime.audio.limit import Limit
 from runtime.audio.rates import Resampler
 from runtime.audio.structure import find
 from runtime.audio.track import Track, Undecodable
 from runtime.errors import AudioError
+
+if TYPE_CHECKING:
+    from runtime.audio.faithful.strung import LaterChannels
 
 MOST_VAIN = 3  # parts of one file that ffmpeg is asked about in vain: a file may seem to have many
 
@@ -28,6 +33,7 @@ class Decoder:
         content: of the file.
         name: of the file, for sentences.
         max_seconds: longer files are refused, those that state it as soon as they are opened.
+        later: where all channels but the first go; default into the mean.
 
     Attributes:
         rate: of the first part, in Hz, to which later ones are brought; 0 until its first block.
@@ -38,9 +44,12 @@ class Decoder:
         OSError: the file cannot be read.
     """
 
-    def __init__(self, content: Content, name: str, max_seconds: float) -> None:
-        self._content, self._name, self._max_seconds = content, name, max_seconds
-        self._levels = Levels(name)
+    def __init__(
+        self, content: Content, name: str, max_seconds: float, later: LaterChannels | None = None
+    ) -> None:
+        self._content, self._name = content, name
+        self._limit = Limit(name, max_seconds)
+        self._levels, self._one_rate = Levels(name, later), later is not None
         self._seconds = 0.0  # decoded so far
         self._vain = 0  # parts of which ffmpeg could make nothing
         structure = find(content)
@@ -48,7 +57,7 @@ class Decoder:
         self.rate = 0
         self.warnings = [structure.warning] if structure.warning else []
 
-    def blocks(self) -> Iterator[NDArray[np.float32]]:
+    def blocks(self) -> Generator[NDArray[np.float32]]:
         """Mono float32 ``[n]``, in order; only what is asked for is decoded.
 
         Raises:
@@ -78,21 +87,21 @@ class Decoder:
         for block in track.blocks():
             if resampler is None:
                 self.rate = self.rate or track.rate
-                stated = (track.stated or 0) / track.rate
-                self._check_length(stated, f"{stated:.0f} s, more")
+                self._check_rate(track.rate)
+                self._limit.check(track.stated or 0, track.rate)
                 resampler = Resampler(track.rate, self.rate)
             if not len(block):
                 continue
             frames += len(block)
             self._seconds = before + frames / track.rate
-            self._check_length(self._seconds, "longer")
+            self._limit.check(self._seconds * track.rate, track.rate, so_far=True)
             yield resampler.push(self._levels.mono(np.moveaxis(block, 1, 0), track.integers))
         if resampler is not None:
             yield resampler.finish()
 
-    def _check_length(self, seconds: float, found: str) -> None:
-        if seconds > self._max_seconds:
+    def _check_rate(self, rate: int) -> None:
+        if self._one_rate and rate != self.rate:
             raise AudioError(
-                f"{self._name} lasts {found} than the {self._max_seconds:g} s allowed. "
-                "Cut it into shorter pieces, or raise `max_seconds`."
+                f"{self._name} changes its sample rate: its channels cannot be heard one after the "
+                "other. Choose other windows than the originals'."
             )
