@@ -32,7 +32,7 @@ class Blocks(Protocol):
     rate: int
     warnings: list[str]
 
-    def blocks(self) -> Iterator[NDArray[np.float32]]:
+    def blocks(self) -> Generator[NDArray[np.float32]]:
         """Mono float32 ``[n]``, in order."""
         ...
 
@@ -141,6 +141,7 @@ class Stream:
 
     def _decoded(self) -> Iterator[NDArray[np.float32]]:
         blocks = self._origin.blocks()
+        self._held.callback(blocks.close)  # ends a program that decodes
         try:
             while True:
                 with boundary(self._source):
