@@ -92,9 +92,10 @@ def places(request: Wanted) -> Places:
     if request.format == "parquet":
         parquet.pyarrow()
     suffix = kind.suffix if kind is not None else parquet.SUFFIX
-    shared = request.output is not None and joined and not request.output.is_dir()
-    one = several and shared and request.output is not None and bool(request.output.suffix)
-    texts = (request.output,) if one else _places(request, request.output, suffix)
+    out = request.output
+    # Several recordings share a file when its name has an ending; else it is a folder.
+    one = out is not None and joined and bool(out.suffix) and not out.is_dir()
+    texts = (out,) if one else _places(request, out, suffix)
     pictures = _places(request, request.plot, PICTURES[0])
     if pictures:
         from clap_export import figure

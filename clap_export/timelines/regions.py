@@ -86,7 +86,7 @@ def regions(segments: Iterable[Segment]) -> Iterator[Region]:
         if len(waiting) > MOST_WAITING:
             _wait(waiting, running.pop(next(iter(running))))
         first = next(iter(running.values())).start if running else float("inf")
-        while waiting and waiting[0][0] <= first:
+        while waiting and waiting[0][0] < first:
             yield heapq.heappop(waiting)[-1]
     for region in running.values():
         _wait(waiting, region)
