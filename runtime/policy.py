@@ -11,15 +11,16 @@ import itertools
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from runtime.arguments import shown
-from runtime.errors import ClapError
+from runtime.arguments import number, shown
+from runtime.errors import BundleError, ClapError
+from runtime.faithful import Quirks, quirks
 from runtime.schema import Text, Within
 
 if TYPE_CHECKING:
-    from runtime.manifest import AudioSpec
+    from runtime.audio_spec import AudioSpec
 
 Choice = Literal["all", "spaced", "head", "middle", "fusion"]
 Tail = Literal["aligned", "dropped", "filled"]
@@ -47,6 +48,7 @@ class Policy:
             gives them, before they are scaled to unit norm; ``energy``, the mean of unit vectors
             weighted by the windows' mean squares; ``max``, of each label's scores over the windows,
             for a rare sound in a long recording, which leaves no embedding.
+        quirks: of an original package whose vectors are matched; default none.
 
     Raises:
         ValueError: fields that contradict each other.
@@ -58,6 +60,7 @@ class Policy:
     hop: Annotated[float, Within(1e-6, MOST_SECONDS)] | None = None
     tail: Tail = "aligned"
     pooling: Pooling = "mean"
+    quirks: Quirks = field(default_factory=Quirks)
 
     def __post_init__(self) -> None:
         if (self.count is None) == (self.windows in ("spaced", "head", "middle")):
@@ -77,6 +80,21 @@ class Policy:
     def hop_samples(self, spec: AudioSpec) -> int:
         """Samples between the starts of windows."""
         return spec.hop_samples if self.hop is None else max(1, round(self.hop * spec.sample_rate))
+
+    def timeline(self, spec: AudioSpec, hop: float | None) -> Policy:
+        """The policy of a timeline: all windows, with a hop in seconds; default the policy's.
+
+        Raises:
+            ClapError: hop is no positive time of at least one sample.
+        """
+        policy = replace(self, windows="all", count=None, tail="aligned", pooling="mean")
+        if hop is None:
+            return policy
+        wanted = "a positive number of seconds"
+        seconds = number("hop", hop, wanted)
+        if seconds * spec.sample_rate < 1:
+            raise ClapError(f"hop={hop}: pass {wanted}, at least one sample.")
+        return replace(policy, hop=seconds)
 
     @property
     def needs_total(self) -> bool:
@@ -132,23 +150,51 @@ PRESETS = {
         Policy("back-to-back", tail="dropped", pooling="raw_mean"),
     )
 }  # fmt: skip
+# Those that match an original package, by where they take their window: the packages draw it.
+FAITHFUL: dict[str, Choice] = {"faithful": "head", "faithful-middle": "middle"}
 
 
-def chosen(wanted: object, bundled: Policy) -> Policy:
+def chosen(
+    wanted: object, bundled: Policy, spec: AudioSpec, gives_norm: bool, family: str
+) -> Policy:
     """A policy from what a caller may give.
 
     Args:
-        wanted: a Policy; the name of a preset, with ``:COUNT`` for those that count windows;
-            ``default``, or None, for the bundle's.
+        wanted: a Policy; the name of a preset, with ``:COUNT`` for those that count windows; a
+            name of :data:`FAITHFUL`; ``default``, or None, for the bundle's.
         bundled: the bundle's.
+        spec: of the bundle.
+        gives_norm: its audio graph gives norms.
+        family: of its source.
 
     Raises:
         ClapError: it is none of these.
+        BundleError: the bundle cannot follow it.
     """
+    policy = _named(wanted, bundled, spec.long_clips == "fusion", family)
+    if policy.pooling == "raw_mean" and not gives_norm:
+        raise BundleError(
+            f"the policy '{policy.name}' pools vectors before they are scaled, and the audio graph "
+            "of this older bundle does not give their norms. Export it again."
+        )
+    if policy.windows == "fusion" and spec.long_clips != "fusion":
+        raise BundleError(
+            f"the policy '{policy.name}' hears long recordings by feature fusion, which this model "
+            "does not have. Choose another."
+        )
+    return policy
+
+
+def _named(wanted: object, bundled: Policy, fused: bool, family: str) -> Policy:
     if wanted is None or wanted == "default":
         return bundled
     if isinstance(wanted, Policy):
         return wanted
+    if isinstance(wanted, str) and wanted in FAITHFUL:
+        found = quirks(family, fused)
+        if fused:
+            return Policy(wanted, "fusion", quirks=found)
+        return Policy(wanted, FAITHFUL[wanted], 1, quirks=found)
     name, colon, count = wanted.partition(":") if isinstance(wanted, str) else ("", "", "")
     preset = PRESETS.get(name)
     if preset is not None and not colon:
@@ -157,6 +203,7 @@ def chosen(wanted: object, bundled: Policy) -> Policy:
     if preset is not None and counted and 1 <= int(count) <= MOST_WINDOWS:
         return replace(preset, name=f"{name}:{int(count)}", count=int(count))
     raise ClapError(
-        f"windows={shown(wanted)}: pass a Policy, 'default', or one of {', '.join(PRESETS)}; those "
+        f"windows={shown(wanted)}: pass a Policy, 'default', or one of "
+        f"{', '.join((*PRESETS, *FAITHFUL))}; those "
         f"that count windows also as in 'spaced:3', with 1 to {MOST_WINDOWS}."
     )

@@ -18,13 +18,14 @@ from runtime.audio.recording import (
     prepared,
     read,
     said,
+    warn,
 )
 from runtime.audio.stream import Stream, boundary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.audio.recording import Samples as Samples
-    from runtime.audio.recording import Source as Source
+    from runtime.audio.arrays import Samples as Samples
+    from runtime.audio.arrays import Source as Source
 
 __all__ = [
     "MAX_CHANNELS",
@@ -46,4 +47,5 @@ __all__ = [
     "resample",
     "round_trip_int16",
     "said",
+    "warn",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,15 @@ from runtime.audio.levels import MAX_CHANNELS, Levels, unit_scale
 from runtime.audio.limit import Limit
 from runtime.audio.rates import check_rate
 from runtime.errors import AudioError
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from runtime.audio.faithful.strung import LaterChannels
+    from runtime.audio.sources import File
+
+    Samples: TypeAlias = NDArray[np.float32]
+    Source: TypeAlias = "File | NDArray[Any] | Recording | Chunks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +62,7 @@ class ArrayBlocks:
         source: the array, or chunks.
         sample_rate: of an array, in Hz.
         limit: on its length.
+        later: where all channels but the first go; default into the mean.
 
     Attributes:
         rate: in Hz.
@@ -63,10 +73,14 @@ class ArrayBlocks:
     """
 
     def __init__(
-        self, source: NDArray[Any] | Chunks, sample_rate: int | None, limit: Limit
+        self,
+        source: NDArray[Any] | Chunks,
+        sample_rate: int | None,
+        limit: Limit,
+        later: LaterChannels | None = None,
     ) -> None:
         self.warnings: list[str] = []
-        self._limit = limit
+        self._limit, self._later = limit, later
         self._all = not isinstance(source, Chunks)
         if isinstance(source, Chunks):
             self.rate = check_rate(source.rate)
@@ -86,7 +100,7 @@ class ArrayBlocks:
             AudioError: an array that is no recording, or does not go on as the ones before it.
         """
         name = f"the {self._name}"
-        levels = Levels(name)
+        levels = Levels(name, self._later)
         count = wanted = 0
         for array in self._chunks:
             channels = _channels(array, self._name)
@@ -108,9 +122,10 @@ def _channels(array: object, name: str) -> NDArray[Any]:
     """A view ``[channels, samples]`` of an array, with numbers as this machine has them."""
     if not isinstance(array, np.ndarray):
         raise AudioError(f"the {name} brought {type(array).__name__}: give numpy arrays.")
-    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+    given = cast("NDArray[Any]", array)
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise AudioError(f"the {name} has masked samples: fill or cut them out first.")
-    plain: NDArray[Any] = np.asarray(array)  # np.matrix and others have rules of their own
+    plain: NDArray[Any] = np.asarray(given)  # np.matrix and others have rules of their own
     if plain.ndim not in (1, 2):
         raise AudioError(f"the {name} is no recording: pass (samples,) or (channels, samples).")
     channels = plain if plain.ndim == 2 else plain[np.newaxis]

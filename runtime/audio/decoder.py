@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from runtime.audio.parts import Part
 from runtime.audio.rates import Resampler, check_rate
 from runtime.audio.structure import find
 from runtime.errors import AudioError
+
+if TYPE_CHECKING:
+    from runtime.audio.faithful.strung import LaterChannels
 
 BLOCK = 1 << 16  # values that are decoded at once, of all channels together
 # libsndfile says so when a streamed file does not state its length.
@@ -35,6 +38,7 @@ class Decoder:
         content: of the file.
         name: of the file, for sentences.
         max_seconds: longer files are refused, those that state it before they are decoded.
+        later: where all channels but the first go; default into the mean.
 
     Attributes:
         rate: of the first part, in Hz, to which later ones are brought; 0 until its first block.
@@ -45,11 +49,13 @@ class Decoder:
         OSError: the file cannot be read.
     """
 
-    def __init__(self, content: Content, name: str, max_seconds: float) -> None:
+    def __init__(
+        self, content: Content, name: str, max_seconds: float, later: LaterChannels | None = None
+    ) -> None:
         self._sf = _soundfile()
         self._content, self._name = content, name
         self._limit = Limit(name, max_seconds)
-        self._levels = Levels(name)
+        self._levels, self._one_rate = Levels(name, later), later is not None
         self._seconds = 0.0  # decoded so far
         structure = find(content)
         self._parts = structure.parts
@@ -102,6 +108,11 @@ class Decoder:
                 "Mix it down, or pass the channels that are wanted as an array."
             )
         self.rate = self.rate or rate
+        if self._one_rate and rate != self.rate:
+            raise AudioError(
+                f"{self._name} changes its sample rate: its channels cannot be heard one after the "
+                "other. Choose other windows than the originals'."
+            )
         stated = part.frames
         if stated is None and file.frames < UNKNOWN_FRAMES and not part.head:
             stated = int(file.frames)

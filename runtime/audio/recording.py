@@ -5,24 +5,20 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.audio.arrays import Chunks, Recording
+from runtime.audio.arrays import Recording
 from runtime.audio.levels import round_trip_int16
 from runtime.audio.stream import Stream
 from runtime.errors import AudioWarning
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
+    from runtime.audio.arrays import Samples, Source
     from runtime.audio.sources import File
-    from runtime.manifest import AudioSpec
-
-    Samples: TypeAlias = NDArray[np.float32]
-    Source: TypeAlias = "File | NDArray[Any] | Recording | Chunks"
+    from runtime.audio_spec import AudioSpec
 
 MAX_SECONDS = 3600.0  # of a recording that is read whole; in blocks it may last as long as it likes
 
@@ -135,10 +131,15 @@ def prepare(
 
 
 def said(found: Recording) -> Recording:
-    """Issue a recording's warning, if it has one, for callers who get its samples alone."""
-    if found.warning is not None:
-        warnings.warn(found.warning, AudioWarning, stacklevel=3)
+    """A recording as it is; its warning is issued, for callers who get its samples alone."""
+    warn(found.warning)
     return found
+
+
+def warn(warning: str | None) -> None:
+    """Issue what is wrong with a recording, if anything is, as an :class:`AudioWarning`."""
+    if warning is not None:
+        warnings.warn(warning, AudioWarning, stacklevel=4)
 
 
 class _Growing:

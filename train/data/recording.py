@@ -15,8 +15,8 @@ import soundfile
 from runtime import audio
 from runtime.audio import structure
 from runtime.audio.content import Content
+from runtime.audio_spec import AudioSpec
 from runtime.errors import AudioError
-from runtime.manifest import AudioSpec
 
 # Kept as int16 to halve the memory: 100 hours at 24 kHz are 17 GB. 16-bit files keep their values.
 FULL_SCALE = 32768.0
