@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runtime.errors import AudioWarning, ClapError
     from runtime.labels import LabelBank
     from runtime.scores import Prediction
+    from runtime.tagger import Tagger
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ __all__ = [
     "Recording",
     "Result",
     "Segment",
+    "Tagger",
     "__version__",
 ]
 
@@ -45,6 +47,7 @@ _HOME = {
     "Recording": "runtime.audio",
     "Result": "runtime.classifier",
     "Segment": "runtime.classifier",
+    "Tagger": "runtime.tagger",
 }
 
 
