@@ -293,6 +293,18 @@ class Classifier:
                 )
         return segments
 
+    def rank(self, rows: NDArray[np.float32], top_k: int | None = None) -> list[Prediction]:
+        """Predictions for a recording, from the embeddings of its windows.
+
+        Args:
+            rows: float32 ``[n_windows, dim]`` of unit norm, n_windows >= 1.
+            top_k: most predictions; default the classifier's.
+
+        Raises:
+            AudioError: the embeddings are not finite.
+        """
+        return self._rank(clip_embedding(rows), top_k)
+
     def close(self) -> None:
         """Release the engines; they are loaded again when needed.
 
