@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from runtime.windows import fill
 
 if TYPE_CHECKING:
-    from runtime.manifest import AudioSpec
+    from runtime.audio_spec import AudioSpec, Fill
     from runtime.policy import Tail
 
 NEVER = 1 << 62  # samples: no recording has so many
@@ -47,10 +47,11 @@ class Cutter:
     """
 
     def __init__(self, spec: AudioSpec, starts: Iterable[int], tail: Tail) -> None:
-        self._window, self._fill, self._tail = spec.window_samples, spec.fill, tail
+        self._window, self._tail = spec.window_samples, tail
+        self._fill: Fill = spec.fill
         self._starts = iter(starts)
         self._next = next(self._starts, NEVER)
-        self._data = np.empty(3 * self._window, np.float32)
+        self._data: NDArray[np.float32] = np.empty(3 * self._window, np.float32)
         self._from = self._total = 0  # of the clip: where the data begin and end
         self._heard = 0  # end of the last window
 
@@ -97,7 +98,7 @@ class Cutter:
 
     def _cut(self, start: int, end: int) -> Cut:
         self._heard = end
-        samples = self._data[start - self._from : end - self._from]
+        samples: NDArray[np.float32] = self._data[start - self._from : end - self._from]
         if len(samples) < self._window:
             return Cut(start, end, fill(samples, self._window, self._fill))
-        return Cut(start, end, samples.copy())
+        return Cut(start, end, np.array(samples))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from runtime import files, schema
+from runtime.audio_spec import AudioSpec, Count
 from runtime.engines import Engines
 from runtime.errors import BundleError, SchemaError
 from runtime.policy import Policy
@@ -29,15 +30,10 @@ MOST_MANIFEST = 4 << 20  # bytes; ours have 3 to 30 thousand
 # The tensor between frontend and encoder keeps this name inside the audio graph, so that its
 # numbers can be verified and its types told apart; it is not an output.
 LOG_MEL = "log_mel"
+# The audio graph's second output, float32 ``[batch]``: the norm of the encoder's vector, so that
+# vector = norm * embedding.
+NORM = "norm"
 
-# Bounds of what a manifest may say: far above what any model has, and far below what would ask for
-# all memory of a machine.
-MOST_RATE = 768_000  # Hz
-MOST_OVERLAP = 64  # windows over one sample, by the manifest's hop
-Count: TypeAlias = Annotated[int, Within(1, 1 << 16)]  # mel bins, dimensions, tokens
-Rate: TypeAlias = Annotated[int, Within(1, MOST_RATE)]
-Samples: TypeAlias = Annotated[int, Within(1, 1 << 24)]  # of a window: six minutes at 44.1 kHz
-Hertz: TypeAlias = Annotated[float, Within(0, MOST_RATE)]
 Bytes: TypeAlias = Annotated[int, Within(0, 1 << 40)]
 TokenId: TypeAlias = Annotated[int, Within(0, 1 << 24)]
 Scale: TypeAlias = Annotated[float, Within(1e-6, 1e6)]
@@ -46,59 +42,7 @@ Measured: TypeAlias = Annotated[float, Within(-math.inf, math.inf, nan=True)]
 Name: TypeAlias = Annotated[str, Text(255)]  # of a file, a model, a measure
 Prose: TypeAlias = Annotated[str, Text(4096)]
 
-Fill = Literal["repeat", "repeatpad", "pad"]
-LongClips = Literal["windows", "fusion"]
 Precision = Literal["fp32", "fp16", "int8"]
-
-
-@dataclass(frozen=True)
-class Mel:
-    """The log-mel frontend that is fused into the audio graph (for information and for peers)."""
-
-    sample_rate: Rate
-    n_fft: Count
-    hop_length: Count
-    n_mels: Count
-    f_min: Hertz
-    f_max: Hertz
-    scale: Literal["slaney", "htk"]
-    norm: Literal["slaney"] | None
-    amin: Annotated[float, Within(0, 1)]
-
-
-@dataclass(frozen=True)
-class AudioSpec:
-    """How waveforms are prepared for the audio graph.
-
-    Attributes:
-        sample_rate: of the graph's input, in Hz.
-        window_samples: fixed length of the graph's input.
-        hop_samples: default distance between the starts of a long clip's windows.
-        fill: how a clip shorter than the window is extended: ``repeat`` (tiled, then cut),
-            ``repeatpad`` (whole copies, then zeros) or ``pad`` (zeros).
-        int16_round_trip: samples go through int16 first, as the family was trained.
-        mel: the frontend inside the graph.
-        long_clips: how a clip longer than the window is embedded: ``windows`` (the mean of its
-            windows' embeddings) or ``fusion`` (at once; see :mod:`runtime.fusion`).
-    """
-
-    sample_rate: Rate
-    window_samples: Samples
-    hop_samples: Samples
-    fill: Fill
-    int16_round_trip: bool
-    mel: Mel
-    long_clips: LongClips = "windows"
-
-    def __post_init__(self) -> None:
-        lengths = f"hop_samples={self.hop_samples}, window_samples={self.window_samples}"
-        if self.sample_rate < 1 or not 1 <= self.hop_samples <= self.window_samples:
-            raise ValueError(
-                f"sample_rate={self.sample_rate}, {lengths}: all must be at least 1, and the hop "
-                "at most the window"
-            )
-        if self.hop_samples * MOST_OVERLAP < self.window_samples:
-            raise ValueError(f"{lengths}: the hop must be a {MOST_OVERLAP}th of the window or more")
 
 
 @dataclass(frozen=True)

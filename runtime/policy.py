@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from runtime.arguments import shown
-from runtime.errors import ClapError
+from runtime.arguments import number, shown
+from runtime.errors import BundleError, ClapError
 from runtime.schema import Text, Within
 
 if TYPE_CHECKING:
-    from runtime.manifest import AudioSpec
+    from runtime.audio_spec import AudioSpec
 
 Choice = Literal["all", "spaced", "head", "middle", "fusion"]
 Tail = Literal["aligned", "dropped", "filled"]
@@ -78,6 +78,21 @@ class Policy:
         """Samples between the starts of windows."""
         return spec.hop_samples if self.hop is None else max(1, round(self.hop * spec.sample_rate))
 
+    def timeline(self, spec: AudioSpec, hop: float | None) -> Policy:
+        """The policy of a timeline: all windows, with a hop in seconds; default the policy's.
+
+        Raises:
+            ClapError: hop is no positive time of at least one sample.
+        """
+        policy = replace(self, windows="all", count=None, tail="aligned", pooling="mean")
+        if hop is None:
+            return policy
+        wanted = "a positive number of seconds"
+        seconds = number("hop", hop, wanted)
+        if seconds * spec.sample_rate < 1:
+            raise ClapError(f"hop={hop}: pass {wanted}, at least one sample.")
+        return replace(policy, hop=seconds)
+
     @property
     def needs_total(self) -> bool:
         """Whether windows can be chosen only when the length is known."""
@@ -134,17 +149,35 @@ PRESETS = {
 }  # fmt: skip
 
 
-def chosen(wanted: object, bundled: Policy) -> Policy:
+def chosen(wanted: object, bundled: Policy, spec: AudioSpec, gives_norm: bool) -> Policy:
     """A policy from what a caller may give.
 
     Args:
         wanted: a Policy; the name of a preset, with ``:COUNT`` for those that count windows;
             ``default``, or None, for the bundle's.
         bundled: the bundle's.
+        spec: of the bundle.
+        gives_norm: its audio graph gives norms.
 
     Raises:
         ClapError: it is none of these.
+        BundleError: the bundle cannot follow it.
     """
+    policy = _named(wanted, bundled)
+    if policy.pooling == "raw_mean" and not gives_norm:
+        raise BundleError(
+            f"the policy '{policy.name}' pools vectors before they are scaled, and the audio graph "
+            "of this older bundle does not give their norms. Export it again."
+        )
+    if policy.windows == "fusion" and spec.long_clips != "fusion":
+        raise BundleError(
+            f"the policy '{policy.name}' hears long recordings by feature fusion, which this model "
+            "does not have. Choose another."
+        )
+    return policy
+
+
+def _named(wanted: object, bundled: Policy) -> Policy:
     if wanted is None or wanted == "default":
         return bundled
     if isinstance(wanted, Policy):

@@ -15,9 +15,9 @@ from clap_export.parity.clips import VERIFY_LABELS, MadeClip, awkward_clips
 from clap_export.parity.inner import with_output
 from clap_export.parity.tolerances import distance
 from runtime import Encoder, audio, windows
+from runtime.audio_graph import graph_inputs
 from runtime.backends import open_backend
 from runtime.bundle import Bundle
-from runtime.encoder import graph_inputs
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
 from runtime.manifest import LOG_MEL, Check, Manifest, Parity, write_manifest

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from runtime import forks
 from runtime.audio.content import Content, View
 from runtime.audio.levels import MAX_CHANNELS, Levels
+from runtime.audio.limit import Limit
 from runtime.audio.parts import Part
 from runtime.audio.rates import Resampler, check_rate
 from runtime.audio.structure import find
@@ -46,7 +47,8 @@ class Decoder:
 
     def __init__(self, content: Content, name: str, max_seconds: float) -> None:
         self._sf = _soundfile()
-        self._content, self._name, self._max_seconds = content, name, max_seconds
+        self._content, self._name = content, name
+        self._limit = Limit(name, max_seconds)
         self._levels = Levels(name)
         self._seconds = 0.0  # decoded so far
         structure = find(content)
@@ -103,7 +105,7 @@ class Decoder:
         stated = part.frames
         if stated is None and file.frames < UNKNOWN_FRAMES and not part.head:
             stated = int(file.frames)
-        self._check_length((stated or 0) / rate, f"{(stated or 0) / rate:.0f} s, more")
+        self._limit.check(stated or 0, rate)
         # Lengths that headers state are not asked: blocks are read until there are no more.
         file.seekable = lambda: False
         resampler = Resampler(rate, self.rate)
@@ -111,7 +113,7 @@ class Decoder:
         for block in self._raw_blocks(file, max(1, BLOCK // channels)):
             frames += len(block)
             self._seconds = before + frames / rate
-            self._check_length(self._seconds, "longer")
+            self._limit.check(self._seconds * rate, rate, so_far=True)
             yield resampler.push(
                 self._levels.mono(np.moveaxis(block, 1, 0), file.subtype == "PCM_16")
             )
@@ -166,13 +168,6 @@ class Decoder:
                 return _Memory(content.data), None
         view = View(content, part.start, part.end, part.head)
         return view, view
-
-    def _check_length(self, seconds: float, found: str) -> None:
-        if seconds > self._max_seconds:
-            raise AudioError(
-                f"{self._name} lasts {found} than the {self._max_seconds:g} s allowed. "
-                "Cut it into shorter pieces, or raise `max_seconds`."
-            )
 
 
 class _Memory(io.BytesIO):

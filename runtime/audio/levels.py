@@ -35,11 +35,14 @@ class Levels:
             integers: they were integers, and need no look at their values.
 
         Returns:
-            float32 ``[samples]``, a copy.
+            float32 ``[samples]``, a copy; of a block with samples that are not finite, those before
+            the first of them, and the next call raises.
 
         Raises:
-            AudioError: it is louder than a recording can be.
+            AudioError: it is louder than a recording can be, or the block before it was not finite.
         """
+        if self._bad:
+            self.check()
         if not integers:
             check_peak(channels, self._name)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -53,9 +56,10 @@ class Levels:
             return mono
         finite = np.isfinite(mono)
         if not finite.all():
-            if not self._bad:
-                self._first = self._seen - len(mono) + int(np.argmin(finite))
-            self._bad += int(np.count_nonzero(~finite))
+            first = int(np.argmin(finite))
+            self._first = self._seen - len(mono) + first
+            self._bad = int(np.count_nonzero(~finite))
+            return mono[:first]
         return mono
 
     def check(self) -> None:

@@ -18,14 +18,13 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from runtime import bundle
+from runtime.audio_spec import AudioSpec, Mel
 from runtime.manifest import (
     FORMAT,
     FORMAT_VERSION,
-    AudioSpec,
     FileEntry,
     Graph,
     Manifest,
-    Mel,
     Source,
     TextSpec,
     write_manifest,
