@@ -23,12 +23,14 @@ from runtime.labels import LabelBank, read_labels
 from runtime.lookup import Lookup
 from runtime.manifest import Manifest
 from runtime.policy import Policy
-from runtime.pooling import Peaks, Pool
+from runtime.pooling import Peaks, Pool, check_heard, mean_embedding
 from runtime.scores import Mode, Prediction, Ranking, check_top_k
 
 MANY = 2  # recordings for each core, above which an engine of one thread pays
 
 if TYPE_CHECKING:
+    from runtime.encoder import Embeddings
+
     Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]] | str | Path | LabelBank
 
 
@@ -289,7 +291,7 @@ class Classifier:
         policy = self._encoder.policy.timeline(self.manifest.audio, hop)
         return self._segments(source, sample_rate, policy, top_k)
 
-    def rank(self, rows: NDArray[np.float32], top_k: int | None = None) -> list[Prediction]:
+    def rank(self, rows: Embeddings, top_k: int | None = None) -> list[Prediction]:
         """Predictions for a recording, from the embeddings of its windows.
 
         Args:
@@ -299,7 +301,8 @@ class Classifier:
         Raises:
             AudioError: the embeddings are not finite.
         """
-        return self._rank(clip_embedding(rows), top_k)
+        cosines = self._lookup.cosines(mean_embedding(check_heard(rows)))
+        return self._ranking.rank(cosines, self._bank.names, top_k)
 
     def close(self) -> None:
         """Release the engines; they are loaded again when needed.

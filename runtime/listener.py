@@ -6,21 +6,20 @@ import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime import audio
-from runtime.arguments import number, real, shown
+from runtime.arguments import number, shown
+from runtime.audio.arrays import ArrayBlocks
+from runtime.audio.limit import Limit
 from runtime.audio.rates import Resampler
-from runtime.classifier import LONGEST_HOP, Classifier, Segment
+from runtime.classifier import Classifier, Segment
 from runtime.cutter import Cut, Cutter
 from runtime.errors import AudioError, ClapError
 from runtime.scores import check_top_k
-
-if TYPE_CHECKING:
-    from runtime.manifest import AudioSpec
 
 # Seconds by which a chunk's timestamp may differ from the clock: the clocks of callbacks jitter by
 # the length of a chunk.
@@ -83,7 +82,8 @@ class Listener:
         self._classifier = classifier
         self._rate = audio.check_rate(sample_rate, "the stream")
         self._spec = classifier.manifest.audio
-        self._hop, self._hop_samples = _checked_hop(hop, self._spec)
+        self._policy = classifier.encoder.policy.timeline(self._spec, hop)
+        self._hop_samples = self._policy.hop_samples(self._spec)
         self._gate = None if gate is None else number("gate", gate, "a number of dBFS, or None")
         self._top_k = check_top_k(top_k)
         self._form: tuple[int, Any] | None = None  # channels and type of the first chunk
@@ -215,11 +215,11 @@ class Listener:
                 "(channels, samples)."
             )
         try:
-            samples, _ = audio.from_array(array, self._rate, max_seconds=math.inf)
+            blocks = list(ArrayBlocks(array, self._rate, Limit(where, math.inf)).blocks())
         except AudioError as error:
             raise AudioError(f"{where} cannot be used: {error}") from error
         self._form = form
-        return samples
+        return np.concatenate(blocks)
 
     def _meet(self, at: float) -> None:
         """Bring the clock to a timestamp."""
@@ -238,7 +238,7 @@ class Listener:
 
     def _skip(self, seconds: float) -> None:
         self._owed += seconds
-        if seconds < self._hop:
+        if seconds * self._spec.sample_rate < self._hop_samples:
             count = int(self._owed * self._rate)
             self._owed -= count / self._rate
             self._bridged += count / self._rate
@@ -256,7 +256,7 @@ class Listener:
         """Begin a recording."""
         self._base = self.seconds
         self._resampler = Resampler(self._rate, self._spec.sample_rate)
-        self._cutter = Cutter(self._spec, itertools.count(0, self._hop_samples), "aligned")
+        self._cutter = Cutter(self._spec, self._policy.starts(self._spec), self._policy.tail)
         self._begun = False
 
     def _hear(self, samples: NDArray[np.float32]) -> None:
@@ -328,13 +328,3 @@ def loudness(samples: NDArray[np.float32], stretch: int) -> float:
         last = samples[-stretch:]
         power = max(power, float(np.einsum("i,i->", last, last)))
     return 10.0 * math.log10(power / stretch) if power > 0.0 else -math.inf
-
-
-def _checked_hop(hop: object, spec: AudioSpec) -> tuple[float, int]:
-    """A hop in seconds and in samples."""
-    seconds = real(hop)
-    if seconds is None or not math.isfinite(seconds) or seconds * spec.sample_rate < 1:
-        raise ClapError(
-            f"hop={shown(hop)}: pass a positive number of seconds, at least one sample."
-        )
-    return seconds, round(min(seconds * spec.sample_rate, LONGEST_HOP))

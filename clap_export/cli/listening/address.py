@@ -1,4 +1,4 @@
-"""A camera or a radio station, by its address: opened again, later and later, when it breaks off."""
+"""A camera or a radio station, by its address; opened again when it breaks off."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 
+from runtime.audio.track import Undecodable
+
 from clap_export.command import terminal
 from runtime.audio import ffmpeg
 from runtime.audio.rates import check_rate
-from runtime.audio.track import Undecodable
 from runtime.backlog import Piece
 from runtime.errors import AudioError
 

@@ -118,7 +118,9 @@ class Webhook:
             if not again:
                 break
         if not self.failed:
-            terminal.warn(f"Warning: '{without_secrets(self._url)}' does not take events: {trouble}")
+            terminal.warn(
+                f"Warning: '{without_secrets(self._url)}' does not take events: {trouble}"
+            )
         return False
 
     def _post(self, data: bytes) -> tuple[str | None, bool]:
