@@ -40,9 +40,9 @@ def test_the_page_gets_the_figures() -> None:
             {"name": "wav", "outcomes": {"refused": 3}, "slowest": 0.5, "largest": 1 << 21}
         ],
         "writers": [],
-        "load": [vars(load.Load(10, 2, 1.0, 0.5, 0, 0, 0))],
+        "load": [vars(load.Load(10, 2, 1.0, 0.5, (1.0, 2.0), 0, 0, 0))],
     }
     made = written(page, found)
     assert "| wav | 0 | 3 | 0 | 0 | 0 | 0.50 s | 2 MiB |" in made
-    assert "| 10 | 2 | 1 s | +0.5 MiB | +0 | +0 | 0 |" in made
+    assert "| 10 | 2 | 1 s | +0.5 MiB | +1 +2 | +0 | +0 | 0 |" in made
     assert "old" not in made
