@@ -50,7 +50,12 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 @dataclass(frozen=True)
 class Mel:
-    """The log-mel frontend that is fused into the audio graph (for information and for peers)."""
+    """The log-mel frontend that is fused into the audio graph (for information and for peers).
+
+    Attributes:
+        sample_rate: that the filterbank was computed for, in Hz. It need not be the input's: the
+            2023 model of msclap was trained with a bank for 32 kHz on recordings at 44.1 kHz.
+    """
 
     sample_rate: Rate
     n_fft: Count
@@ -248,6 +253,8 @@ class Manifest:
     def __post_init__(self) -> None:
         if self.default_template.count("{}") != 1:
             raise ValueError(f"default_template {self.default_template!r} must hold one {{}}")
+        if not self.space_id.strip():
+            raise ValueError("space_id is empty: it says which label banks belong to the model")
 
 
 def read_manifest(folder: Path) -> Manifest:
