@@ -9,6 +9,7 @@ import pytest
 from tests.torture import faults, fuzz, load
 from tests.torture.__main__ import steady, written
 from tests.torture.readers import READERS
+from tests.torture.writers import WRITERS
 
 SHORT = 40
 
@@ -21,11 +22,30 @@ def test_damaged_inputs_are_refused_or_read(name: str, tmp_path: Path) -> None:
     assert found.outcomes["refused"], "no input was damaged enough"
 
 
-def test_a_writer_that_is_disturbed_leaves_the_old_or_the_new(tmp_path: Path) -> None:
-    for found in faults.run(12, tmp_path):
+def assert_whole(injected: list[faults.Injected]) -> None:
+    for found in injected:
         assert not found.problems
-        assert found.faults >= (3 if found.name == "bundle" else 10)
+        assert found.faults >= (3 if found.name in ("export", "precision") else 10)
         assert found.old
+
+
+def test_a_writer_that_is_disturbed_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+    assert_whole(faults.run(12, tmp_path, [name for name in WRITERS if name != "precision"]))
+
+
+@pytest.mark.slow
+def test_a_lowering_that_is_disturbed_leaves_nothing_or_all(tmp_path: Path) -> None:
+    assert_whole(faults.run(12, tmp_path, ["precision"]))
+
+
+def test_writers_that_are_careless_are_found_out(tmp_path: Path) -> None:
+    found = {one.name: one for one in faults.run(40, tmp_path, module="tests.torture.careless")}
+    problems = {name: " ".join(one.problems) for name, one in found.items()}
+    assert "torn: neither the old nor the new" in problems["in_place"]
+    assert "left ['file.part']" in problems["litters"]
+    assert "OSError: [Errno 28] No space left on device" in problems["escapes"]
+    assert "said to be done, and is not" in problems["silent"]
+    assert all(one.faults == 40 for one in found.values())
 
 
 def test_long_use_leaves_nothing_behind(tiny_bundle: Path) -> None:
