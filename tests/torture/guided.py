@@ -1,7 +1,8 @@
 """Coverage-guided fuzzing of one reader by atheris: `python -m tests.torture.guided NAME SECONDS`.
 
 Inputs that reach new lines of ours are kept and changed further. The first exception that is no
-ClapError ends the run, with the input in a file that atheris names. Needs `pip install atheris`.
+ClapError ends the run, with the input in a file that atheris names: it belongs into
+`tests/torture/corpus/READER/`, where every run of the tests reads it. Needs `pip install atheris`.
 """
 
 from __future__ import annotations
@@ -23,19 +24,18 @@ def main(name: str, seconds: int) -> None:
     work = Path(tempfile.mkdtemp(prefix="guided-"))
     for folder in ("good", "corpus"):
         (work / folder).mkdir()
-    inside = reader.inside if reader.inside != "*" else "config.json"
     with atheris.instrument_imports(include=["runtime", "clap_export", "train"]):
         seeds = reader.seeds(work / "good")  # imports are lazy: they happen here and in read
         for seed in seeds:
             reader.read(seed)
     for i, seed in enumerate(seeds):
-        good = seed if inside is None else seed / inside
+        good = seed.joinpath(reader.changed or "")
         shutil.copy(good, work / "corpus" / str(i))
 
     def one(data: bytes) -> None:
         shutil.rmtree(work / "case", ignore_errors=True)
         (work / "case").mkdir()
-        path = reader.place(seeds[0], work / "case", inside, data)
+        path = reader.place(seeds[0], work / "case", reader.changed, data)
         with contextlib.suppress(ClapError):
             reader.read(path)
 

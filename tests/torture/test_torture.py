@@ -8,6 +8,7 @@ import pytest
 
 from tests.torture import faults, fuzz, load
 from tests.torture.__main__ import steady, written
+from tests.torture.found import CORPUS, FOUND, count, kept
 from tests.torture.readers import READERS
 from tests.torture.writers import WRITERS
 
@@ -18,8 +19,15 @@ SHORT = 40
 def test_damaged_inputs_are_refused_or_read(name: str, tmp_path: Path) -> None:
     found = fuzz.fuzz(name, SHORT, tmp_path, seed=1)
     assert found.passed, found.problems
-    assert found.outcomes.total() == SHORT
-    assert found.outcomes["refused"], "no input was damaged enough"
+    assert found.outcomes.total() == count(name) + SHORT
+    assert found.outcomes["refused"] > len(FOUND.get(name, ())), "no input was damaged enough"
+
+
+def test_what_is_kept_is_of_a_reader_and_small() -> None:
+    folders = [path for path in CORPUS.iterdir() if path.is_dir()]
+    files = [path for name in READERS for path in kept(name)]
+    assert sum(len(list(folder.iterdir())) for folder in folders) == len(files)
+    assert all(path.stat().st_size <= 1 << 16 for path in files)
 
 
 def assert_whole(injected: list[faults.Injected]) -> None:
