@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 
-from runtime.audio.track import Undecodable
-
 from clap_export.command import terminal
 from runtime.audio import ffmpeg
 from runtime.audio.rates import check_rate
+from runtime.audio.track import Undecodable
 from runtime.backlog import Piece
 from runtime.errors import AudioError
 

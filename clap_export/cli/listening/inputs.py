@@ -13,10 +13,10 @@ from typing import BinaryIO, Literal, Protocol
 
 import click
 import numpy as np
-from runtime.audio.track import Undecodable
 
 from runtime.audio import ffmpeg
 from runtime.audio.stream import Stream
+from runtime.audio.track import Undecodable
 from runtime.backlog import Piece
 from runtime.errors import AudioError
 
