@@ -22,7 +22,8 @@ import click
 import numpy as np
 import soundfile
 
-HERE = Path(__file__).parent
+REPORT = Path(__file__).with_name("long.json")
+PAGE = Path(__file__).parents[1] / "docs" / "recordings.md"
 RATE = 48_000
 LABELS = "rain,dog barking,speech,siren,wind"
 MANY = 10  # recordings for predict_many
@@ -62,12 +63,30 @@ def measured(command: list[str]) -> tuple[float, float]:
     return usage.ru_maxrss / 1024, time.perf_counter() - start
 
 
+def kept(name: str, found: dict[str, dict[str, list[float]]]) -> None:
+    """Write the figures down, here and as a table of the docs."""
+    report = json.loads(REPORT.read_text()) if REPORT.exists() else {}
+    report[name] = {"cases": found, "machine": platform.platform(), "cores": os.cpu_count()}
+    REPORT.write_text(json.dumps(report, indent=2) + "\n")
+    lines = ["| model | | length | most memory | time |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {model} | {case} | {length} | {memory:.0f} MiB | {seconds:.0f} s |"
+        for model, one in report.items()
+        for case, lengths in one["cases"].items()
+        for length, (memory, seconds) in lengths.items()
+    ]
+    before, rest = PAGE.read_text().split("<!-- long -->\n")
+    after = rest.split("<!-- /long -->")[1]
+    table = "\n".join(lines)
+    PAGE.write_text(f"{before}<!-- long -->\n{table}\n<!-- /long -->{after}")
+
+
 @click.command()
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 @click.option("--hours", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--minutes", type=click.IntRange(1), help="In place of --hours, for a quick look.")
-@click.option("--output", type=click.Path(path_type=Path), help="JSON to add the figures to.")
-def main(bundle: Path, hours: int, minutes: int | None, output: Path | None) -> None:
+@click.option("--write", is_flag=True, help="Keep the figures in long.json and docs/recordings.md.")
+def main(bundle: Path, hours: int, minutes: int | None, write: bool) -> None:
     """Compare a minute with hours."""
     long = minutes or 60 * hours
     command = [sys.executable, "-m", "clap_export", "classify", str(bundle)]
@@ -87,13 +106,8 @@ def main(bundle: Path, hours: int, minutes: int | None, output: Path | None) -> 
                 click.echo(f"{name:22} {length:4} min  {memory:7.1f} MiB  {seconds:7.1f} s")
     worst = max(case[f"{long} min"][0] - case["1 min"][0] for case in found.values())
     click.echo(f"most growth: {worst:.1f} MiB, of {MOST_GROWTH:g} allowed")
-    if output is not None:
-        report = json.loads(output.read_text()) if output.exists() else {}
-        report[bundle.name] = {
-            "cases": found, "growth MiB": round(worst, 1), "python": platform.python_version(),
-            "machine": platform.platform(), "cores": os.cpu_count(),
-        }  # fmt: skip
-        output.write_text(json.dumps(report, indent=2) + "\n")
+    if write:
+        kept(json.loads((bundle / "manifest.json").read_text())["name"], found)
     raise SystemExit(2 if worst > MOST_GROWTH else 0)
 
 
