@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from runtime import Classifier, LabelBank
 
 STDIN = "-"
-MOST_STDIN = 1 << 30  # bytes of a recording that comes on standard input
 LABEL_FILES = (".txt", ".csv", ".npz")
 TOP_K = 3
 WHOLE = ("table", "json")
@@ -65,6 +64,8 @@ class ClassifyRequest:
         output: file or folder that the timelines go to, or None for standard output.
         plot: file or folder that pictures go to, or None for none.
         overwrite: replace files that are there.
+        windows: name of a policy, or None for the bundle's.
+        max_seconds: longest recording, or None for any length.
         public_key: that must have signed the bundle.
     """
 
@@ -85,6 +86,8 @@ class ClassifyRequest:
     batch_size: int
     provider: str | None
     threads: int | None
+    windows: str | None
+    max_seconds: float | None
     public_key: Path | None
 
     def __post_init__(self) -> None:
@@ -108,7 +111,8 @@ class ClassifyRequest:
             signed or self.bundle, labels_of(self.labels), templates=self.templates or None,
             scores=self.scores, threshold=self.threshold, min_similarity=self.min_similarity,
             top_k=self.top_k or TOP_K, providers=self.provider and (self.provider,),
-            threads=self.threads, batch_size=self.batch_size,
+            threads=self.threads, batch_size=self.batch_size, windows=self.windows,
+            max_seconds=self.max_seconds,
         )  # fmt: skip
 
 
@@ -149,6 +153,12 @@ class ClassifyRequest:
 )  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@click.option(
+    "--windows", metavar="NAME",
+    help="Which windows of a file are heard and how they are pooled: all, head:N, middle:N, "
+    "spaced:N, loudest, rare, back-to-back, faithful.  [default: the bundle's own]",
+)  # fmt: skip
+@click.option("--max-seconds", type=float, help="Refuse longer recordings.  [default: none]")
 @options.public_key_option
 @options.provider_option
 @options.threads_option
@@ -253,7 +263,7 @@ def _whole(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome
 
     unread: dict[str, ClapError] = {}
 
-    def sources() -> Iterator[Path | bytes]:
+    def sources() -> Iterator[Path | BinaryIO | bytes]:
         for file in request.files:
             try:
                 yield source(file)
@@ -267,16 +277,10 @@ def _whole(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome
             yield Outcome(file, error or result.predictions, result.warning)
 
 
-def source(file: str) -> Path | bytes:
-    """A file, or all of standard input, which engines and decoders must be able to seek in."""
+def source(file: str) -> Path | BinaryIO:
+    """A file, or standard input."""
     if file != STDIN:
         return Path(file)
     if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - closed by whoever started the command
         raise ClapError("standard input is closed: there is no recording in it.")
-    try:
-        data = sys.stdin.buffer.read(MOST_STDIN + 1)
-    except (OSError, ValueError, AttributeError) as error:
-        raise ClapError(f"standard input cannot be read ({error}).") from error
-    if len(data) > MOST_STDIN:
-        raise ClapError(f"standard input holds more than {MOST_STDIN >> 30} GiB: give a file.")
-    return data
+    return sys.stdin.buffer

@@ -40,7 +40,9 @@ class LaterChannels:
         """
         if self._kept is None:
             self._kept = [
-                self._files.enter_context(SpooledTemporaryFile(IN_MEMORY, prefix="clap-"))
+                self._files.enter_context(
+                    SpooledTemporaryFile(IN_MEMORY, prefix="clap-")  # noqa: SIM115 - by the stack
+                )
                 for _ in channels
             ]
         if len(self._kept) != len(channels):
