@@ -73,5 +73,7 @@ def _openvino(model: onnx.ModelProto, out: Path) -> tuple[bytes, bytes]:
             xml, weights = folder / "model.xml", folder / "model.bin"
             serialize(converted, str(xml), str(weights))
             return xml.read_bytes(), weights.read_bytes()
+    except ClapError:
+        raise
     except Exception as error:  # RuntimeError, and its own kinds
         raise ClapError(f"OpenVINO cannot convert the tagger ({error}).") from error
