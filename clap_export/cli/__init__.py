@@ -21,6 +21,7 @@ VERBS = {
     "eval": "trust",
     "labels": "classify",
     "classify": "classify",
+    "listen": "listen",
     "bench": "bench",
     "demo": "demo",
 }

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
-
-from runtime.audio.track import Undecodable
 
 from clap_export.command import terminal
 from runtime.audio import ffmpeg
 from runtime.audio.rates import check_rate
+from runtime.audio.track import Undecodable
 from runtime.backlog import Piece
 from runtime.errors import AudioError
 
@@ -25,6 +25,8 @@ OPENED = {
     "rtsp": (RTSP, "rtsp,rtp"),
     "rtsps": (RTSP, "rtsp,rtp"),
 }
+# The program looks at no more than this before it begins: it would take seconds of sound.
+LOOK = ("-probesize", "65536", "-analyzeduration", "1000000")
 # Through TCP a camera's packets are not lost where the network is busy.
 OPTIONS = {"rtsp": ("-rtsp_transport", "tcp"), "rtsps": ("-rtsp_transport", "tcp")}
 
@@ -35,7 +37,7 @@ class Address:
     Args:
         url: of a protocol in :data:`OPENED`.
         reconnect: open it again when it ends or fails, if it could be opened once.
-        wait: how to wait for some seconds.
+        first_pause: seconds before it is opened again.
 
     Raises:
         AudioError: another protocol.
@@ -45,7 +47,7 @@ class Address:
     warning: str | None = None
 
     def __init__(
-        self, url: str, *, reconnect: bool = True, wait: Callable[[float], None] = time.sleep
+        self, url: str, *, reconnect: bool = True, first_pause: float = FIRST_PAUSE
     ) -> None:
         self._name = without_secrets(url)
         scheme = url.partition("://")[0].lower()
@@ -55,15 +57,18 @@ class Address:
                 f"{', '.join(f'{each}://' for each in OPENED)}."
             )
         protocols, formats = OPENED[scheme]
-        self._given = ffmpeg.stream(url, protocols, formats, OPTIONS.get(scheme, ()))
-        self._reconnect, self._wait = reconnect, wait
+        options = (*LOOK, *OPTIONS.get(scheme, ()))
+        self._given = ffmpeg.Input(url, None, protocols, formats, options, live=True)
+        self._reconnect, self._first_pause = reconnect, first_pause
+        self._stopped = threading.Event()
+        self._sound: ffmpeg.Sound | None = None
 
     def pieces(self) -> Generator[Piece]:
         """The sound; behind a break, with a gap as long as it lasted."""
-        pause = FIRST_PAUSE
+        pause = self._first_pause
         last: float | None = None  # when the last samples came
-        while True:
-            sound = ffmpeg.Sound(self._given, self._name, PATIENCE)
+        while not self._stopped.is_set():
+            sound = self._sound = ffmpeg.Sound(self._given, self._name, PATIENCE)
             opened = False
             try:
                 with closing(sound.blocks()) as blocks:
@@ -72,11 +77,13 @@ class Address:
                         gap = 0.0
                         if not opened and last is not None:
                             gap = max(0.0, now - last - len(block) / rate)
-                        opened, last, pause = True, now, FIRST_PAUSE
+                        opened, last, pause = True, now, self._first_pause
                         yield Piece(block.T, rate, gap)
                 why = sound.trouble or "it ended"
             except Undecodable as error:
                 why = str(error)
+            if self._stopped.is_set():
+                return
             why = without_secrets(why)
             if last is None:
                 raise AudioError(
@@ -88,8 +95,15 @@ class Address:
                     self.warning = f"'{self._name}' may not be whole: {why}."
                 return
             terminal.warn(f"'{self._name}': {why}; it is opened again in {pause:g} s.")
-            self._wait(pause)
+            self._stopped.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def stop(self) -> bool:
+        """Ends the program, or the pause."""
+        self._stopped.set()
+        if self._sound is not None:
+            self._sound.stop()
+        return True
 
 
 def without_secrets(text: str) -> str:
