@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runtime.labels import LabelBank
     from runtime.listener import Listener
     from runtime.scores import Prediction
+    from runtime.tagger import Tagger
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ __all__ = [
     "Result",
     "Rule",
     "Segment",
+    "Tagger",
     "__version__",
 ]
 
@@ -55,6 +57,7 @@ _HOME = {
     "Result": "runtime.classifier",
     "Rule": "runtime.events",
     "Segment": "runtime.classifier",
+    "Tagger": "runtime.tagger",
 }
 
 

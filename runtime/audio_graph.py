@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from runtime import fusion, grouping
 from runtime.audio_spec import AudioSpec
 from runtime.errors import BundleError, ClapError
-from runtime.manifest import NORM, Manifest
+from runtime.manifest import EMBEDDING, NORM, Manifest
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -33,10 +33,14 @@ class AudioGraph:
     Args:
         manifest: of the bundle.
         lease: of the engine.
+        always_longer: see :func:`runtime.fusion.inputs`.
     """
 
-    def __init__(self, manifest: Manifest, lease: Lease[Backend]) -> None:
+    def __init__(
+        self, manifest: Manifest, lease: Lease[Backend], always_longer: bool = False
+    ) -> None:
         self._manifest, self._lease = manifest, lease
+        self._always_longer = always_longer
 
     def embed(self, rows: Rows, size: int, raw: bool = False) -> Embeddings:
         """Embed rows, at least one.
@@ -122,7 +126,7 @@ class AudioGraph:
             parts = fusion.batches(list(rows), spec, size)
         else:
             parts = (rows[i : i + size] for i in range(0, len(rows), size))
-        return (graph_inputs(part, spec) for part in parts)
+        return (graph_inputs(part, spec, self._always_longer) for part in parts)
 
     def _stream(self, feeds: Iterable[dict[str, NDArray[Any]]], raw: bool) -> Iterator[Embeddings]:
         """Run batches through the audio encoder; ``raw`` undoes the scaling to unit norm."""
@@ -135,9 +139,7 @@ class AudioGraph:
                     yield feed if backend.takes_int16 else _float_samples(feed)
 
             for outputs in backend.stream(counted()):
-                rows = checked_result(
-                    outputs[backend.output_names[0]], counts.popleft(), self._manifest
-                )
+                rows = checked_result(outputs[EMBEDDING], counts.popleft(), self._manifest)
                 yield rows * self._norms(outputs, len(rows))[:, np.newaxis] if raw else rows
 
     def _norms(self, outputs: Mapping[str, NDArray[Any]], rows: int) -> NDArray[np.float32]:
@@ -170,13 +172,16 @@ def _float_samples(feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {**feed, "waveform": waveform.astype(np.float32) / np.float32(32768)}
 
 
-def graph_inputs(rows: Rows, spec: AudioSpec) -> dict[str, NDArray[Any]]:
+def graph_inputs(
+    rows: Rows, spec: AudioSpec, always_longer: bool = False
+) -> dict[str, NDArray[Any]]:
     """What an audio graph takes, by name.
 
     Args:
         rows: windows float32 ``[window_samples]``, or with feature fusion clips at least as long.
         spec: of the bundle.
+        always_longer: see :func:`runtime.fusion.inputs`.
     """
     if spec.long_clips == "fusion":
-        return fusion.inputs(list(rows), spec)
+        return fusion.inputs(list(rows), spec, always_longer)
     return {"waveform": np.ascontiguousarray(rows)}

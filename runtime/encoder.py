@@ -82,20 +82,24 @@ class Encoder:
             raise BundleError(f"{shown(bundle)} is no bundle: pass the path of its folder.")
         self._given = bundle
         opened = isinstance(bundle, Bundle)
+        files = bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False)
+        manifest = files.manifest
+        self.policy = chosen(
+            windows, manifest.policy, manifest.audio, manifest.gives_norm, manifest.source.family
+        )
         self._loaded = Loaded(
-            bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False),
+            files,
             not opened if check_hashes is None else check_hashes,
             providers,
             maybe_whole("threads", threads, most=MOST_THREADS),
             maybe_whole("device", device, 0),
+            self.policy.quirks.whole_texts,
         )
         self.providers = self._loaded.providers
         self.device = self._loaded.device or 0
-        self._audio = AudioGraph(self.manifest, self._loaded.audio)
-        self._alone = AudioGraph(self.manifest, self._loaded.single)
-        self.policy = chosen(
-            windows, self.manifest.policy, self.manifest.audio, self.manifest.gives_norm
-        )
+        longer = self.policy.quirks.always_longer
+        self._audio = AudioGraph(manifest, self._loaded.audio, longer)
+        self._alone = AudioGraph(manifest, self._loaded.single, longer)
 
     def __reduce__(self) -> tuple[object, ...]:
         make = partial(
@@ -332,7 +336,7 @@ class Encoder:
         """
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
         found = self._audio.embed_clips(clips, size, raw)
-        return map(check_finite, found) if finite else found
+        return (check_finite(rows) for rows in found) if finite else found
 
     @property
     def many_at_once(self) -> int:

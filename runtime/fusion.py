@@ -83,7 +83,7 @@ class Gathered:
 
 
 def inputs(
-    rows: Sequence[NDArray[np.float32] | Gathered], spec: AudioSpec
+    rows: Sequence[NDArray[np.float32] | Gathered], spec: AudioSpec, always_longer: bool = False
 ) -> dict[str, NDArray[np.generic]]:
     """What the graph takes for a batch of clips, long and short ones in any mixture.
 
@@ -91,6 +91,9 @@ def inputs(
         rows: clips float32 ``[samples]`` at the spec's rate, the short ones filled to the window;
             or what was gathered of a long one.
         spec: the bundle's audio specification.
+        always_longer: call every clip longer, also one that fits into a window. transformers'
+            ``ClapFeatureExtractor`` does so with a clip that is alone in its batch; the model then
+            hears the clip four times.
 
     Returns:
         ``waveform`` float32 ``[batch, samples]``, a multiple of the mel hop; ``overview`` int64 and
@@ -125,6 +128,7 @@ def inputs(
     if longest % hop or any(len(wave) != longest for wave in waves):
         longest = -(-(longest + half) // hop) * hop
         waves = [_extended(wave, half, longest) for wave in waves]
+    longer |= always_longer
     return dict(zip(INPUTS, (np.stack(waves), overview, weight, chunks, longer), strict=True))
 
 

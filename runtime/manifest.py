@@ -30,9 +30,10 @@ MOST_MANIFEST = 4 << 20  # bytes; ours have 3 to 30 thousand
 # The tensor between frontend and encoder keeps this name inside the audio graph, so that its
 # numbers can be verified and its types told apart; it is not an output.
 LOG_MEL = "log_mel"
-# The audio graph's second output, float32 ``[batch]``: the norm of the encoder's vector, so that
-# vector = norm * embedding.
-NORM = "norm"
+# Outputs of the graphs: unit vectors [batch, dim] of both, and of the audio graph the L2 norms
+# [batch] that they had, so that the encoder's raw vector is norm * embedding. They are taken by
+# name: engines may give them in another order.
+EMBEDDING, NORM = "embedding", "norm"
 
 Bytes: TypeAlias = Annotated[int, Within(0, 1 << 40)]
 TokenId: TypeAlias = Annotated[int, Within(0, 1 << 24)]
@@ -198,6 +199,8 @@ class Manifest:
     def __post_init__(self) -> None:
         if self.default_template.count("{}") != 1:
             raise ValueError(f"default_template {self.default_template!r} must hold one {{}}")
+        if not self.space_id.strip():
+            raise ValueError("space_id is empty: it says which label banks belong to the model")
 
     @property
     def gives_norm(self) -> bool:

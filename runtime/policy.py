@@ -11,11 +11,12 @@ import itertools
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from runtime.arguments import number, shown
 from runtime.errors import BundleError, ClapError
+from runtime.faithful import Quirks, quirks
 from runtime.schema import Text, Within
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ Tail = Literal["aligned", "dropped", "filled"]
 Pooling = Literal["mean", "raw_mean", "max", "energy"]
 
 MOST_WINDOWS = 4096  # of a policy that counts them
-MOST_SECONDS = 3600.0  # between windows
+MOST_SECONDS = 3600.0  # between windows, in a manifest
+LONGEST_HOP = 1 << 60  # samples: longer than any recording, so one window is left
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Policy:
             gives them, before they are scaled to unit norm; ``energy``, the mean of unit vectors
             weighted by the windows' mean squares; ``max``, of each label's scores over the windows,
             for a rare sound in a long recording, which leaves no embedding.
+        quirks: of an original package whose vectors are matched; default none.
 
     Raises:
         ValueError: fields that contradict each other.
@@ -58,6 +61,7 @@ class Policy:
     hop: Annotated[float, Within(1e-6, MOST_SECONDS)] | None = None
     tail: Tail = "aligned"
     pooling: Pooling = "mean"
+    quirks: Quirks = field(default_factory=Quirks)
 
     def __post_init__(self) -> None:
         if (self.count is None) == (self.windows in ("spaced", "head", "middle")):
@@ -75,8 +79,10 @@ class Policy:
         return cls("default", "fusion" if spec.long_clips == "fusion" else "all")
 
     def hop_samples(self, spec: AudioSpec) -> int:
-        """Samples between the starts of windows."""
-        return spec.hop_samples if self.hop is None else max(1, round(self.hop * spec.sample_rate))
+        """Samples between the starts of windows, at least one."""
+        if self.hop is None:
+            return spec.hop_samples
+        return max(1, round(min(self.hop * spec.sample_rate, LONGEST_HOP)))
 
     def timeline(self, spec: AudioSpec, hop: float | None) -> Policy:
         """The policy of a timeline: all windows, with a hop in seconds; default the policy's.
@@ -147,23 +153,28 @@ PRESETS = {
         Policy("back-to-back", tail="dropped", pooling="raw_mean"),
     )
 }  # fmt: skip
+# Those that match an original package, by where they take their window: the packages draw it.
+FAITHFUL: dict[str, Choice] = {"faithful": "head", "faithful-middle": "middle"}
 
 
-def chosen(wanted: object, bundled: Policy, spec: AudioSpec, gives_norm: bool) -> Policy:
+def chosen(
+    wanted: object, bundled: Policy, spec: AudioSpec, gives_norm: bool, family: str
+) -> Policy:
     """A policy from what a caller may give.
 
     Args:
-        wanted: a Policy; the name of a preset, with ``:COUNT`` for those that count windows;
-            ``default``, or None, for the bundle's.
+        wanted: a Policy; the name of a preset, with ``:COUNT`` for those that count windows; a
+            name of :data:`FAITHFUL`; ``default``, or None, for the bundle's.
         bundled: the bundle's.
         spec: of the bundle.
         gives_norm: its audio graph gives norms.
+        family: of its source.
 
     Raises:
         ClapError: it is none of these.
         BundleError: the bundle cannot follow it.
     """
-    policy = _named(wanted, bundled)
+    policy = _named(wanted, bundled, spec.long_clips == "fusion", family)
     if policy.pooling == "raw_mean" and not gives_norm:
         raise BundleError(
             f"the policy '{policy.name}' pools vectors before they are scaled, and the audio graph "
@@ -177,11 +188,16 @@ def chosen(wanted: object, bundled: Policy, spec: AudioSpec, gives_norm: bool) -
     return policy
 
 
-def _named(wanted: object, bundled: Policy) -> Policy:
+def _named(wanted: object, bundled: Policy, fused: bool, family: str) -> Policy:
     if wanted is None or wanted == "default":
         return bundled
     if isinstance(wanted, Policy):
         return wanted
+    if isinstance(wanted, str) and wanted in FAITHFUL:
+        found = quirks(family, fused)
+        if fused:
+            return Policy(wanted, "fusion", quirks=found)
+        return Policy(wanted, FAITHFUL[wanted], 1, quirks=found)
     name, colon, count = wanted.partition(":") if isinstance(wanted, str) else ("", "", "")
     preset = PRESETS.get(name)
     if preset is not None and not colon:
@@ -190,6 +206,7 @@ def _named(wanted: object, bundled: Policy) -> Policy:
     if preset is not None and counted and 1 <= int(count) <= MOST_WINDOWS:
         return replace(preset, name=f"{name}:{int(count)}", count=int(count))
     raise ClapError(
-        f"windows={shown(wanted)}: pass a Policy, 'default', or one of {', '.join(PRESETS)}; those "
+        f"windows={shown(wanted)}: pass a Policy, 'default', or one of "
+        f"{', '.join((*PRESETS, *FAITHFUL))}; those "
         f"that count windows also as in 'spaced:3', with 1 to {MOST_WINDOWS}."
     )

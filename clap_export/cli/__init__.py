@@ -22,6 +22,7 @@ VERBS = {
     "labels": "classify",
     "classify": "classify",
     "listen": "listen",
+    "freeze": "freeze",
     "bench": "bench",
     "demo": "demo",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +18,7 @@ from runtime.errors import AudioError
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from runtime.audio.faithful.strung import LaterChannels
     from runtime.audio.sources import File
 
     Samples: TypeAlias = NDArray[np.float32]
@@ -61,6 +62,7 @@ class ArrayBlocks:
         source: the array, or chunks.
         sample_rate: of an array, in Hz.
         limit: on its length.
+        later: where all channels but the first go; default into the mean.
 
     Attributes:
         rate: in Hz.
@@ -71,10 +73,14 @@ class ArrayBlocks:
     """
 
     def __init__(
-        self, source: NDArray[Any] | Chunks, sample_rate: int | None, limit: Limit
+        self,
+        source: NDArray[Any] | Chunks,
+        sample_rate: int | None,
+        limit: Limit,
+        later: LaterChannels | None = None,
     ) -> None:
         self.warnings: list[str] = []
-        self._limit = limit
+        self._limit, self._later = limit, later
         self._all = not isinstance(source, Chunks)
         if isinstance(source, Chunks):
             self.rate = check_rate(source.rate)
@@ -87,14 +93,14 @@ class ArrayBlocks:
             )
         self.rate = check_rate(sample_rate)
 
-    def blocks(self) -> Iterator[NDArray[np.float32]]:
+    def blocks(self) -> Generator[NDArray[np.float32]]:
         """Mono float32 ``[n]``, in order.
 
         Raises:
             AudioError: an array that is no recording, or does not go on as the ones before it.
         """
         name = f"the {self._name}"
-        levels = Levels(name)
+        levels = Levels(name, self._later)
         count = wanted = 0
         for array in self._chunks:
             channels = _channels(array, self._name)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import AudioError
+
+if TYPE_CHECKING:
+    from runtime.audio.faithful.strung import LaterChannels
 
 MAX_CHANNELS = 32
 # Floats should lie in [-1, 1]. A mix may overshoot a little; int16 values cast to float (up to
@@ -21,14 +24,15 @@ class Levels:
 
     Args:
         name: of the recording, for sentences.
+        later: where all channels but the first go, instead of into the mean.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, later: LaterChannels | None = None) -> None:
+        self._name, self._later = name, later
         self._seen = self._bad = self._first = 0
 
     def mono(self, channels: NDArray[np.float32], integers: bool = False) -> NDArray[np.float32]:
-        """The mean over channels of a block.
+        """The mean over channels of a block, or the first channel.
 
         Args:
             channels: float32 ``[channels, samples]``.
@@ -51,6 +55,12 @@ class Levels:
                 mono += channel
             if len(channels) > 1:
                 mono /= np.float32(len(channels))
+        if self._later is not None:
+            # A sum with a value that is not finite is not finite either.
+            finite = np.isfinite(mono)
+            end = len(mono) if integers or finite.all() else int(np.argmin(finite))
+            self._later.keep(channels[1:, :end])
+            mono[:end] = channels[0, :end]
         self._seen += len(mono)
         if integers:
             return mono

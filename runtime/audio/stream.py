@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.audio import sources
+from runtime.audio import faithful, sources
 from runtime.audio.arrays import ArrayBlocks, Chunks, Recording
 from runtime.audio.decoder import Decoder
+from runtime.audio.faithful import Channels, Kind, Resampling
+from runtime.audio.faithful.strung import LaterChannels
 from runtime.audio.limit import Limit, TooLong, check_max_seconds
-from runtime.audio.rates import Resampler, check_not_lost, check_rate
+from runtime.audio.rates import check_not_lost, check_rate
 from runtime.errors import AudioError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class Blocks(Protocol):
     rate: int
     warnings: list[str]
 
-    def blocks(self) -> Iterator[NDArray[np.float32]]:
+    def blocks(self) -> Generator[NDArray[np.float32]]:
         """Mono float32 ``[n]``, in order."""
         ...
 
@@ -47,7 +49,9 @@ class Stream:
         max_seconds: longer recordings are refused; infinity for no limit.
         keep_from: seconds. A recording that breaks off later than this (a sample that is not
             finite, a device that is gone) is used as far as it went, with a warning; else it is
-            refused. Infinity refuses all of them.
+            refused, as is an array, of which all is known at once. Infinity refuses all of them.
+        resampler: ``soxr``, or the one of an original; see :mod:`runtime.audio.faithful`.
+        channels: ``mean``, or ``strung`` one after the other, each resampled alone.
 
     Attributes:
         rate: of the blocks, in Hz; without ``rate``, known with the first block.
@@ -66,15 +70,22 @@ class Stream:
         rate: int | None = None,
         max_seconds: float = math.inf,
         keep_from: float = math.inf,
+        resampler: Kind = "soxr",
+        channels: Channels = "mean",
     ) -> None:
-        self._source, self._sample_rate, self._keep_from = source, sample_rate, keep_from
+        self._source, self._sample_rate = source, sample_rate
+        self._keep_from = math.inf if isinstance(source, np.ndarray) else keep_from
         self.rate, self.samples = rate or 0, 0
-        self._seconds = 0.0
+        self._count, self._seconds = 0, 0.0  # of one channel, as decoded
         self._broken: AudioError | None = None
         self._held = ExitStack()
+        self._kind: Kind = resampler
+        self._later: LaterChannels | None = None
         check_max_seconds(max_seconds)
         with boundary(source):
             self._name = called(source)
+            if channels == "strung":
+                self._later = self._held.enter_context(closing(LaterChannels(self._name)))
             self._origin = self._opened(max_seconds)
 
     @property
@@ -99,19 +110,11 @@ class Stream:
         Raises:
             AudioError: the recording cannot be used.
         """
-        resampler: Resampler | None = None
-        count = 0
-        for block in self._decoded():
-            if resampler is None:
-                resampler = self._resampler()
-            count += len(block)
-            self._seconds = count / self._origin.rate
-            for at in range(0, len(block), LARGEST):
-                yield from self._given(resampler.push(block[at : at + LARGEST]))
-        if resampler is not None:
-            yield from self._given(resampler.finish())
+        yield from self._resampled(self._decoded())
+        for channel in self._later or ():
+            yield from self._resampled(channel)
         if not self.samples:
-            check_not_lost(np.empty(0, np.float32), count, self._origin.rate, self.rate)
+            check_not_lost(np.empty(0, np.float32), self._count, self._origin.rate, self.rate)
 
     def close(self) -> None:
         """Let go of the source."""
@@ -126,16 +129,19 @@ class Stream:
     def _opened(self, max_seconds: float) -> Blocks:
         source: Any = self._source
         if isinstance(source, Recording):
-            return ArrayBlocks(source.samples, source.rate, Limit("the recording", max_seconds))
+            return ArrayBlocks(
+                source.samples, source.rate, Limit("the recording", max_seconds), self._later
+            )
         if isinstance(source, (np.ndarray, Chunks)):
             name = "the stream" if isinstance(source, Chunks) else f"the {self._name}"
             array = cast("NDArray[Any] | Chunks", source)
-            return ArrayBlocks(array, self._sample_rate, Limit(name, max_seconds))
+            return ArrayBlocks(array, self._sample_rate, Limit(name, max_seconds), self._later)
         content = self._held.enter_context(sources.opened(source))
-        return Decoder(content, self._name, max_seconds)
+        return Decoder(content, self._name, max_seconds, self._later)
 
     def _decoded(self) -> Iterator[NDArray[np.float32]]:
         blocks = self._origin.blocks()
+        self._held.callback(blocks.close)  # ends a program that decodes
         try:
             while True:
                 with boundary(self._source):
@@ -143,6 +149,8 @@ class Stream:
                 if block is None:
                     return
                 if len(block):
+                    self._count += len(block)
+                    self._seconds = self._count / self._origin.rate
                     yield block
         except TooLong:
             raise
@@ -151,7 +159,16 @@ class Stream:
                 raise
             self._broken = error
 
-    def _resampler(self) -> Resampler:
+    def _resampled(self, blocks: Iterator[NDArray[np.float32]]) -> Generator[NDArray[np.float32]]:
+        resampler: Resampling | None = None
+        for block in blocks:
+            resampler = resampler or self._resampler()
+            for at in range(0, len(block), LARGEST):
+                yield from self._given(resampler.push(block[at : at + LARGEST]))
+        if resampler is not None:
+            yield from self._given(resampler.finish())
+
+    def _resampler(self) -> Resampling:
         own = self._origin.rate
         if self._sample_rate is not None and check_rate(self._sample_rate) != own:
             raise AudioError(
@@ -159,7 +176,7 @@ class Stream:
                 "was given. Leave sample_rate out: it is for arrays; files state their own."
             )
         self.rate = self.rate or own
-        return Resampler(own, self.rate)
+        return faithful.resampler(self._kind, own, self.rate)
 
     def _given(self, block: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         if len(block):

@@ -25,8 +25,6 @@ OPENED = {
     "rtsp": (RTSP, "rtsp,rtp"),
     "rtsps": (RTSP, "rtsp,rtp"),
 }
-# The program looks at no more than this before it begins: it would take seconds of sound.
-LOOK = ("-probesize", "65536", "-analyzeduration", "1000000")
 # Through TCP a camera's packets are not lost where the network is busy.
 OPTIONS = {"rtsp": ("-rtsp_transport", "tcp"), "rtsps": ("-rtsp_transport", "tcp")}
 
@@ -57,8 +55,7 @@ class Address:
                 f"{', '.join(f'{each}://' for each in OPENED)}."
             )
         protocols, formats = OPENED[scheme]
-        options = (*LOOK, *OPTIONS.get(scheme, ()))
-        self._given = ffmpeg.Input(url, None, protocols, formats, options, live=True)
+        self._given = ffmpeg.stream(url, protocols, formats, OPTIONS.get(scheme, ()))
         self._reconnect, self._first_pause = reconnect, first_pause
         self._stopped = threading.Event()
         self._sound: ffmpeg.Sound | None = None
