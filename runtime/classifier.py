@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from runtime import audio, pipeline, windows
-from runtime.arguments import MOST_THREADS, maybe_whole, number, shown, whole
+from runtime import audio, pipeline
+from runtime.arguments import MOST_THREADS, maybe_whole, shown, whole
 from runtime.bundle import Bundle
 from runtime.encoder import Encoder, check_batch_size
 from runtime.errors import ClapError, LabelError
 from runtime.labels import LabelBank, read_labels
 from runtime.lookup import Lookup
 from runtime.manifest import Manifest
-from runtime.pooling import clip_embedding
+from runtime.policy import Policy
+from runtime.pooling import Peaks, Pool, check_heard, mean_embedding
 from runtime.scores import Mode, Prediction, Ranking, check_top_k
 
-LONGEST_HOP = 1 << 62  # samples: longer than any recording, so one window is left
 MANY = 2  # recordings for each core, above which an engine of one thread pays
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from runtime.encoder import Embeddings
 
     Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]] | str | Path | LabelBank
 
@@ -75,7 +75,7 @@ class Classifier:
 
     Args:
         bundle: folder of a bundle, an opened one, or an Encoder to share, which has decided on
-            providers, threads, hashes, batch size, longest recording and device.
+            providers, threads, hashes, batch size, longest recording, device and windows.
         labels: a list of names; a dict of names to texts that are used as they are; a path of a
             text file with one label a line or of a saved bank (``.npz``); or a LabelBank. With a
             bank the text encoder is never loaded.
@@ -93,8 +93,10 @@ class Classifier:
         batch_size: most windows given to the engine at once; default 16.
         check_hashes: compare the SHA-256 of a file of the bundle when it is loaded; default for a
             folder, not for an opened bundle.
-        max_seconds: longer recordings are refused, infinity for no limit; default an hour.
+        max_seconds: longer recordings are refused; default any length is taken.
         device: number of the GPU, for ``cuda`` and ``tensorrt``; default the first.
+        windows: which windows of a recording are heard and how they are pooled; see
+            :class:`runtime.Encoder`.
 
     Raises:
         BundleError, SchemaError: the bundle is unusable, or the bank is of another space.
@@ -119,10 +121,12 @@ class Classifier:
         check_hashes: bool | None = None,
         max_seconds: float | None = None,
         device: int | None = None,
+        windows: Policy | str | None = None,
     ) -> None:
         options = {
             "providers": providers, "threads": threads, "batch_size": batch_size,
             "check_hashes": check_hashes, "max_seconds": max_seconds, "device": device,
+            "windows": windows,
         }  # fmt: skip
         given: dict[str, Any] = {k: value for k, value in options.items() if value is not None}
         shared = isinstance(bundle, Encoder)
@@ -192,9 +196,8 @@ class Classifier:
             BackendError: the engine failed.
         """
         check_top_k(top_k)
-        clip = self._encoder.windows_of(source, sample_rate)
-        rows = self._encoder.embed_windows(clip, finite=False)
-        return self._rank(clip_embedding(rows), top_k)
+        (pool,) = self._encoder.hear([(source, sample_rate)], self._new_pool)
+        return self._rank(pool, top_k)
 
     def predict_many(
         self,
@@ -241,7 +244,7 @@ class Classifier:
             whole("decode_threads", decode_threads, most=MOST_THREADS),
             maybe_whole("parallel", parallel, most=MOST_THREADS) or self._parallel(sources),
         )
-        stream = pipeline.embed_many(self._encoder, sources, sample_rate, schedule)
+        stream = pipeline.embed_many(self._encoder, sources, sample_rate, schedule, self._new_pool)
         return self._results(stream, top_k)
 
     def timeline(
@@ -268,30 +271,38 @@ class Classifier:
             ClapError: hop is not a positive time.
             BackendError: the engine failed.
         """
+        return list(self.segments(source, sample_rate, hop, top_k))
+
+    def segments(
+        self,
+        source: audio.Source,
+        sample_rate: int | None = None,
+        hop: float | None = None,
+        top_k: int | None = None,
+    ) -> Generator[Segment]:
+        """:meth:`timeline`, segment by segment while the recording is read.
+
+        Raises:
+            ClapError: hop is not a positive time (at once).
+            AudioError: the recording cannot be used (while iterating).
+            BackendError: the engine failed (while iterating).
+        """
         check_top_k(top_k)
-        spec = self.manifest.audio
-        step = spec.hop_samples
-        if hop is not None:
-            wanted = "a positive number of seconds"
-            samples_of_hop = number("hop", hop, wanted) * spec.sample_rate
-            if samples_of_hop < 1:
-                raise ClapError(f"hop={hop}: pass {wanted}, at least one sample.")
-            step = round(min(samples_of_hop, LONGEST_HOP))
-        samples = audio.said(self._encoder.read(source, sample_rate)).samples
-        at = windows.starts(len(samples), spec.window_samples, step)
-        segments: list[Segment] = []
-        for batch in windows.batches(samples, spec, at, self._encoder.batch_size):
-            for row in self._encoder.embed_windows(batch, finite=False):
-                start = int(at[len(segments)])
-                end = min(start + spec.window_samples, len(samples))
-                segments.append(
-                    Segment(
-                        start / spec.sample_rate,
-                        end / spec.sample_rate,
-                        self._rank(clip_embedding(row[np.newaxis]), top_k),
-                    )
-                )
-        return segments
+        policy = self._encoder.policy.timeline(self.manifest.audio, hop)
+        return self._segments(source, sample_rate, policy, top_k)
+
+    def rank(self, rows: Embeddings, top_k: int | None = None) -> list[Prediction]:
+        """Predictions for a recording, from the embeddings of its windows.
+
+        Args:
+            rows: float32 ``[n_windows, dim]`` of unit norm, n_windows >= 1.
+            top_k: most predictions; default the classifier's.
+
+        Raises:
+            AudioError: the embeddings are not finite.
+        """
+        cosines = self._lookup.cosines(mean_embedding(check_heard(rows)))
+        return self._ranking.rank(cosines, self._bank.names, top_k)
 
     def close(self) -> None:
         """Release the engines; they are loaded again when needed.
@@ -308,8 +319,27 @@ class Classifier:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _rank(self, embedding: NDArray[np.float32], top_k: int | None) -> list[Prediction]:
-        return self._ranking.rank(self._lookup.cosines(embedding), self._bank.names, top_k)
+    def _new_pool(self) -> Pool | Peaks:
+        if self._encoder.policy.pooling == "max":
+            return Peaks(self._lookup.cosines, self._ranking.scores)
+        return self._encoder.new_pool()
+
+    def _rank(self, pool: Pool | Peaks, top_k: int | None) -> list[Prediction]:
+        names = self._bank.names
+        if isinstance(pool, Peaks):
+            return self._ranking.rank(pool.cosines, names, top_k, pool.scores)
+        return self._ranking.rank(self._lookup.cosines(pool.embedding()), names, top_k)
+
+    def _segments(
+        self, source: audio.Source, sample_rate: int | None, policy: Policy, top_k: int | None
+    ) -> Generator[Segment]:
+        rate = self.manifest.audio.sample_rate
+        with self._encoder.clip(source, sample_rate, policy) as clip:
+            for piece, rows in self._encoder.embed_pieces(clip):
+                for start, end, row in zip(piece.starts, piece.ends, rows, strict=True):
+                    pool = Pool()
+                    pool.add(row[np.newaxis], piece)
+                    yield Segment(start / rate, end / rate, self._rank(pool, top_k))
 
     def _parallel(self, sources: Iterable[object]) -> int:
         """How many recordings to take at a time; of few, batches take less time than opening
@@ -317,10 +347,12 @@ class Classifier:
         cores = self._encoder.many_at_once
         return cores if operator.length_hint(sources, MANY * cores + 1) > MANY * cores else 1
 
-    def _results(self, stream: Generator[pipeline.Heard], top_k: int | None) -> Generator[Result]:
+    def _results(
+        self, stream: Generator[pipeline.Heard[Any]], top_k: int | None
+    ) -> Generator[Result]:
         with closing(stream):
             for heard in stream:
-                found = [] if heard.rows is None else self._rank(heard.rows, top_k)
+                found = [] if heard.pool is None else self._rank(heard.pool, top_k)
                 yield Result(heard.item, found, heard.error, heard.warning)
 
 

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import audio, fusion, grouping, windows
+from runtime import audio, windows
 from runtime.arguments import MOST_THREADS, maybe_whole, shown, whole
+from runtime.audio_graph import AudioGraph, checked_result
 from runtime.backends import Backend
 from runtime.bundle import Bundle
+from runtime.clip import Clip, Piece
 from runtime.cores import usable_cores
 from runtime.errors import BundleError, ClapError, LabelError
-from runtime.lease import Lease
+from runtime.handover import ahead
 from runtime.loaded import Loaded
-from runtime.manifest import AudioSpec, Manifest
-from runtime.pooling import check_finite, clip_embedding
+from runtime.manifest import Manifest
+from runtime.policy import Policy, chosen
+from runtime.pooling import Peaks, Pool, check_finite
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
+    from runtime.audio_graph import Embeddings, Rows
     from runtime.tokenizer import TextTokenizer
 
-    Embeddings: TypeAlias = NDArray[np.float32]
+P = TypeVar("P", bound="Pool | Peaks")
 
 
 class Encoder:
@@ -46,12 +49,18 @@ class Encoder:
             loaded; default for a folder. An opened bundle has its own say, and is compared again
             if it was.
         batch_size: most windows or texts given to an engine at once.
-        max_seconds: longer recordings are refused; infinity for no limit.
+        max_seconds: longer recordings are refused; default any length is taken.
         device: number of the GPU, for ``cuda`` and ``tensorrt``; default the first.
+        windows: which windows of a recording are heard and how they are pooled: a
+            :class:`runtime.policy.Policy`, the name of a preset, or None for the bundle's own.
+
+    Attributes:
+        policy: the one that was chosen.
 
     Raises:
         BackendError: ``tensorrt`` of a bundle without engines, or beside other providers.
-        BundleError, SchemaError: the bundle is missing, damaged or of another version.
+        BundleError, SchemaError: the bundle is missing, damaged or of another version, or its audio
+            graph does not give what the policy needs.
         ClapError: another argument is out of range.
     """
 
@@ -63,8 +72,9 @@ class Encoder:
         threads: int | None = None,
         check_hashes: bool | None = None,
         batch_size: int = 16,
-        max_seconds: float = audio.MAX_SECONDS,
+        max_seconds: float = math.inf,
         device: int | None = None,
+        windows: Policy | str | None = None,
     ) -> None:
         self.batch_size = check_batch_size(batch_size)
         self.max_seconds = audio.check_max_seconds(max_seconds)
@@ -72,21 +82,30 @@ class Encoder:
             raise BundleError(f"{shown(bundle)} is no bundle: pass the path of its folder.")
         self._given = bundle
         opened = isinstance(bundle, Bundle)
+        files = bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False)
+        manifest = files.manifest
+        self.policy = chosen(
+            windows, manifest.policy, manifest.audio, manifest.gives_norm, manifest.source.family
+        )
         self._loaded = Loaded(
-            bundle if isinstance(bundle, Bundle) else Bundle(bundle, check_hashes=False),
+            files,
             not opened if check_hashes is None else check_hashes,
             providers,
             maybe_whole("threads", threads, most=MOST_THREADS),
             maybe_whole("device", device, 0),
+            self.policy.quirks.whole_texts,
         )
         self.providers = self._loaded.providers
         self.device = self._loaded.device or 0
+        longer = self.policy.quirks.always_longer
+        self._audio = AudioGraph(manifest, self._loaded.audio, longer)
+        self._alone = AudioGraph(manifest, self._loaded.single, longer)
 
     def __reduce__(self) -> tuple[object, ...]:
         make = partial(
             type(self), providers=self.providers, threads=self._loaded.threads,
             check_hashes=self._loaded.check_hashes, batch_size=self.batch_size,
-            max_seconds=self.max_seconds, device=self._loaded.device,
+            max_seconds=self.max_seconds, device=self._loaded.device, windows=self.policy,
         )  # fmt: skip
         return make, (self._given,)
 
@@ -95,6 +114,12 @@ class Encoder:
         """The bundle's manifest."""
         return self._loaded.bundle.manifest
 
+    @property
+    def clip_space_id(self) -> str:
+        """Hash of the embedding space and the policy: recordings' embeddings of another do not
+        match these."""
+        return self.policy.clip_space_id(self.manifest.space_id, self.manifest.audio)
+
     def embed_audio(
         self,
         source: audio.Source | Sequence[audio.Source],
@@ -102,27 +127,98 @@ class Encoder:
     ) -> Embeddings:
         """Embed recordings of any length.
 
-        A long clip's embedding is the mean of its windows' embeddings, scaled to unit norm; a
-        model with feature fusion hears it at once.
+        A long clip's embedding is pooled from those of its windows, as the policy says; a model
+        with feature fusion hears it at once.
 
         Args:
-            source: one clip (see :func:`runtime.audio.load`), or a list or tuple of clips.
+            source: one clip (see :func:`runtime.audio.read`), or a list or tuple of clips.
             sample_rate: of arrays, in Hz.
 
         Returns:
             float32 ``[n, dim]`` of unit norm; n is 1 for one clip.
 
+        A file of which only a part could be used is used, and an :class:`AudioWarning` says so.
+
         Raises:
             AudioError: a clip cannot be used.
             BackendError: the engine is not available or failed.
-            ClapError: an empty list.
+            ClapError: an empty list, or a policy that leaves no embedding.
         """
         many = isinstance(source, (list, tuple))
         sources = cast("Sequence[audio.Source]", source if many else [source])
         if not sources:
             raise ClapError("no recordings were given: pass at least one.")
-        clips = (self.windows_of(clip, sample_rate) for clip in sources)
-        return np.stack([clip_embedding(rows) for rows in self.embed_clips(clips, finite=False)])
+        pools = self.hear(((clip, sample_rate) for clip in sources), self.new_pool)
+        return np.stack([pool.embedding() for pool in pools])
+
+    def new_pool(self) -> Pool:
+        """What pools the windows of one recording.
+
+        Raises:
+            ClapError: the policy leaves no embedding.
+        """
+        if self.policy.pooling == "max":
+            raise ClapError(
+                f"the policy '{self.policy.name}' takes the highest scores over windows, which "
+                "leaves no embedding: use it with a Classifier, or choose another policy."
+            )
+        return Pool(self.policy.pooling)
+
+    def clip(
+        self,
+        source: audio.Source,
+        sample_rate: int | None = None,
+        policy: Policy | None = None,
+    ) -> Clip:
+        """A recording, opened, as the windows of a policy (default the encoder's); to be closed.
+
+        Raises:
+            AudioError: the recording cannot be opened.
+        """
+        spec = self.manifest.audio
+        return Clip(source, sample_rate, spec, policy or self.policy, self.max_seconds)
+
+    def embed_pieces(self, clip: Clip) -> Iterator[tuple[Piece, Embeddings]]:
+        """A recording's pieces, and the embeddings float32 ``[n, dim]`` of their windows, as they
+        come.
+
+        Raises:
+            AudioError: the recording cannot be used.
+            BackendError: the engine is not available or failed.
+        """
+        with closing(_pieces(clip, self.batch_size)) as pieces:
+            yield from self._audio.embed_pieces(pieces, self.batch_size)
+
+    def hear(
+        self, clips: Iterable[tuple[audio.Source, int | None]], new_pool: Callable[[], P]
+    ) -> Iterator[P]:
+        """Embed recordings one after the other, in batches that span them.
+
+        Args:
+            clips: sources, and the sample rates of those that are arrays.
+            new_pool: what takes the windows of one recording.
+
+        Yields:
+            for each recording the pool that has taken all of its windows.
+
+        Raises:
+            AudioError: a recording cannot be used.
+            BackendError: the engine is not available or failed.
+        """
+
+        def pieces() -> Generator[Piece]:
+            for source, sample_rate in clips:
+                with self.clip(source, sample_rate) as clip:
+                    yield from _pieces(clip, self.batch_size)
+
+        pool: P | None = None
+        with closing(pieces()) as given:
+            for piece, rows in self._audio.embed_pieces(given, self.batch_size, self.raw):
+                pool = new_pool() if pool is None else pool
+                pool.add(rows, piece)
+                if piece.last:
+                    yield pool
+                    pool = None
 
     def embed_windows(
         self,
@@ -150,12 +246,21 @@ class Encoder:
             ClapError: another shape or type.
             BackendError: the engine is not available or failed.
         """
-        if not len(self._checked(batch)):
-            raise ClapError("no windows were given: pass at least one.")
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
-        lease = self._loaded.single if one_thread else self._loaded.audio
-        found = np.concatenate(list(self._stream(self._batches(batch, size), lease)))
+        found = (self._alone if one_thread else self._audio).embed(batch, size)
         return check_finite(found) if finite else found
+
+    def embed_piece(self, piece: Piece) -> Embeddings:
+        """Embed windows of one recording with one thread, as one of many at a time; see
+        :attr:`many_at_once`.
+
+        Returns:
+            float32 ``[n, dim]``, for a :class:`Pool` of the policy.
+
+        Raises:
+            BackendError: the engine is not available or failed.
+        """
+        return self._alone.embed(piece.rows, len(piece), self.raw)
 
     def embed_text(self, texts: str | Sequence[str]) -> Embeddings:
         """Embed texts as they are, without a prompt template.
@@ -182,7 +287,7 @@ class Encoder:
             name = backend.output_names[0]
             found = backend.stream(dict(tokenizer(batch)) for batch in batches)
             rows = [
-                self._result(out[name], len(batch))
+                checked_result(out[name], len(batch), self.manifest)
                 for batch, out in zip(batches, found, strict=True)
             ]
         return check_finite(np.concatenate(rows))
@@ -210,31 +315,28 @@ class Encoder:
 
     def embed_clips(
         self,
-        clips: Iterable[NDArray[np.float32]],
+        clips: Iterable[Rows],
         batch_size: int | None = None,
         *,
         finite: bool = True,
+        raw: bool = False,
     ) -> Iterator[Embeddings]:
         """Embed clips given as windows, in batches that span clips; lazily, in order.
 
         Args:
             clips: each as :meth:`windows_of` gives it; ``n_windows`` may be 0, for a clip that
-                only holds its place.
+                only holds its place. Or a list of what feature fusion gathered of long clips.
             batch_size: windows given to the engine at once; default the encoder's.
             finite: refuse embeddings that are not finite or not of unit norm; else that is for the
                 caller to do.
+            raw: give the encoder's vectors before they are scaled to unit norm.
 
         Yields:
             float32 ``[n_windows, dim]`` for each clip.
         """
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
-        found = grouping.embed(
-            grouping.groups(clips, size),
-            lambda group: self._batches(self._together(group), size),
-            lambda feeds: self._stream(feeds, self._loaded.audio),
-            self.manifest.embedding_dim,
-        )
-        return _checked(found) if finite else found
+        found = self._audio.embed_clips(clips, size, raw)
+        return (check_finite(rows) for rows in found) if finite else found
 
     @property
     def many_at_once(self) -> int:
@@ -247,6 +349,11 @@ class Encoder:
             BackendError: the provider is not available.
         """
         return usable_cores() if self._loaded.one_thread_each() else 1
+
+    @property
+    def raw(self) -> bool:
+        """Whether the policy pools the encoder's vectors before they are scaled to unit norm."""
+        return self.policy.pooling == "raw_mean"
 
     def open_audio(self) -> Backend:
         """Load the audio encoder, or return it when it is loaded.
@@ -280,91 +387,6 @@ class Encoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _checked(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        length = self.manifest.audio.window_samples
-        fits = batch.ndim == 2 and (
-            batch.shape[1] == length or (self._fused and batch.shape[1] > length)
-        )
-        # With feature fusion rows are mirrored and gathered on the host, as floats.
-        types = (np.float32,) if self._fused else (np.float32, np.int16)
-        if not fits or batch.dtype not in types:
-            raise ClapError(
-                f"windows of shape {batch.shape} and type {batch.dtype} were given: this model "
-                f"takes float32 [n, {length}]"
-                + (" or longer." if self._fused else ", or the same in int16.")
-            )
-        return batch
-
-    def _result(self, result: Embeddings, rows: int) -> Embeddings:
-        """An engine's output, if it is what the manifest promises."""
-        expected = (rows, self.manifest.embedding_dim)
-        if result.shape != expected or result.dtype != np.float32:
-            raise BundleError(
-                f"the graph returned {result.dtype} {result.shape}, the manifest promises float32 "
-                f"{expected}. Export the bundle again."
-            )
-        return result
-
-    def _together(
-        self, clips: list[NDArray[np.float32]]
-    ) -> Sequence[NDArray[np.float32]] | NDArray[np.float32]:
-        """Rows of several clips."""
-        if self._fused:
-            return [row for clip in clips for row in clip]
-        return self._checked(np.concatenate(clips))
-
-    @property
-    def _fused(self) -> bool:
-        return self.manifest.audio.long_clips == "fusion"
-
-    def _batches(
-        self, rows: Sequence[NDArray[np.float32]] | NDArray[np.float32], size: int
-    ) -> Iterator[dict[str, NDArray[Any]]]:
-        """What the audio graph takes: windows or, with feature fusion, clips of any lengths."""
-        spec = self.manifest.audio
-        if self._fused:
-            parts = fusion.batches(list(rows), spec, size)
-        else:
-            parts = (rows[i : i + size] for i in range(0, len(rows), size))
-        return (graph_inputs(part, spec) for part in parts)
-
-    def _stream(
-        self, feeds: Iterable[dict[str, NDArray[Any]]], lease: Lease[Backend]
-    ) -> Iterator[Embeddings]:
-        """Run batches through the audio encoder."""
-        counts: deque[int] = deque()
-        with lease.use() as backend:
-
-            def counted() -> Iterator[dict[str, NDArray[Any]]]:
-                for feed in feeds:
-                    counts.append(len(feed["waveform"]))
-                    yield feed if backend.takes_int16 else _float_samples(feed)
-
-            for outputs in backend.stream(counted()):
-                yield self._result(outputs[backend.output_names[0]], counts.popleft())
-
-
-def _float_samples(feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Samples in [-1, 1], for engines that cannot widen int16 themselves."""
-    waveform = feed["waveform"]
-    if waveform.dtype != np.int16:
-        return feed
-    return {**feed, "waveform": waveform.astype(np.float32) / np.float32(32768)}
-
-
-def graph_inputs(
-    rows: Sequence[NDArray[np.float32]] | NDArray[np.float32], spec: AudioSpec
-) -> dict[str, NDArray[Any]]:
-    """What an audio graph takes, by name.
-
-    Args:
-        rows: windows float32 ``[window_samples]``, or with feature fusion clips at least as long.
-        spec: of the bundle.
-    """
-    if spec.long_clips == "fusion":
-        return fusion.inputs(list(rows), spec)
-    return {"waveform": np.ascontiguousarray(rows)}
-
 
 def check_batch_size(batch_size: object) -> int:
     """A batch size of at least 1.
@@ -375,6 +397,12 @@ def check_batch_size(batch_size: object) -> int:
     return whole("batch_size", batch_size)
 
 
-def _checked(found: Iterator[Embeddings]) -> Iterator[Embeddings]:
-    for rows in found:
-        yield check_finite(rows)
+def _pieces(clip: Clip, size: int) -> Generator[Piece]:
+    """Pieces of a recording; those of a long one are decoded while the engine runs. Its warning is
+    issued at the end."""
+    pieces = clip.pieces(size)
+    first = next(pieces)
+    yield first
+    if not first.last:
+        yield from ahead(pieces, 1)
+    audio.warn(clip.warning)

@@ -11,14 +11,14 @@ frames that are picked. Those of a long clip are gathered here, and its cost sta
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from runtime.manifest import AudioSpec
+    from runtime.audio_spec import AudioSpec
 
 # Inputs of a fused audio graph, in order; docs/bundle-format.md specifies them.
 INPUTS = ("waveform", "overview", "overview_weight", "chunks", "longer")
@@ -66,12 +66,34 @@ def overview_positions(total: int, frames: int) -> tuple[NDArray[np.int64], NDAr
     return lower, position - lower.astype(np.float32)
 
 
-def inputs(rows: Sequence[NDArray[np.float32]], spec: AudioSpec) -> dict[str, NDArray[np.generic]]:
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """The samples of a long clip that its spectrogram is needed of.
+
+    Attributes:
+        samples: float32 ``[gathered_samples]``.
+        total: samples of the clip.
+    """
+
+    samples: NDArray[np.float32]
+    total: int
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def inputs(
+    rows: Sequence[NDArray[np.float32] | Gathered], spec: AudioSpec, always_longer: bool = False
+) -> dict[str, NDArray[np.generic]]:
     """What the graph takes for a batch of clips, long and short ones in any mixture.
 
     Args:
-        rows: clips float32 ``[samples]`` at the spec's rate; the short ones filled to the window.
+        rows: clips float32 ``[samples]`` at the spec's rate, the short ones filled to the window;
+            or what was gathered of a long one.
         spec: the bundle's audio specification.
+        always_longer: call every clip longer, also one that fits into a window. transformers'
+            ``ClapFeatureExtractor`` does so with a clip that is alone in its batch; the model then
+            hears the clip four times.
 
     Returns:
         ``waveform`` float32 ``[batch, samples]``, a multiple of the mel hop; ``overview`` int64 and
@@ -86,14 +108,19 @@ def inputs(rows: Sequence[NDArray[np.float32]], spec: AudioSpec) -> dict[str, ND
     chunks = np.zeros((len(rows), 3), np.int64)
     longer = np.zeros(len(rows), np.bool_)
     for i, row in enumerate(rows):
-        total = 1 + len(row) // hop
+        samples = row.total if isinstance(row, Gathered) else len(row)
+        total = 1 + samples // hop
         # Less than a hop over the window has no frame more: not longer, as in the original.
         longer[i] = total > frames
         overview[i], weight[i] = overview_positions(total, frames)
         if longer[i]:
             chunks[i] = chunk_starts(total, frames)
-            if gathered_samples(spec) < len(row):
-                row, overview[i], chunks[i] = _gather(row, spec, overview[i], chunks[i])
+        if isinstance(row, np.ndarray) and longer[i] and gathered_samples(spec) < samples:
+            gatherer = Gatherer(spec, samples)
+            gatherer.push(row)
+            row = gatherer.finish()
+        if isinstance(row, Gathered):
+            row, (overview[i], chunks[i]) = row.samples, _gathered_frames(spec)
         waves.append(row)
     # The graph mirrors what lies behind its last sample. A row that ends before the others, or off
     # the hop, brings that mirror image itself.
@@ -101,12 +128,13 @@ def inputs(rows: Sequence[NDArray[np.float32]], spec: AudioSpec) -> dict[str, ND
     if longest % hop or any(len(wave) != longest for wave in waves):
         longest = -(-(longest + half) // hop) * hop
         waves = [_extended(wave, half, longest) for wave in waves]
+    longer |= always_longer
     return dict(zip(INPUTS, (np.stack(waves), overview, weight, chunks, longer), strict=True))
 
 
 def batches(
-    rows: Sequence[NDArray[np.float32]], spec: AudioSpec, size: int
-) -> Iterator[Sequence[NDArray[np.float32]]]:
+    rows: Sequence[NDArray[np.float32] | Gathered], spec: AudioSpec, size: int
+) -> Iterator[Sequence[NDArray[np.float32] | Gathered]]:
     """Cut rows into batches of which none holds more samples than ``size`` windows, if it can."""
     start = 0
     while start < len(rows):
@@ -138,26 +166,62 @@ def _layout(spec: AudioSpec) -> tuple[int, int, int]:
     return -(n_fft // 2) % hop, -(-(n_fft + hop) // hop) * hop, -(-(window + n_fft) // hop) * hop
 
 
-def _gather(
-    row: NDArray[np.float32],
-    spec: AudioSpec,
-    overview: NDArray[np.int64],
-    chunks: NDArray[np.int64],
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """The samples under the frames wanted, and these frames' numbers in them."""
-    hop, n_fft = spec.mel.hop_length, spec.mel.n_fft
+def _gathered_frames(spec: AudioSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the overview's frames and the chunks' first ones are in gathered samples."""
+    hop, half = spec.mel.hop_length, spec.mel.n_fft // 2
     lead, slot, stretch = _layout(spec)
-    mirrored = np.pad(row, n_fft // 2, mode="reflect")
-    result: NDArray[np.float32] = np.zeros(gathered_samples(spec), np.float32)
-    pairs = np.reshape(result[lead : lead + len(overview) * slot], (len(overview), slot))
-    pairs[:, : n_fft + hop] = sliding_window_view(mirrored, n_fft + hop)[overview * hop]
-    length = (len(overview) - 1) * hop + n_fft
-    at = [lead + len(overview) * slot + i * stretch for i in range(len(chunks))]
-    for start, chunk in zip(at, chunks, strict=True):
-        result[start : start + length] = mirrored[chunk * hop : chunk * hop + length]
-    centre = (lead + n_fft // 2) // hop
-    moved = centre + np.arange(len(overview), dtype=np.int64) * (slot // hop)
-    return result, moved, np.array([(start + n_fft // 2) // hop for start in at], np.int64)
+    frames = 1 + spec.window_samples // hop
+    overview = (lead + half) // hop + np.arange(frames, dtype=np.int64) * (slot // hop)
+    first = lead + frames * slot
+    return overview, np.array([(first + i * stretch + half) // hop for i in range(3)], np.int64)
+
+
+class Gatherer:
+    """Gathers what a long clip's spectrogram is needed of, as its samples come.
+
+    Args:
+        spec: the bundle's audio specification.
+        total: samples of the clip, more than :func:`gathered_samples`.
+    """
+
+    def __init__(self, spec: AudioSpec, total: int) -> None:
+        hop, n_fft = spec.mel.hop_length, spec.mel.n_fft
+        lead, slot, stretch = _layout(spec)
+        frames, count = 1 + spec.window_samples // hop, 1 + total // hop
+        pairs = overview_positions(count, frames)[0] * hop
+        chunks = chunk_starts(count, frames) * hop
+        # Places in the clip as the graph would mirror it: half a frame before its first sample on.
+        self._begin: NDArray[np.int64] = np.concatenate([pairs, chunks]) - n_fft // 2
+        self._end: NDArray[np.int64] = self._begin + np.repeat(
+            [n_fft + hop, (frames - 1) * hop + n_fft], [frames, len(chunks)]
+        )
+        first = lead + frames * slot
+        self._at: list[int] = [lead + i * slot for i in range(frames)]
+        self._at += [first + i * stretch for i in range(len(chunks))]
+        self._result: NDArray[np.float32] = np.zeros(gathered_samples(spec), np.float32)
+        self._total, self._seen, self._edge = total, 0, n_fft // 2 + 1
+        self._first = self._last = np.empty(0, np.float32)
+
+    def push(self, block: NDArray[np.float32]) -> None:
+        """The next samples, float32 ``[n]``."""
+        missing = self._edge - len(self._first)
+        self._first = np.concatenate([self._first, block[:missing]])
+        self._last = np.concatenate([self._last, block[-self._edge :]])[-self._edge :]
+        self._copy(block, self._seen)
+        self._seen += len(block)
+
+    def finish(self) -> Gathered:
+        """What was gathered."""
+        self._copy(self._first[:0:-1], 1 - len(self._first))
+        self._copy(self._last[-2::-1], self._total)
+        return Gathered(self._result, self._total)
+
+    def _copy(self, block: NDArray[np.float32], start: int) -> None:
+        end = start + len(block)
+        for i in np.flatnonzero((self._begin < end) & (self._end > start)).tolist():
+            low, high = max(self._begin[i], start), min(self._end[i], end)
+            at = int(self._at[i] + low - self._begin[i])
+            self._result[at : at + high - low] = block[low - start : high - start]
 
 
 def _extended(wave: NDArray[np.float32], half: int, samples: int) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[Any]
+Rows = Any  # an array of rows, or a list of them
 # Rows of several clips to what an engine is given, a batch at a time.
 Batches = Callable[[list[Rows]], Iterable[dict[str, NDArray[Any]]]]
 Run = Callable[[Iterable[dict[str, NDArray[Any]]]], Iterator[NDArray[np.float32]]]

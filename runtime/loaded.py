@@ -13,7 +13,7 @@ from runtime.content import Content
 from runtime.engines import Engine
 from runtime.errors import BundleError
 from runtime.lease import Lease
-from runtime.manifest import Graph
+from runtime.manifest import NORM, Graph
 from runtime.tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ class Loaded:
         providers: asked for, or None; see :func:`runtime.backends.choose`.
         threads: of the CPU inside one run, or None for the engine's choice.
         device: number of the GPU that was asked for, or None.
+        whole_texts: texts are not cut to the manifest's number of tokens.
 
     Attributes:
         providers: that were chosen.
@@ -47,7 +48,9 @@ class Loaded:
         providers: Sequence[str] | None,
         threads: int | None,
         device: int | None,
+        whole_texts: bool = False,
     ) -> None:
+        self._whole_texts = whole_texts
         self.bundle, self.check_hashes = bundle, check_hashes
         self.threads, self.device = threads, device
         self.providers = choose(providers, bundle.manifest.engines, device, bundle.folder)
@@ -87,6 +90,12 @@ class Loaded:
                 f"'{manifest.audio_graph.file}' has inputs {backend.input_names}; "
                 f"this audio graph must have {wanted}. Export the bundle again."
             )
+        if manifest.gives_norm and NORM not in backend.output_names:
+            raise BundleError(
+                f"the audio graph has outputs {backend.output_names}; of format_version "
+                f"{manifest.format_version} it must have '{NORM}' among them. Export the bundle "
+                "again, and build its engines anew if it has any."
+            )
         return backend
 
     def _open_single(self) -> Backend:
@@ -97,7 +106,7 @@ class Loaded:
     def _open_text(self) -> tuple[Backend, TextTokenizer]:
         manifest = self.bundle.manifest
         spec, graph = manifest.text, manifest.text_graph
-        tokenizer = TextTokenizer(self._read(spec.tokenizer), spec)
+        tokenizer = TextTokenizer(self._read(spec.tokenizer), spec, self._whole_texts)
         backend = self._open(
             graph, manifest.engines and manifest.engines.text, self.threads, tokenizer.largest_id
         )

@@ -14,27 +14,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from runtime import files, schema
+from runtime.audio_spec import AudioSpec, Count
 from runtime.engines import Engines
 from runtime.errors import BundleError, SchemaError
+from runtime.policy import Policy
 from runtime.prompts import MOST_LETTERS
 from runtime.schema import Text, Within
 
 FORMAT = "clap-export-bundle"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+# Without a policy of its own, and with an audio graph that gives no norms.
+OLDER_VERSION = 3
 MANIFEST = "manifest.json"
 MOST_MANIFEST = 4 << 20  # bytes; ours have 3 to 30 thousand
 # The tensor between frontend and encoder keeps this name inside the audio graph, so that its
 # numbers can be verified and its types told apart; it is not an output.
 LOG_MEL = "log_mel"
+# Outputs of the graphs: unit vectors [batch, dim] of both, and of the audio graph the L2 norms
+# [batch] that they had, so that the encoder's raw vector is norm * embedding. They are taken by
+# name: engines may give them in another order.
+EMBEDDING, NORM = "embedding", "norm"
 
-# Bounds of what a manifest may say: far above what any model has, and far below what would ask for
-# all memory of a machine.
-MOST_RATE = 768_000  # Hz
-MOST_OVERLAP = 64  # windows over one sample, by the manifest's hop
-Count: TypeAlias = Annotated[int, Within(1, 1 << 16)]  # mel bins, dimensions, tokens
-Rate: TypeAlias = Annotated[int, Within(1, MOST_RATE)]
-Samples: TypeAlias = Annotated[int, Within(1, 1 << 24)]  # of a window: six minutes at 44.1 kHz
-Hertz: TypeAlias = Annotated[float, Within(0, MOST_RATE)]
 Bytes: TypeAlias = Annotated[int, Within(0, 1 << 40)]
 TokenId: TypeAlias = Annotated[int, Within(0, 1 << 24)]
 Scale: TypeAlias = Annotated[float, Within(1e-6, 1e6)]
@@ -43,64 +43,7 @@ Measured: TypeAlias = Annotated[float, Within(-math.inf, math.inf, nan=True)]
 Name: TypeAlias = Annotated[str, Text(255)]  # of a file, a model, a measure
 Prose: TypeAlias = Annotated[str, Text(4096)]
 
-Fill = Literal["repeat", "repeatpad", "pad"]
-LongClips = Literal["windows", "fusion"]
 Precision = Literal["fp32", "fp16", "int8"]
-
-
-@dataclass(frozen=True)
-class Mel:
-    """The log-mel frontend that is fused into the audio graph (for information and for peers).
-
-    Attributes:
-        sample_rate: that the filterbank was computed for, in Hz. It need not be the input's: the
-            2023 model of msclap was trained with a bank for 32 kHz on recordings at 44.1 kHz.
-    """
-
-    sample_rate: Rate
-    n_fft: Count
-    hop_length: Count
-    n_mels: Count
-    f_min: Hertz
-    f_max: Hertz
-    scale: Literal["slaney", "htk"]
-    norm: Literal["slaney"] | None
-    amin: Annotated[float, Within(0, 1)]
-
-
-@dataclass(frozen=True)
-class AudioSpec:
-    """How waveforms are prepared for the audio graph.
-
-    Attributes:
-        sample_rate: of the graph's input, in Hz.
-        window_samples: fixed length of the graph's input.
-        hop_samples: default distance between the starts of a long clip's windows.
-        fill: how a clip shorter than the window is extended: ``repeat`` (tiled, then cut),
-            ``repeatpad`` (whole copies, then zeros) or ``pad`` (zeros).
-        int16_round_trip: samples go through int16 first, as the family was trained.
-        mel: the frontend inside the graph.
-        long_clips: how a clip longer than the window is embedded: ``windows`` (the mean of its
-            windows' embeddings) or ``fusion`` (at once; see :mod:`runtime.fusion`).
-    """
-
-    sample_rate: Rate
-    window_samples: Samples
-    hop_samples: Samples
-    fill: Fill
-    int16_round_trip: bool
-    mel: Mel
-    long_clips: LongClips = "windows"
-
-    def __post_init__(self) -> None:
-        lengths = f"hop_samples={self.hop_samples}, window_samples={self.window_samples}"
-        if self.sample_rate < 1 or not 1 <= self.hop_samples <= self.window_samples:
-            raise ValueError(
-                f"sample_rate={self.sample_rate}, {lengths}: all must be at least 1, and the hop "
-                "at most the window"
-            )
-        if self.hop_samples * MOST_OVERLAP < self.window_samples:
-            raise ValueError(f"{lengths}: the hop must be a {MOST_OVERLAP}th of the window or more")
 
 
 @dataclass(frozen=True)
@@ -223,6 +166,8 @@ class Manifest:
         embedding_dim: length of both graphs' outputs, which are L2-normalised float32.
         logit_scale: multiplies cosines before the softmax over labels.
         default_template: prompt with one ``{}`` for the label.
+        policy: how a recording becomes windows, and their embeddings one, unless a caller says
+            otherwise.
         files: every file of the bundle except the manifest itself.
         findings: warnings about the checkpoint.
         parity: None until verified.
@@ -240,6 +185,7 @@ class Manifest:
     calibration: Calibration | None
     default_template: Annotated[str, Text(MOST_LETTERS)]
     audio: AudioSpec
+    policy: Policy
     text: TextSpec
     audio_graph: Graph
     text_graph: Graph
@@ -255,6 +201,11 @@ class Manifest:
             raise ValueError(f"default_template {self.default_template!r} must hold one {{}}")
         if not self.space_id.strip():
             raise ValueError("space_id is empty: it says which label banks belong to the model")
+
+    @property
+    def gives_norm(self) -> bool:
+        """Whether the audio graph gives norms, of which the encoder's raw vectors are made."""
+        return self.format_version > OLDER_VERSION
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -291,13 +242,19 @@ def parse_manifest(path: Path, data: bytes) -> Manifest:
     if table.get("format") != FORMAT:
         raise BundleError(f"{path} is not the manifest of a clap-export bundle ('format' differs).")
     version = table.get("format_version")
-    if version != FORMAT_VERSION:
+    if isinstance(version, bool) or version not in (OLDER_VERSION, FORMAT_VERSION):
         raise BundleError(
             f"{path} has format_version {schema.shown(version)}; this runtime reads "
-            f"{FORMAT_VERSION}. Export it again, or install the runtime that wrote it."
+            f"{OLDER_VERSION} and {FORMAT_VERSION}. Export it again, or install the runtime that "
+            "wrote it."
         )
     try:
-        return schema.read(Manifest, table, str(path))
+        if version == FORMAT_VERSION:
+            return schema.read(Manifest, table, str(path))
+        if "policy" in table:
+            raise SchemaError(f"{path}: unknown key 'policy' in format_version {version}")
+        older = schema.read(Manifest, {**table, "policy": {"name": "default"}}, str(path))
+        return replace(older, policy=Policy.of(older.audio))
     except SchemaError as error:
         raise SchemaError(f"{error}. Export it again, or mend the manifest.") from None
 
@@ -322,6 +279,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         BundleError: the folder cannot be written.
     """
-    text = json.dumps(schema.to_plain(manifest), indent=2, ensure_ascii=False) + "\n"
+    table = schema.to_plain(manifest)
+    if manifest.format_version == OLDER_VERSION:
+        del table["policy"]  # which was not there, and is what such bundles have always meant
+    text = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
     with files.writing(folder / MANIFEST, error=BundleError) as part:
         part.write_text(text, encoding="utf-8")

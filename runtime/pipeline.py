@@ -1,4 +1,4 @@
-"""Decoding in threads while the engine runs, batches across files, results in order."""
+"""Decoding in threads while the engine runs, batches across recordings, results in order."""
 
 from __future__ import annotations
 
@@ -8,18 +8,29 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import audio, windows
+from runtime import audio
+from runtime.clip import Clip, Piece
 from runtime.encoder import Encoder
 from runtime.errors import AudioError, ClapError
-from runtime.pooling import clip_embedding
+from runtime.handover import Handover, Left
+from runtime.pooling import Peaks, Pool
 
 if TYPE_CHECKING:
+    from runtime.audio_graph import Rows
+
     Item: TypeAlias = audio.Source | tuple[NDArray[np.generic], int]
+
+P = TypeVar("P", bound="Pool | Peaks")
+S = TypeVar("S")
+
+# A long recording comes in pieces, so many to a batch, and so many may wait for the engine.
+PIECES = 4
+WAITING = 2
 
 
 @dataclass(frozen=True)
@@ -39,25 +50,29 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What became of an item: rows, or what is wrong with it.
+class Heard(Generic[P]):
+    """What became of an item.
 
     Attributes:
         item: as it was given.
-        rows: windows float32 ``[n_windows, window_samples]``, later their embedding ``[dim]``.
+        pool: that has taken all of its windows, or None.
         warning: of the recording.
-        error: why there are no rows.
+        error: why there is no pool.
     """
 
     item: Item
-    rows: NDArray[np.float32] | None = None
+    pool: P | None = None
     warning: str | None = None
     error: ClapError | None = None
 
 
 def embed_many(
-    encoder: Encoder, items: Iterable[Item], sample_rate: int | None, schedule: Schedule
-) -> Generator[Heard]:
+    encoder: Encoder,
+    items: Iterable[Item],
+    sample_rate: int | None,
+    schedule: Schedule,
+    new_pool: Callable[[], P],
+) -> Generator[Heard[P]]:
     """Embed many recordings.
 
     Args:
@@ -66,68 +81,139 @@ def embed_many(
             two batches need. An item is a source, or a pair of an array and its sample rate.
         sample_rate: of items that are arrays without their own.
         schedule: of the work.
+        new_pool: what takes the windows of one recording.
 
     Yields:
-        for each item, in order, its embedding or what is wrong with it. What an item raises, of
-        whatever type, is its error alone; what the engine or ``items`` itself raises is raised.
+        for each item, in order, its pooled windows or what is wrong with it. What an item raises,
+        of whatever type, is its error alone; what the engine or ``items`` itself raises is raised.
     """
-    size = schedule.batch_size
+
+    def opened(item: Item) -> Clip:
+        source, rate = _pair(item) if isinstance(item, tuple) else (item, sample_rate)
+        return encoder.clip(source, rate)
+
     if schedule.parallel > 1:
-
-        def embed(clip: NDArray[np.float32]) -> NDArray[np.float32]:
-            return encoder.embed_windows(clip, size, finite=False, one_thread=True)
-
-        heard = decode_ahead(encoder, items, sample_rate, 1, schedule.parallel, embed)
-        with closing(heard):
-            for each in heard:
-                yield each if each.rows is None else _embedded(each, each.rows)
-        return
-    waiting: deque[Heard] = deque()
-    nothing = np.empty((0, encoder.manifest.audio.window_samples), np.float32)
-
-    def clips() -> Generator[NDArray[np.float32]]:
-        stream = decode_ahead(encoder, items, sample_rate, size, schedule.decode_threads)
-        with closing(stream):
-            for each in stream:
-                waiting.append(Heard(each.item, None, each.warning, each.error))
-                yield nothing if each.rows is None else each.rows
-
-    # Closed explicitly, so that an abandoned iterator leaves no threads behind even where
-    # nothing counts references.
-    with closing(clips()) as source:
-        for rows in encoder.embed_clips(source, size, finite=False):
-            each = waiting.popleft()
-            yield each if each.error is not None else _embedded(each, rows)
+        return _one_each(encoder, items, opened, schedule, new_pool)
+    return _across(encoder, items, opened, schedule, new_pool)
 
 
-def decode_ahead(
+def _one_each(
     encoder: Encoder,
     items: Iterable[Item],
-    sample_rate: int | None,
-    batch_size: int,
-    decode_threads: int,
-    then: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda clip: clip,
-) -> Generator[Heard]:
-    """Load items in threads, ahead of the consumer; in order. See :func:`embed_many`.
+    opened: Callable[[Item], Clip],
+    schedule: Schedule,
+    new_pool: Callable[[], P],
+) -> Generator[Heard[P]]:
+    """Each recording in a thread, from decoding to its pool."""
 
-    ``then`` is what the threads do with the windows of each.
-    """
+    def hear(item: Item) -> Heard[P]:
+        pool = new_pool()
+        for given in _decoded(item, opened, schedule.batch_size):
+            if (piece := given.piece) is not None:
+                error = _added(pool, encoder.embed_piece(piece), piece)
+                if error is not None:
+                    return Heard(item, error=error)
+            if given.ending is not None:
+                failed = given.ending.error
+                return Heard(item, None if failed else pool, given.ending.warning, failed)
+        raise AssertionError("a recording without an end")
 
-    def decode(item: Item) -> Heard:
+    def start(threads: ThreadPoolExecutor, item: Item) -> Future[Heard[P]]:
+        return threads.submit(hear, item)
+
+    with closing(_started(items, start, schedule.parallel, lambda: 1)) as started:
+        for future in started:
+            yield future.result()
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A piece of an item, how the item ended, or both."""
+
+    item: Item
+    piece: Piece | None
+    ending: Heard[Pool] | None
+
+
+def _across(
+    encoder: Encoder,
+    items: Iterable[Item],
+    opened: Callable[[Item], Clip],
+    schedule: Schedule,
+    new_pool: Callable[[], P],
+) -> Generator[Heard[P]]:
+    """Batches across recordings, which are decoded in threads."""
+    size = schedule.batch_size
+    waiting: deque[_Given] = deque()
+    nothing = np.empty((0, encoder.manifest.audio.window_samples), np.float32)
+    clips = windows = 0
+
+    def decode(item: Item, handover: Handover[_Given]) -> None:
         try:
-            with audio.boundary(item):
-                source, rate = _pair(item) if isinstance(item, tuple) else (item, sample_rate)
-                found = encoder.read(source, rate)
-                rows = windows.rows(found.samples, encoder.manifest.audio)
-        except ClapError as error:
-            return Heard(item, error=error)
-        return Heard(item, then(rows), found.warning)
+            for given in _decoded(item, opened, -(-size // PIECES)):
+                handover.put(given)
+            handover.end()
+        except Left:
+            pass
+        except BaseException as error:  # raised where the results are read
+            handover.end(error)
 
-    running: deque[tuple[Item, Future[Heard]]] = deque()
+    def start(threads: ThreadPoolExecutor, item: Item) -> Handover[_Given]:
+        handover: Handover[_Given] = Handover(WAITING)
+        threads.submit(decode, item, handover)
+        return handover
+
+    def further() -> int:
+        # While the engine runs a batch, the next is decoded: as many clips as fill one, going by
+        # those seen so far.
+        return -(-size * clips // windows) if windows else 0
+
+    def rows() -> Generator[Rows]:
+        nonlocal clips, windows
+        with closing(_started(items, start, schedule.decode_threads, further)) as started:
+            for handover in started:
+                try:
+                    clips += 1
+                    for given in handover:
+                        windows += 1 if given.piece is None else len(given.piece)
+                        waiting.append(given)
+                        yield nothing if given.piece is None else given.piece.rows
+                finally:
+                    handover.leave()
+
+    pool, error = new_pool(), None
+    # Closed explicitly, so that an abandoned iterator leaves no threads behind even where nothing
+    # counts references.
+    with closing(rows()) as given_rows:
+        for found in encoder.embed_clips(given_rows, size, finite=False, raw=encoder.raw):
+            given = waiting.popleft()
+            if given.piece is not None and error is None:
+                error = _added(pool, found, given.piece)
+            if given.ending is not None:
+                error = given.ending.error or error
+                warning = given.ending.warning
+                yield Heard(given.item, pool if error is None else None, warning, error)
+                pool, error = new_pool(), None
+
+
+def _started(
+    items: Iterable[Item],
+    start: Callable[[ThreadPoolExecutor, Item], S],
+    threads: int,
+    further: Callable[[], int],
+) -> Generator[S]:
+    """Start items in threads, ahead of the consumer; in order.
+
+    Args:
+        items: of any number.
+        start: an item in a thread.
+        threads: how many.
+        further: how many items more than that are begun ahead.
+    """
+    running: deque[S] = deque()
     remaining = iter(items)
-    clips = total = 0
     process = os.getpid()
-    pool = ThreadPoolExecutor(decode_threads, thread_name_prefix="clap-decode")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="clap-decode")
     try:
         while True:
             if os.getpid() != process:
@@ -135,31 +221,46 @@ def decode_ahead(
                     "this iterator was begun in another process, and its threads stayed there: "
                     "call predict_many in the process that reads the results."
                 )
-            # While the engine runs a batch, the next is decoded: as many clips as fill one, going
-            # by those seen so far. So hour-long clips are not all held in memory at once.
-            ahead = decode_threads + (-(-batch_size * clips // total) if total else 0)
-            while len(running) < ahead:
+            while len(running) < threads + further():
                 try:
                     item = next(remaining)
                 except StopIteration:
                     break
-                running.append((item, pool.submit(decode, item)))
+                running.append(start(pool, item))
             if not running:
                 return
-            _, future = running.popleft()
-            heard = future.result()
-            clips += 1
-            total += 1 if heard.rows is None else len(heard.rows)
-            yield heard
+            yield running.popleft()
     finally:
+        for each in running:
+            if isinstance(each, Handover):
+                each.leave()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _embedded(heard: Heard, rows: NDArray[np.float32]) -> Heard:
+def _decoded(item: Item, opened: Callable[[Item], Clip], size: int) -> Generator[_Given]:
+    """The pieces of an item; whatever is wrong with it is its ending."""
     try:
-        return Heard(heard.item, clip_embedding(rows), heard.warning)
+        with audio.boundary(item):
+            clip = opened(item)
+        with clip:
+            pieces = clip.pieces(size)
+            last = False
+            while not last:
+                with audio.boundary(item):
+                    piece = next(pieces)
+                last = piece.last
+                ending = Heard[Pool](item, None, clip.warning) if last else None
+                yield _Given(item, piece, ending)
     except ClapError as error:
-        return Heard(heard.item, None, heard.warning, error)
+        yield _Given(item, None, Heard(item, error=error))
+
+
+def _added(pool: Pool | Peaks, rows: NDArray[np.float32], piece: Piece) -> ClapError | None:
+    try:
+        pool.add(rows, piece)
+    except AudioError as error:
+        return error
+    return None
 
 
 def _pair(item: tuple[object, ...]) -> tuple[NDArray[np.generic], int]:

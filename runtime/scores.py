@@ -101,7 +101,11 @@ class Ranking:
         return cosines
 
     def rank(
-        self, similarities: NDArray[np.float32], names: Sequence[str], top_k: int | None = None
+        self,
+        similarities: NDArray[np.float32],
+        names: Sequence[str],
+        top_k: int | None = None,
+        scores: NDArray[np.float64] | None = None,
     ) -> list[Prediction]:
         """Predictions of one clip, best first; equal ones in the order of the labels.
 
@@ -109,11 +113,12 @@ class Ranking:
             similarities: cosines ``[len(names)]``.
             names: of the labels.
             top_k: most predictions kept; default the ranking's.
+            scores: of the labels; default those of the cosines.
 
         Returns:
             those that pass both bounds; an empty list means "none of these".
         """
-        scores = self.scores(similarities)
+        scores = self.scores(similarities) if scores is None else scores
         limit = self.top_k if top_k is None else top_k
         # A saturated softmax has equal scores: then the cosine decides, then the label's place.
         order = cast("list[int]", np.lexsort((-similarities, -scores)).tolist())

@@ -32,6 +32,7 @@ class TextTokenizer:
     Args:
         file: the ``tokenizers`` JSON, or its path.
         spec: the bundle's text specification.
+        whole: do not cut texts to the specification's number of tokens.
 
     Attributes:
         largest_id: of any token that it gives.
@@ -42,7 +43,7 @@ class TextTokenizer:
             (:mod:`runtime.tokenizer_file`).
     """
 
-    def __init__(self, file: Content | Path, spec: TextSpec) -> None:
+    def __init__(self, file: Content | Path, spec: TextSpec, whole: bool = False) -> None:
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
@@ -58,9 +59,12 @@ class TextTokenizer:
             self._tokenizer = Tokenizer.from_str(checked.text)
         # Length and padding are the manifest's, whatever the JSON was saved with.
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(  # pyright: ignore[reportUnknownMemberType]
-            spec.max_tokens
-        )
+        if whole:
+            self._tokenizer.no_truncation()
+        else:
+            self._tokenizer.enable_truncation(  # pyright: ignore[reportUnknownMemberType]
+                spec.max_tokens
+            )
         self._spec = spec
 
     def __call__(self, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]:

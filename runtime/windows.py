@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from runtime.manifest import AudioSpec, Fill
+    from runtime.audio_spec import AudioSpec, Fill
 
 
 def fill(samples: NDArray[np.float32], window_samples: int, rule: Fill) -> NDArray[np.float32]:

@@ -21,8 +21,8 @@ from torch import nn
 from clap_export.bench.timing import interleave
 from clap_export.model import dft
 from clap_export.model.mel import LogMel
+from runtime.audio_spec import Mel
 from runtime.backends import quiet
-from runtime.manifest import Mel
 
 ROUNDS, WARM_UPS, RUNS = 3, 3, 12
 MELS = {

@@ -16,10 +16,11 @@ from clap_export.bench.candidate import Candidate, Plan
 from clap_export.bench.report import Model
 from clap_export.bench.rows import Row, batch_rows, loading_rows
 from clap_export.bench.timing import GpuSeconds
+from runtime.audio_graph import graph_inputs
 from runtime.backends import open_backend, open_engine
 from runtime.bundle import Bundle
 from runtime.classifier import Classifier
-from runtime.encoder import Encoder, graph_inputs
+from runtime.encoder import Encoder
 from runtime.engines import Engine
 from runtime.labels import LabelBank
 from runtime.lookup import similarities

@@ -15,8 +15,9 @@ from torch import Tensor
 from clap_export.checkpoints.state import Rule, State, drop
 from clap_export.model.config import Cnn14Config, HtsatConfig
 from clap_export.model.mel import LogMel
+from runtime.audio_spec import Mel
 from runtime.errors import ClapError
-from runtime.manifest import Finding, Mel
+from runtime.manifest import Finding
 
 _HEAD = "AudioSet's classifier: no part of an embedding"
 _NORM = r"(weight|bias|running_mean|running_var|num_batches_tracked)"

@@ -21,8 +21,8 @@ from clap_export.model.config import (
     ProjectionConfig,
     TextEncoderConfig,
 )
+from runtime.audio_spec import AudioSpec
 from runtime.errors import ClapError
-from runtime.manifest import AudioSpec
 
 _AUDIO, _TEXT = "audio_branch.", "text_branch."
 MARKS = (f"{_AUDIO}bn0.", f"{_TEXT}embeddings.")

@@ -19,7 +19,7 @@ from clap_export.model.config import (
     ProjectionConfig,
     TextEncoderConfig,
 )
-from runtime.manifest import AudioSpec
+from runtime.audio_spec import AudioSpec
 
 _AUDIO, _TEXT = "audio_encoder.base.", "caption_encoder.base."
 _HTSAT = f"{_AUDIO}htsat."

@@ -29,8 +29,8 @@ from clap_export.model.config import (
     ProjectionConfig,
     TextEncoderConfig,
 )
+from runtime.audio_spec import AudioSpec, Mel
 from runtime.errors import ClapError
-from runtime.manifest import AudioSpec, Mel
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")

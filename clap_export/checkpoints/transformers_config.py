@@ -40,8 +40,8 @@ from clap_export.model.config import (
     ProjectionConfig,
     TextEncoderConfig,
 )
+from runtime.audio_spec import AudioSpec, Mel
 from runtime.errors import ClapError
-from runtime.manifest import AudioSpec, Mel
 
 _PREPROCESSOR, _PROCESSOR = "preprocessor_config.json", "processor_config.json"
 CONFIGS = ("config.json", _PREPROCESSOR, _PROCESSOR)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from clap_export.engine.options import BuildOptions
 from runtime import fusion
+from runtime.audio_spec import AudioSpec
 from runtime.engines import Profile, Range
-from runtime.manifest import AudioSpec, Manifest, TextSpec
+from runtime.manifest import Manifest, TextSpec
 from runtime.tokenizer import MIN_TOKENS
 
 LABEL_TOKENS = 12  # a label in a prompt: what text engines are tuned for

@@ -1,4 +1,4 @@
-"""The two encoders as ONNX graphs: waveform or tokens in, unit vectors out."""
+"""The two encoders as ONNX graphs: waveform or tokens in, unit vectors (and norms) out."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from torch import Tensor, nn
 
 from clap_export.export.passes import OPSET as OPSET
 from clap_export.export.passes import fusable_gelu, opset17
-from clap_export.model.clap import ClapModel
+from clap_export.model.clap import ClapModel, unit_and_norm
 from clap_export.model.fusion import pick
 from clap_export.model.mel import LogMel
 from clap_export.model.swin import WindowAttention
 from runtime import fusion
-from runtime.manifest import LOG_MEL, TextSpec
+from runtime.manifest import EMBEDDING, LOG_MEL, NORM, TextSpec
 from runtime.tokenizer import MIN_TOKENS
 
 # What PyTorch's exporter writes best; :func:`opset17` makes of it what a bundle holds.
 EXPORTER_OPSET = 18
 
-EMBEDDING = "embedding"
+# What the audio modules give; the last is named, but no output of the graph that is written.
+AUDIO_OUTPUTS = (EMBEDDING, NORM, LOG_MEL)
 
 # Operations that no bundle may hold: STFT and DFT have no CUDA kernel in ONNX Runtime, the others
 # mean control flow, data-dependent shapes, or a training graph.
@@ -37,20 +38,21 @@ FORBIDDEN = frozenset(
 
 
 class AudioGraph(nn.Module):
-    """Waveform ``[batch, window_samples]`` to embedding ``[batch, dim]``, and the log-mel."""
+    """Waveform ``[batch, window_samples]`` to embedding ``[batch, dim]``, the norm ``[batch]``
+    that it had, and the log-mel."""
 
     def __init__(self, model: ClapModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """Embedding and log-mel."""
+    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Embedding, norm and log-mel."""
         log_mel = self.model.mel(waveform)
-        return self.model.embed_log_mel(log_mel), log_mel
+        return *unit_and_norm(self.model.raw_audio(log_mel)), log_mel
 
 
 class FusedAudioGraph(nn.Module):
-    """The inputs of :func:`runtime.fusion.inputs` to embedding and spectrograms."""
+    """The inputs of :func:`runtime.fusion.inputs` to embedding, norm and spectrograms."""
 
     def __init__(self, model: ClapModel) -> None:
         super().__init__()
@@ -63,10 +65,10 @@ class FusedAudioGraph(nn.Module):
         overview_weight: Tensor,
         chunks: Tensor,
         longer: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Embedding ``[batch, dim]``, and log-mel ``[batch, 4, frames, n_mels]``."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Embedding ``[batch, dim]``, norm ``[batch]``, log-mel ``[batch, 4, frames, n_mels]``."""
         log_mel = pick(self.model.mel(waveform), overview, overview_weight, chunks)
-        return self.model.embed_log_mel(log_mel, longer), log_mel
+        return *unit_and_norm(self.model.raw_audio(log_mel, longer)), log_mel
 
 
 class TextGraph(nn.Module):
@@ -101,11 +103,11 @@ def export_audio(model: ClapModel, path: Path) -> onnx.ModelProto:
         made = {n: torch.from_numpy(array) for n, array in fusion.inputs(rows, spec).items()}
         hops = torch.export.Dim("hops", min=spec.window_samples // spec.mel.hop_length)
         graph = _export(
-            FusedAudioGraph(model), tuple(made.values()), list(made), [EMBEDDING, LOG_MEL],
+            FusedAudioGraph(model), tuple(made.values()), list(made), AUDIO_OUTPUTS,
             [spec.mel.hop_length * hops],
         )  # fmt: skip
     else:
-        graph = _export(AudioGraph(model), (waveform,), ["waveform"], [EMBEDDING, LOG_MEL])
+        graph = _export(AudioGraph(model), (waveform,), ["waveform"], AUDIO_OUTPUTS)
     hidden = [output for output in graph.graph.output if output.name == LOG_MEL]
     graph.graph.output.remove(hidden[0])
     return _write(graph, path)
@@ -134,7 +136,7 @@ def _export(
     module: nn.Module,
     inputs: tuple[Tensor, ...],
     names: list[str],
-    outputs: list[str],
+    outputs: Sequence[str],
     lengths: Sequence[object] = (),
 ) -> onnx.ModelProto:
     """Trace with a dynamic batch, and with dynamic second axes of the first inputs if given."""

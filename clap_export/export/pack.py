@@ -25,6 +25,7 @@ from runtime.manifest import (
     TextSpec,
     write_manifest,
 )
+from runtime.policy import Policy
 
 AUDIO_FILE, TEXT_FILE, TOKENIZER_FILE = "audio.onnx", "text.onnx", "tokenizer.json"
 
@@ -105,6 +106,7 @@ def _fill(checkpoint: Checkpoint, folder: Path, progress: Callable[[str], None])
         calibration=config.calibration,
         default_template=config.default_template,
         audio=config.audio,
+        policy=Policy.of(config.audio),
         text=text,
         audio_graph=Graph(AUDIO_FILE, "fp32", OPSET),
         text_graph=Graph(TEXT_FILE, "fp32", OPSET),

@@ -66,9 +66,12 @@ class ClapModel(nn.Module):
                 ``[batch, 4, frames, n_mels]`` of :mod:`clap_export.model.fusion`.
             longer: ``[batch]`` bool.
         """
-        if longer is None:
-            return normalise(self.audio_projection(self.audio_encoder(log_mel)))
-        return normalise(self.audio_projection(self.audio_encoder(log_mel, longer)))
+        return normalise(self.raw_audio(log_mel, longer))
+
+    def raw_audio(self, log_mel: Tensor, longer: Tensor | None = None) -> Tensor:
+        """What :meth:`embed_log_mel` gives, before it is scaled to unit norm."""
+        heard = (log_mel,) if longer is None else (log_mel, longer)
+        return self.audio_projection(self.audio_encoder(*heard))
 
     def embed_text(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
@@ -108,5 +111,14 @@ def build_audio_encoder(config: AudioEncoderConfig) -> Cnn14 | Htsat | Compact:
 
 def normalise(x: Tensor) -> Tensor:
     """L2-normalise the last axis in float32, whatever the input's type."""
+    return unit_and_norm(x)[0]
+
+
+def unit_and_norm(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors ``[…, dim]`` as unit vectors and L2 norms ``[…]``, both float32.
+
+    Their product is ``x``. The norm of a vector of zeros is 1e-12, and its unit vector zeros.
+    """
     x = x.float()
-    return x / x.square().sum(dim=-1, keepdim=True).clamp(min=1e-24).sqrt()
+    norm = x.square().sum(dim=-1, keepdim=True).clamp(min=1e-24).sqrt()
+    return x / norm, norm.squeeze(-1)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from runtime import schema
-from runtime.manifest import AudioSpec, Calibration
+from runtime.audio_spec import AudioSpec
+from runtime.manifest import Calibration
 
 # More than any model of this kind has. A config comes from a file: what it asks for is compared
 # with the file's tensors, but making that comparison must cost little too.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clap_export.model.dft import TwoStageMel
-from runtime.manifest import Mel
+from runtime.audio_spec import Mel
 
 
 class LogMel(nn.Module):

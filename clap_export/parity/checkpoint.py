@@ -15,12 +15,12 @@ from clap_export.parity.clips import VERIFY_LABELS, MadeClip, awkward_clips
 from clap_export.parity.inner import with_output
 from clap_export.parity.tolerances import distance
 from runtime import Encoder, audio, windows
+from runtime.audio_graph import graph_inputs
 from runtime.backends import open_backend
 from runtime.bundle import Bundle
-from runtime.encoder import graph_inputs
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
-from runtime.manifest import LOG_MEL, Check, Manifest, Parity, write_manifest
+from runtime.manifest import LOG_MEL, NORM, Check, Manifest, Parity, write_manifest
 from runtime.pooling import mean_embedding
 from runtime.prompts import fill
 
@@ -30,11 +30,13 @@ BATCHES = (1, 2, 5)
 # loudest one, in either implementation, which is 0.04 dB at 80 dB below it.
 MEL = "log-mel, bins within 80 dB of the peak"
 AUDIO, TEXT = "audio embedding", "text embedding"
+LENGTH = "audio norm, relative"
 LIMITS: dict[str, dict[str, tuple[float, str]]] = {
     "fp32": {
         MEL: (0.05, "dB"),
         f"{AUDIO}, max abs": (1e-4, ""),
         f"{AUDIO}, 1 - cosine": (1e-6, ""),
+        LENGTH: (1e-4, ""),
         f"{TEXT}, max abs": (1e-5, ""),
         f"{TEXT}, 1 - cosine": (1e-6, ""),
         "labels, pairs ranked otherwise": (0.0, "share"),
@@ -43,12 +45,14 @@ LIMITS: dict[str, dict[str, tuple[float, str]]] = {
     "fp16": {
         MEL: (0.05, "dB"),
         f"{AUDIO}, 1 - cosine": (distance("fp16"), ""),
+        LENGTH: (1e-2, ""),
         f"{TEXT}, 1 - cosine": (distance("fp16"), ""),
         "batch size, max abs": (1e-3, ""),
     },
     "int8": {
         MEL: (0.05, "dB"),
         f"{AUDIO}, 1 - cosine": (distance("int8"), ""),
+        LENGTH: (0.2, ""),
         f"{TEXT}, 1 - cosine": (distance("int8"), ""),
         "batch size, max abs": (1e-5, ""),
     },
@@ -115,6 +119,8 @@ def measure(
         wanted = _torch_audio(checkpoint.model, batches)
         found = np.stack([mean_embedding(rows) for rows in encoder.embed_clips(batches, 2)])
         measured |= _differences(AUDIO, found, wanted)
+        if bundle.manifest.gives_norm:
+            measured[LENGTH] = _norm_difference(checkpoint.model, encoder, batches)
         measured["batch size, max abs"] = _batch_difference(encoder, batches)
         progress("text embeddings")
         bank = LabelBank.build(encoder, VERIFY_LABELS)
@@ -128,6 +134,7 @@ def measure(
     checks = [
         Check(name, float(measured[name]), limit, unit, bool(measured[name] <= limit))
         for name, (limit, unit) in limits.items()
+        if name in measured
     ]
     if bundle.manifest.parity is not None:  # what was measured otherwise, as against FP32
         checks += [check for check in bundle.manifest.parity.checks if check.name not in limits]
@@ -170,6 +177,18 @@ def _torch_audio(model: ClapModel, batches: list[np.ndarray]) -> np.ndarray:
     return np.stack(
         [mean_embedding(model.embed_audio(torch.from_numpy(batch)).numpy()) for batch in batches]
     )
+
+
+@torch.no_grad()
+def _norm_difference(model: ClapModel, encoder: Encoder, batches: list[np.ndarray]) -> float:
+    """Largest error of any window's norm, as a share of the norm by PyTorch."""
+    backend, spec, worst = encoder.open_audio(), encoder.manifest.audio, 0.0
+    for batch in batches:
+        raw = model.raw_audio(*model.hear(torch.from_numpy(batch))).double()
+        wanted = torch.linalg.vector_norm(raw, dim=1).numpy()
+        found = backend.run(graph_inputs(batch, spec))[NORM]
+        worst = max(worst, float(np.abs(found / wanted - 1).max()))
+    return worst
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.manifest import AudioSpec
+from runtime.audio_spec import AudioSpec
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from clap_export.parity.phrases import PHRASES
 from clap_export.precision import fp16, int8, ranges
 from clap_export.precision.probe import effects
 from runtime import Encoder
+from runtime.audio_graph import graph_inputs
 from runtime.bundle import Bundle, entries
-from runtime.encoder import graph_inputs
 from runtime.errors import ClapError
 from runtime.manifest import Finding, Graph, Manifest, Parity, Precision, amend
 from runtime.tokenizer import TextTokenizer

@@ -6,26 +6,26 @@ samples alone. ``sources`` knows what may be given, ``structure`` (with ``chunks
 ``rates`` bring them into shape.
 """
 
+from runtime.audio.arrays import Chunks, Recording
 from runtime.audio.levels import MAX_CHANNELS, MAX_PEAK, round_trip_int16
+from runtime.audio.limit import check_max_seconds
 from runtime.audio.rates import MAX_RATE, MIN_RATE, check_rate, resample
 from runtime.audio.recording import (
     MAX_SECONDS,
-    Recording,
-    boundary,
-    check_max_seconds,
     decode,
-    from_array,
     load,
     prepare,
     prepared,
     read,
     said,
+    warn,
 )
+from runtime.audio.stream import Stream, boundary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.audio.recording import Samples as Samples
-    from runtime.audio.recording import Source as Source
+    from runtime.audio.arrays import Samples as Samples
+    from runtime.audio.arrays import Source as Source
 
 __all__ = [
     "MAX_CHANNELS",
@@ -33,12 +33,13 @@ __all__ = [
     "MAX_RATE",
     "MAX_SECONDS",
     "MIN_RATE",
+    "Chunks",
     "Recording",
+    "Stream",
     "boundary",
     "check_max_seconds",
     "check_rate",
     "decode",
-    "from_array",
     "load",
     "prepare",
     "prepared",
@@ -46,4 +47,5 @@ __all__ = [
     "resample",
     "round_trip_int16",
     "said",
+    "warn",
 ]

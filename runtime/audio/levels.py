@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import AudioError
+
+if TYPE_CHECKING:
+    from runtime.audio.faithful.strung import LaterChannels
 
 MAX_CHANNELS = 32
 # Floats should lie in [-1, 1]. A mix may overshoot a little; int16 values cast to float (up to
@@ -21,25 +24,29 @@ class Levels:
 
     Args:
         name: of the recording, for sentences.
+        later: where all channels but the first go, instead of into the mean.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, later: LaterChannels | None = None) -> None:
+        self._name, self._later = name, later
         self._seen = self._bad = self._first = 0
 
     def mono(self, channels: NDArray[np.float32], integers: bool = False) -> NDArray[np.float32]:
-        """The mean over channels of a block.
+        """The mean over channels of a block, or the first channel.
 
         Args:
             channels: float32 ``[channels, samples]``.
             integers: they were integers, and need no look at their values.
 
         Returns:
-            float32 ``[samples]``, a copy.
+            float32 ``[samples]``, a copy; of a block with samples that are not finite, those before
+            the first of them, and the next call raises.
 
         Raises:
-            AudioError: it is louder than a recording can be.
+            AudioError: it is louder than a recording can be, or the block before it was not finite.
         """
+        if self._bad:
+            self.check()
         if not integers:
             check_peak(channels, self._name)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -48,14 +55,21 @@ class Levels:
                 mono += channel
             if len(channels) > 1:
                 mono /= np.float32(len(channels))
+        if self._later is not None:
+            # A sum with a value that is not finite is not finite either.
+            finite = np.isfinite(mono)
+            end = len(mono) if integers or finite.all() else int(np.argmin(finite))
+            self._later.keep(channels[1:, :end])
+            mono[:end] = channels[0, :end]
         self._seen += len(mono)
         if integers:
             return mono
         finite = np.isfinite(mono)
         if not finite.all():
-            if not self._bad:
-                self._first = self._seen - len(mono) + int(np.argmin(finite))
-            self._bad += int(np.count_nonzero(~finite))
+            first = int(np.argmin(finite))
+            self._first = self._seen - len(mono) + first
+            self._bad = int(np.count_nonzero(~finite))
+            return mono[:first]
         return mono
 
     def check(self) -> None:

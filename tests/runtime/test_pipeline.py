@@ -212,12 +212,12 @@ def test_an_item_that_ends_the_program_ends_it(
 def test_a_fault_of_ours_in_one_item_leaves_the_others(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, bad = Encoder.read, b"bad"
+    real, bad = Encoder.clip, b"bad"
 
-    def read(self: Encoder, source: object, rate: int | None = None) -> object:
+    def opened(self: Encoder, source: object, rate: int | None = None) -> object:
         return 1 / 0 if source is bad else real(self, source, rate)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Encoder, "read", read)
+    monkeypatch.setattr(Encoder, "clip", opened)
     one, two, three = classifier.predict_many([wav(clip(0)), bad, wav(clip(0))])
     assert one.predictions == three.predictions
     assert "ZeroDivisionError" in str(two.error)

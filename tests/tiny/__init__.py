@@ -23,7 +23,8 @@ from clap_export.model.config import (
     ProjectionConfig,
     TextEncoderConfig,
 )
-from runtime.manifest import AudioSpec, Mel, Source
+from runtime.audio_spec import AudioSpec, Mel
+from runtime.manifest import Source
 from train.data.vocabulary import learn_wordpiece
 
 RATE = 8_000

@@ -18,18 +18,18 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from runtime import bundle
+from runtime.audio_spec import AudioSpec, Mel
 from runtime.manifest import (
     FORMAT,
     FORMAT_VERSION,
-    AudioSpec,
     FileEntry,
     Graph,
     Manifest,
-    Mel,
     Source,
     TextSpec,
     write_manifest,
 )
+from runtime.policy import Policy
 
 RATE = 16_000
 WINDOW = 8_000
@@ -62,6 +62,7 @@ MANIFEST = Manifest(
         int16_round_trip=False,
         mel=Mel(RATE, 512, 160, 64, 0.0, 8000.0, "slaney", "slaney", 1e-10),
     ),
+    policy=Policy("default"),
     text=TextSpec("tokenizer.json", MAX_TOKENS, 0, ("input_ids", "attention_mask"), ""),
     audio_graph=Graph("audio.onnx", "fp32", 17),
     text_graph=Graph("text.onnx", "fp32", 17),
@@ -96,12 +97,16 @@ def audio_graph() -> onnx.GraphProto:
         helper.make_node("MatMul", ["energy", "matrix"], ["product"]),
         helper.make_node("Add", ["product", "bias"], ["raw"]),
         *_unit_norm(),
+        helper.make_node("ReduceL2", ["raw"], ["norm"], axes=[1], keepdims=0),
     ]
     return helper.make_graph(
         nodes,
         "audio",
         [helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", WINDOW])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", DIM])],
+        [
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", DIM]),
+            helper.make_tensor_value_info("norm", TensorProto.FLOAT, ["batch"]),
+        ],
         [
             numpy_helper.from_array(np.array([0, BLOCKS, WINDOW // BLOCKS]), "blocks"),
             numpy_helper.from_array(MATRIX, "matrix"),
@@ -149,13 +154,19 @@ def tokenizer() -> Tokenizer:
 
 
 def slow_audio_embedding(window: np.ndarray) -> np.ndarray:
-    """What the audio graph must give for one window, in float64, a block at a time."""
+    """What the audio graph must give for one window, in float64."""
+    total = slow_raw_vector(window)
+    return total / np.sqrt((total**2).sum())
+
+
+def slow_raw_vector(window: np.ndarray) -> np.ndarray:
+    """The same before it is scaled to unit norm, a block at a time."""
     size = WINDOW // BLOCKS
     total = BIAS.astype(np.float64)
     for block in range(BLOCKS):
         energy = sum(float(x) ** 2 for x in window[block * size : (block + 1) * size]) / size
         total = total + energy * MATRIX[block].astype(np.float64)
-    return total / np.sqrt((total**2).sum())
+    return total
 
 
 def slow_text_embedding(text: str) -> np.ndarray:
@@ -190,8 +201,8 @@ def slow_cosines(window: np.ndarray) -> dict[str, float]:
 
 def _unit_norm() -> list[onnx.NodeProto]:
     return [
-        helper.make_node("ReduceL2", ["raw"], ["norm"], axes=[1], keepdims=1),
-        helper.make_node("Div", ["raw", "norm"], ["embedding"]),
+        helper.make_node("ReduceL2", ["raw"], ["length"], axes=[1], keepdims=1),
+        helper.make_node("Div", ["raw", "length"], ["embedding"]),
     ]
 
 

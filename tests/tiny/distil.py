@@ -12,7 +12,8 @@ import torch
 from clap_export.checkpoints import native
 from clap_export.model.cnn14 import Cnn14Config
 from clap_export.model.config import AudioEncoderConfig, ProjectionConfig, TextEncoderConfig
-from runtime.manifest import AudioSpec, Calibration, Mel
+from runtime.audio_spec import AudioSpec, Mel
+from runtime.manifest import Calibration
 from tests import tiny
 from tests.tiny import run as tinyrun
 from train.config.data import TextSource

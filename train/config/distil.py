@@ -9,7 +9,7 @@ from typing import Literal
 
 from clap_export.checkpoints import Family
 from clap_export.model.config import AudioEncoderConfig, ProjectionConfig, TextEncoderConfig
-from runtime.manifest import AudioSpec
+from runtime.audio_spec import AudioSpec
 from train.config.bounds import MOST_INT, bound
 from train.config.contrastive import MAX_THREADS
 from train.config.data import AugmentConfig, ListingConfig, TextSource

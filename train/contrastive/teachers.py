@@ -11,8 +11,8 @@ from torch import Tensor
 
 from clap_export.checkpoints import load
 from clap_export.model.clap import ClapModel
+from runtime.audio_spec import AudioSpec
 from runtime.errors import ClapError
-from runtime.manifest import AudioSpec
 from train.config.teaching import TeachersConfig
 from train.machine.device import channels_last, send
 from train.zero_shot.embedding import embed_texts

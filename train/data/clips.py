@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 import soxr
 
+from runtime.audio_spec import AudioSpec
 from runtime.cores import usable_cores
 from runtime.errors import AudioError, ClapError
 from runtime.files import writing
-from runtime.manifest import AudioSpec
 from train.config.data import AugmentConfig
 from train.data.listing import Clip
 from train.data.prefetch import Batch, fill

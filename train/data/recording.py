@@ -15,8 +15,8 @@ import soundfile
 from runtime import audio
 from runtime.audio import structure
 from runtime.audio.content import Content
+from runtime.audio_spec import AudioSpec
 from runtime.errors import AudioError
-from runtime.manifest import AudioSpec
 
 # Kept as int16 to halve the memory: 100 hours at 24 kHz are 17 GB. 16-bit files keep their values.
 FULL_SCALE = 32768.0
@@ -124,7 +124,7 @@ class Recording:
                 f"{len(data)} could be decoded."
             )
         try:
-            samples, _ = audio.from_array(np.moveaxis(data, 1, 0), rate)
+            samples = audio.read(np.moveaxis(data, 1, 0), rate).samples
         except AudioError as error:
             raise AudioError(f"'{self.path}': {error}") from error
         samples = audio.resample(samples, rate, spec.sample_rate)

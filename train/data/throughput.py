@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from runtime.manifest import AudioSpec
+from runtime.audio_spec import AudioSpec
 from train.config.contrastive import TrainConfig
 from train.data.clips import ClipStore, Draws
 from train.data.listing import read_listing

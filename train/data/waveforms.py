@@ -9,7 +9,7 @@ from typing import overload
 
 import numpy as np
 
-from runtime.manifest import AudioSpec
+from runtime.audio_spec import AudioSpec
 from train.data.recording import Recording
 
 BYTES_PER_SAMPLE = 2

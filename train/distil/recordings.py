@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from runtime import audio, audio_files
+from runtime.audio_spec import AudioSpec
 from runtime.cores import usable_cores
 from runtime.errors import AudioError, ClapError
-from runtime.manifest import AudioSpec
 from train.config.data import ListingConfig
 from train.data.listing import read_listing, spread
 from train.data.recording import FULL_SCALE, Recording, to_int16

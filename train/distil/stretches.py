@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from clap_export.model.clap import ClapModel
-from runtime.manifest import AudioSpec
+from runtime.audio_spec import AudioSpec
 from runtime.windows import starts
 from train.distil.cache import CacheKey, kept
 from train.distil.recordings import Recordings

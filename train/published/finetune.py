@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from clap_export.model.clap import ClapModel
 from runtime import windows
+from runtime.audio_spec import AudioSpec
 from runtime.errors import ClapError
-from runtime.manifest import AudioSpec
 from train.data.recording import FULL_SCALE, Recording
 from train.machine.device import channels_last, send
 from train.machine.progress import track

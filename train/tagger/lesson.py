@@ -10,8 +10,8 @@ import torchaudio
 from torch import Tensor, nn
 
 from clap_export.model.clap import normalise
+from runtime.audio_spec import AudioSpec
 from runtime.errors import ClapError
-from runtime.manifest import AudioSpec
 from train.config.teaching import TaggerConfig
 from train.losses import teacher_loss
 from train.machine.device import channels_last

@@ -13,8 +13,8 @@ import torch
 from tokenizers import Tokenizer
 
 from clap_export.model.clap import ClapModel
+from runtime.audio_spec import AudioSpec
 from runtime.errors import ClapError
-from runtime.manifest import AudioSpec
 from train.config.data import TaskConfig
 from train.data.clips import ClipStore
 from train.data.listing import Clip, read_listing

@@ -15,6 +15,7 @@ from clap_export.export.pack import write_bundle
 from clap_export.model.clap import normalise
 from clap_export.model.mel import mel_filterbank
 from runtime import Encoder
+from runtime.audio_graph import graph_inputs
 from runtime.backends import open_backend
 from tests import originals
 from tests.goldens import recipe
@@ -144,8 +145,17 @@ def test_the_bundle_through_the_runtime(case: Case, tmp_path: Path) -> None:
             name: case.golden[f"tokens_{name}"].astype(np.int64)
             for name in encoder.manifest.text.inputs
         }
+        rows = [encoder.windows_of(clip, int(case.golden["sample_rate"])) for clip in clips(case)]
+        heard = encoder.open_audio()
+        norms = [heard.run(graph_inputs(row, encoder.manifest.audio))["norm"] for row in rows]
         graph = open_backend(tmp_path / "bundle" / encoder.manifest.text_graph.file)
         text = graph.run(tokens)["embedding"]
+    raw = case.golden["audio"]
+    if not case.name.startswith("msclap"):  # LAION's own vectors are scaled to unit norm already
+        with torch.no_grad():
+            tower = torch.from_numpy(case.golden["audio_tower"])
+            raw = case.checkpoint.model.audio_projection(tower).numpy()
+    assert np.abs(np.concatenate(norms) / np.linalg.norm(raw, axis=1) - 1).max() < CLOSE
     audio_error = np.abs(got - want).max()
     assert audio_error < CLOSE
     want = case.golden["text"] / np.linalg.norm(case.golden["text"], axis=1, keepdims=True)

@@ -25,11 +25,12 @@ from clap_export.model.config import (
 )
 from clap_export.model.htsat import HtsatConfig
 from clap_export.precision import fp16
+from runtime.audio_spec import AudioSpec, Mel
 from runtime.backends.trt.dialect import Dialect
 from runtime.content import Content
 from runtime.engines import Profile
 from runtime.errors import BackendError
-from runtime.manifest import AudioSpec, Manifest, Mel, read_manifest
+from runtime.manifest import Manifest, read_manifest
 from tests import tiny
 from tests.originals import families
 from tests.tiny import bundle as tinybundle

@@ -57,11 +57,18 @@ def text(
     return model, path
 
 
-def run(path: Path, inputs: dict[str, torch.Tensor]) -> np.ndarray:
+def run(path: Path, inputs: dict[str, torch.Tensor], output: str = "embedding") -> np.ndarray:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    (found,) = session.run([output], {name: value.numpy() for name, value in inputs.items()})
     assert found.dtype == np.float32
     return found
+
+
+def raw_vectors(model: ClapModel, waveform: torch.Tensor) -> np.ndarray:
+    """What the audio side gives before it is scaled to unit norm, float64, by its parts."""
+    with torch.no_grad():
+        raw = model.audio_projection(model.audio_encoder(model.mel(waveform)))
+    return raw.double().numpy()
 
 
 def assert_same_embeddings(got: np.ndarray, want: np.ndarray) -> None:
@@ -127,10 +134,24 @@ def test_audio_graph_on_silent_loud_and_quiet_clips(audio: tuple[ClapModel, Path
     assert_same_embeddings(run(path, {"waveform": waveform}), want)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_norm_times_embedding_is_the_raw_vector(audio: tuple[ClapModel, Path], batch: int) -> None:
+    model, path = audio
+    waveform = tiny.waveforms(batch, seed=batch)
+    raw = raw_vectors(model, waveform)
+    norm = run(path, {"waveform": waveform}, "norm")
+    assert norm.shape == (batch,)
+    assert np.abs(norm / np.sqrt((raw**2).sum(axis=1)) - 1).max() < TOLERANCE
+    found = norm[:, None] * run(path, {"waveform": waveform})
+    assert np.abs(found - raw).max() < TOLERANCE * norm.max()
+
+
 def test_audio_signature(audio: tuple[ClapModel, Path]) -> None:
     model = onnx.load(audio[1])
     assert signature(model.graph.input) == {"waveform": (FLOAT, ["batch", tiny.WINDOW])}
-    assert signature(model.graph.output) == {"embedding": (FLOAT, ["batch", tiny.DIM])}
+    found = signature(model.graph.output)
+    assert list(found) == ["embedding", "norm"]
+    assert found == {"embedding": (FLOAT, ["batch", tiny.DIM]), "norm": (FLOAT, ["batch"])}
 
 
 def test_audio_graph_is_clean(audio: tuple[ClapModel, Path]) -> None:

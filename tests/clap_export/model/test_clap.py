@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from clap_export.model.clap import ClapModel, normalise
+from clap_export.model.clap import ClapModel, normalise, unit_and_norm
 from tests import tiny
 
 
@@ -56,6 +56,13 @@ def test_normalise() -> None:
     root = math.sqrt(0.5)
     want = torch.tensor([[0.6, 0.8], [-1.0, 0.0], [root, root], [0.0, 0.0]])
     assert torch.allclose(normalise(rows), want, atol=1e-6)
+
+
+def test_a_norm_times_its_unit_vector_is_the_vector() -> None:
+    rows = torch.tensor([[3.0, 4.0], [-1e-6, 0.0], [1e18, 1e18], [0.0, 0.0]])
+    unit, norm = unit_and_norm(rows)
+    assert torch.allclose(norm, torch.tensor([5.0, 1e-6, 1e18 * math.sqrt(2), 1e-12]), rtol=1e-6)
+    assert torch.allclose(unit * norm[:, None], rows, rtol=1e-6, atol=0)
 
 
 def test_normalise_has_finite_gradients_for_a_zero_row() -> None:

@@ -12,7 +12,7 @@ import torchaudio
 
 from clap_export.model.dft import split
 from clap_export.model.mel import LogMel, mel_filterbank
-from runtime.manifest import Mel
+from runtime.audio_spec import Mel
 from tests import tiny
 
 BANKS = [("slaney", "slaney"), ("slaney", None), ("htk", "slaney"), ("htk", None)]

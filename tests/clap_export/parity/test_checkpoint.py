@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from clap_export.checkpoints import Checkpoint
 from clap_export.export.pack import write_bundle
@@ -42,6 +42,11 @@ def tamper(folder: Path, name: str, initializer: str, scale: float) -> None:
     (found,) = [i for i in graph.graph.initializer if i.name == initializer]
     changed = (numpy_helper.to_array(found) * scale).astype(np.float32)
     found.CopyFrom(numpy_helper.from_array(changed, initializer))
+    save(folder, name, graph)
+
+
+def save(folder: Path, name: str, graph: onnx.ModelProto) -> None:
+    """Write a graph into a bundle whose manifest agrees with it."""
     (folder / name).write_bytes(graph.SerializeToString())
     entry = FileEntry(sha256_file(folder / name), (folder / name).stat().st_size)
     manifest = read_manifest(folder)
@@ -80,6 +85,19 @@ def test_another_weight_in_the_text_graph_fails(copy: Path) -> None:
     failed = {check.name for check in verify(copy, CHECKPOINT).checks if not check.passed}
     assert "text embedding, 1 - cosine" in failed
     assert not any(name.startswith(("audio", "log-mel")) for name in failed)
+
+
+def test_norms_of_another_scale_fail_alone(copy: Path) -> None:
+    graph = onnx.load(copy / "audio.onnx")
+    (maker,) = (node for node in graph.graph.node if "norm" in node.output)
+    maker.output[0] = "norm_exact"
+    graph.graph.initializer.append(numpy_helper.from_array(np.float32([1.01]), "factor"))
+    graph.graph.node.append(helper.make_node("Mul", ["norm_exact", "factor"], ["norm"]))
+    save(copy, "audio.onnx", graph)
+    parity = verify(copy, CHECKPOINT)
+    assert [c.name for c in parity.checks if not c.passed] == ["audio norm, relative"]
+    (found,) = (c.value for c in parity.checks if c.name == "audio norm, relative")
+    assert found == pytest.approx(0.01, rel=1e-2)
 
 
 def test_the_value_is_the_tolerance_it_would_have_needed(copy: Path) -> None:

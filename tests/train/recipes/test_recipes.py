@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from clap_export.checkpoints import load
-from runtime.manifest import AudioSpec
+from runtime.audio_spec import AudioSpec
 from tests import originals
 from tests.goldens import recipe
 from tests.places import ROOT

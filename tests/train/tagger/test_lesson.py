@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 
 from clap_export.model.clap import normalise
 from runtime import schema
+from runtime.audio_spec import AudioSpec
 from runtime.errors import ClapError, SchemaError
-from runtime.manifest import AudioSpec
 from tests import tiny
 from tests.tiny import run as tinyrun
 from train.config.contrastive import TrainConfig

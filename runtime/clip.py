@@ -1,0 +1,206 @@
+"""A recording as the windows that a policy takes of it, at a fixed memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import fusion
+from runtime.audio import Stream, round_trip_int16, sources
+from runtime.cutter import Cut, Cutter
+from runtime.errors import AudioError
+from runtime.fusion import Gathered, Gatherer
+
+if TYPE_CHECKING:
+    from runtime.audio import Source
+    from runtime.audio_spec import AudioSpec
+    from runtime.policy import Policy
+
+# Samples that are held while a recording's length is being found; of a longer one they are decoded
+# again or, where that cannot be, kept on the disk.
+HELD = 1 << 23
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Windows of one recording that follow each other.
+
+    Attributes:
+        rows: float32 ``[n, window_samples]``; or one clip for feature fusion.
+        starts: of the windows in samples.
+        ends: of what they hold of the recording, in samples.
+        last: no other piece follows.
+    """
+
+    rows: NDArray[np.float32] | list[Gathered]
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+    last: bool
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class Clip:
+    """Opens a recording.
+
+    Args:
+        source: see :func:`runtime.audio.read`.
+        sample_rate: of an array, in Hz.
+        spec: of the bundle.
+        policy: which windows are wanted.
+        max_seconds: longer recordings are refused; infinity for no limit.
+
+    Attributes:
+        warning: a sentence that says what is wrong with a recording of which only a part can be
+            used, or None; known when all pieces are out.
+
+    Raises:
+        AudioError: it cannot be opened.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        sample_rate: int | None,
+        spec: AudioSpec,
+        policy: Policy,
+        max_seconds: float,
+    ) -> None:
+        self._source, self._sample_rate, self._max_seconds = source, sample_rate, max_seconds
+        self._spec, self._policy = spec, policy
+        self._held = ExitStack()
+        self.warning: str | None = None
+        self._stream = self._opened()
+
+    def pieces(self, size: int) -> Generator[Piece]:
+        """All windows in order, at most ``size`` at a time.
+
+        Raises:
+            AudioError: the recording cannot be used.
+        """
+        waiting: list[Cut | Gathered] = []
+        for cut in self._cuts():
+            if len(waiting) == size:
+                yield _piece(waiting, last=False)
+                waiting = []
+            waiting.append(cut)
+        if not waiting:
+            raise AudioError(f"{sources.name(self._source)} was shorter when it was read again.")
+        self.warning = self._stream.warning
+        yield _piece(waiting, last=True)
+
+    def close(self) -> None:
+        """Let go of the source."""
+        self._held.close()
+
+    def __enter__(self) -> Clip:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _opened(self) -> Stream:
+        spec, quirks = self._spec, self._policy.quirks
+        return self._held.enter_context(
+            Stream(
+                self._source, self._sample_rate, rate=spec.sample_rate,
+                max_seconds=self._max_seconds, keep_from=spec.window_samples / spec.sample_rate,
+                resampler=quirks.resampler, channels=quirks.channels,
+            )
+        )  # fmt: skip
+
+    def _blocks(self) -> Iterator[NDArray[np.float32]]:
+        for block in self._stream.blocks():
+            yield round_trip_int16(block) if self._spec.int16_round_trip else block
+
+    def _cuts(self) -> Iterator[Cut | Gathered]:
+        spec, policy = self._spec, self._policy
+        total, blocks = None, self._blocks()
+        if policy.needs_total:
+            total, blocks = self._counted(blocks)
+        if policy.windows == "fusion" and total is not None and total > spec.window_samples:
+            yield from _fused(spec, total, blocks)
+            return
+        cutter = Cutter(spec, policy.starts(spec, total), policy.tail)
+        for block in blocks:
+            yield from cutter.push(block)
+            if cutter.done:
+                return
+        yield from cutter.finish()
+
+    def _counted(
+        self, blocks: Iterator[NDArray[np.float32]]
+    ) -> tuple[int, Iterator[NDArray[np.float32]]]:
+        """How many samples there are, and the samples again."""
+        again = isinstance(self._source, (str, bytes, os.PathLike, np.ndarray))
+        held: list[NDArray[np.float32]] = []
+        disk: BinaryIO | None = None
+        total = 0
+        for block in blocks:
+            total += len(block)
+            if total <= HELD:
+                held.append(block)
+            elif not again:
+                disk = disk or self._on_disk()
+                _write(disk, [*held, block])
+                held = []
+            else:
+                held = []
+        if disk is not None:
+            return total, _read(disk)
+        if total > HELD:
+            self._stream.close()
+            self._stream = self._opened()
+            return total, self._blocks()
+        return total, iter(held)
+
+    def _on_disk(self) -> BinaryIO:
+        import tempfile  # seldom needed, and it brings many others
+
+        return self._held.enter_context(cast(BinaryIO, tempfile.TemporaryFile(prefix="clap-")))
+
+
+def _fused(
+    spec: AudioSpec, total: int, blocks: Iterable[NDArray[np.float32]]
+) -> Iterator[Cut | Gathered]:
+    if total <= fusion.gathered_samples(spec):
+        yield Cut(0, total, np.concatenate(list(blocks)))
+        return
+    gatherer = Gatherer(spec, total)
+    for block in blocks:
+        gatherer.push(block)
+    yield gatherer.finish()
+
+
+def _piece(cuts: Sequence[Cut | Gathered], last: bool) -> Piece:
+    if isinstance(cuts[0], Gathered):
+        return Piece([cuts[0]], (0,), (cuts[0].total,), last)
+    windows = cast("Sequence[Cut]", cuts)
+    return Piece(
+        np.stack([cut.row for cut in windows]),
+        tuple(cut.start for cut in windows), tuple(cut.end for cut in windows), last,
+    )  # fmt: skip
+
+
+def _write(disk: BinaryIO, blocks: Iterable[NDArray[np.float32]]) -> None:
+    try:
+        for block in blocks:
+            disk.write(block.tobytes())
+    except OSError as error:
+        raise AudioError(
+            "a recording that can be read only once needs room for temporary files until its "
+            f"length is known ({error.strerror}). Free some, or give it as a file."
+        ) from error
+
+
+def _read(disk: BinaryIO) -> Iterator[NDArray[np.float32]]:
+    disk.seek(0)
+    while data := disk.read(1 << 20):
+        yield np.frombuffer(data, np.float32)
