@@ -63,7 +63,7 @@ def _filled(graph: onnx.GraphProto) -> None:
 def _loud(graph: onnx.GraphProto) -> None:
     """Embeddings of a norm of a thousand."""
     graph.initializer.append(numpy_helper.from_array(np.float32(1000), "thousand"))
-    graph.node[-1].output[0] = "unit"
+    next(node for node in graph.node if "embedding" in node.output).output[0] = "unit"
     graph.node.append(helper.make_node("Mul", ["unit", "thousand"], ["embedding"]))
 
 
