@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import fusion
-from runtime.audio import Stream, round_trip_int16, sources
+from runtime.audio import Stream, round_trip_int16, sources, warn
 from runtime.cutter import Cut, Cutter
 from runtime.errors import AudioError
 from runtime.fusion import Gathered, Gatherer
+from runtime.handover import ahead
 
 if TYPE_CHECKING:
     from runtime.audio import Source
@@ -95,6 +96,16 @@ class Clip:
             raise AudioError(f"{sources.name(self._source)} was shorter when it was read again.")
         self.warning = self._stream.warning
         yield _piece(waiting, last=True)
+
+    def pieces_ahead(self, size: int) -> Generator[Piece]:
+        """:meth:`pieces`; those of a long recording are decoded in a thread while the ones before
+        them are used. A warning is issued at the end."""
+        pieces = self.pieces(size)
+        first = next(pieces)
+        yield first
+        if not first.last:
+            yield from ahead(pieces, 1)
+        warn(self.warning)
 
     def close(self) -> None:
         """Let go of the source."""
