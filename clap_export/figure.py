@@ -30,14 +30,14 @@ def new(width: float, height: float) -> Any:
     return figure
 
 
-def save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path, *, overwrite: bool = True) -> None:
     """Write it; the ending of the path chooses PNG, SVG or PDF.
 
     Raises:
         ClapError: it cannot be written.
     """
     kind = path.suffix.removeprefix(".") or "png"
-    with writing(path) as part:
+    with writing(path, overwrite=overwrite) as part:
         try:
             figure.savefig(part, dpi=DPI, format=kind)
         except ValueError as error:  # a kind of picture that matplotlib does not know

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from runtime.classifier import Classifier, Result, Segment
     from runtime.encoder import Encoder
     from runtime.errors import AudioWarning, ClapError
+    from runtime.events import Event, Events, Rule
     from runtime.labels import LabelBank
+    from runtime.listener import Listener
     from runtime.scores import Prediction
+    from runtime.tagger import Tagger
 
 __version__ = "0.1.0"
 
@@ -26,11 +29,16 @@ __all__ = [
     "ClapError",
     "Classifier",
     "Encoder",
+    "Event",
+    "Events",
     "LabelBank",
+    "Listener",
     "Prediction",
     "Recording",
     "Result",
+    "Rule",
     "Segment",
+    "Tagger",
     "__version__",
 ]
 
@@ -40,11 +48,16 @@ _HOME = {
     "Classifier": "runtime.classifier",
     "ClapError": "runtime.errors",
     "Encoder": "runtime.encoder",
+    "Event": "runtime.events",
+    "Events": "runtime.events",
     "LabelBank": "runtime.labels",
+    "Listener": "runtime.listener",
     "Prediction": "runtime.scores",
     "Recording": "runtime.audio",
     "Result": "runtime.classifier",
+    "Rule": "runtime.events",
     "Segment": "runtime.classifier",
+    "Tagger": "runtime.tagger",
 }
 
 

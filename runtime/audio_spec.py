@@ -22,7 +22,12 @@ LongClips = Literal["windows", "fusion"]
 
 @dataclass(frozen=True)
 class Mel:
-    """The log-mel frontend that is fused into the audio graph (for information and for peers)."""
+    """The log-mel frontend that is fused into the audio graph (for information and for peers).
+
+    Attributes:
+        sample_rate: that the filterbank was computed for, in Hz. It need not be the input's: the
+            2023 model of msclap was trained with a bank for 32 kHz on recordings at 44.1 kHz.
+    """
 
     sample_rate: Rate
     n_fft: Count

@@ -23,12 +23,14 @@ from runtime.labels import LabelBank, read_labels
 from runtime.lookup import Lookup
 from runtime.manifest import Manifest
 from runtime.policy import Policy
-from runtime.pooling import Peaks, Pool
+from runtime.pooling import Peaks, Pool, check_heard, mean_embedding
 from runtime.scores import Mode, Prediction, Ranking, check_top_k
 
 MANY = 2  # recordings for each core, above which an engine of one thread pays
 
 if TYPE_CHECKING:
+    from runtime.encoder import Embeddings
+
     Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]] | str | Path | LabelBank
 
 
@@ -288,6 +290,19 @@ class Classifier:
         check_top_k(top_k)
         policy = self._encoder.policy.timeline(self.manifest.audio, hop)
         return self._segments(source, sample_rate, policy, top_k)
+
+    def rank(self, rows: Embeddings, top_k: int | None = None) -> list[Prediction]:
+        """Predictions for a recording, from the embeddings of its windows.
+
+        Args:
+            rows: float32 ``[n_windows, dim]`` of unit norm, n_windows >= 1.
+            top_k: most predictions; default the classifier's.
+
+        Raises:
+            AudioError: the embeddings are not finite.
+        """
+        cosines = self._lookup.cosines(mean_embedding(check_heard(rows)))
+        return self._ranking.rank(cosines, self._bank.names, top_k)
 
     def close(self) -> None:
         """Release the engines; they are loaded again when needed.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -163,6 +162,8 @@ class Clip:
         return total, iter(held)
 
     def _on_disk(self) -> BinaryIO:
+        import tempfile  # seldom needed, and it brings many others
+
         return self._held.enter_context(cast(BinaryIO, tempfile.TemporaryFile(prefix="clap-")))
 
 
@@ -194,8 +195,8 @@ def _write(disk: BinaryIO, blocks: Iterable[NDArray[np.float32]]) -> None:
             disk.write(block.tobytes())
     except OSError as error:
         raise AudioError(
-            f"a recording that can be read only once needs room in {tempfile.gettempdir()} until "
-            f"its length is known ({error.strerror}). Free some, or give it as a file."
+            "a recording that can be read only once needs room for temporary files until its "
+            f"length is known ({error.strerror}). Free some, or give it as a file."
         ) from error
 
 

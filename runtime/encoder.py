@@ -336,7 +336,7 @@ class Encoder:
         """
         size = self.batch_size if batch_size is None else check_batch_size(batch_size)
         found = self._audio.embed_clips(clips, size, raw)
-        return map(check_finite, found) if finite else found
+        return (check_finite(rows) for rows in found) if finite else found
 
     @property
     def many_at_once(self) -> int:

@@ -199,6 +199,8 @@ class Manifest:
     def __post_init__(self) -> None:
         if self.default_template.count("{}") != 1:
             raise ValueError(f"default_template {self.default_template!r} must hold one {{}}")
+        if not self.space_id.strip():
+            raise ValueError("space_id is empty: it says which label banks belong to the model")
 
     @property
     def gives_norm(self) -> bool:

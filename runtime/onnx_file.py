@@ -31,7 +31,7 @@ OPERATIONS = frozenset(
     MatMulInteger Max MaxPool Mean Min Mod Mul Neg Not Or PRelu Pad Pow QLinearConv QLinearMatMul
     QuantizeLinear Range Reciprocal ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum
     ReduceSumSquare Relu Reshape Round Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus
-    Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where
+    Split Sqrt Squeeze Sub Sum Tanh Tile TopK Transpose Trilu Unsqueeze Where
     """.split()
 )
 DOMAINS = ("", "ai.onnx")
@@ -41,12 +41,13 @@ MOST_RANK = 8
 MOST_ELEMENTS = 1 << 31  # of a shape that a constant asks for
 MOST_TYPED = 1 << 20  # bytes of a list of varints: large constants are raw
 MOST_TEXT = 4096  # bytes of a name
+MOST_METADATA = 64 << 20  # bytes of a text beside the graph: a tagger's labels
 # Beginnings of other formats that an engine would tell by these bytes.
 OTHER_FORMATS = (b"ORTM", b"TFL3")
 
 # Bytes of an element, by its number in ONNX's TensorProto.DataType.
 SIZES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
-INT64 = 7
+FLOAT, INT64 = 1, 7
 
 Shape: TypeAlias = "tuple[int | None, ...]"
 Node: TypeAlias = "tuple[str, list[str], list[str]]"
@@ -56,10 +57,19 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 @dataclass(frozen=True)
 class Tensor:
-    """A constant: its shape and, of a short list of whole numbers, its values."""
+    """A constant.
+
+    Attributes:
+        dims: its shape.
+        values: of a short list of whole numbers.
+        raw: its bytes in the file, little-endian, unless it is a list of numbers there.
+        is_float: it holds float32.
+    """
 
     dims: tuple[int, ...]
     values: tuple[int, ...] = ()
+    raw: View | None = field(default=None, repr=False, compare=False)
+    is_float: bool = field(default=False, compare=False)
 
 
 @dataclass
@@ -71,12 +81,14 @@ class OnnxGraph:
         outputs: the same.
         tensors: constants by name.
         nodes: each operation's name, inputs and outputs.
+        metadata: texts that lie beside the graph, by name.
     """
 
     inputs: dict[str, Shape] = field(default_factory=dict[str, Shape])
     outputs: dict[str, Shape] = field(default_factory=dict[str, Shape])
     tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     nodes: list[Node] = field(default_factory=list[Node])
+    metadata: dict[str, str] = field(default_factory=dict[str, str])
 
     def rows(self, indices: str) -> int | None:
         """Length of the constant table that an input picks rows of, if there is one."""
@@ -120,6 +132,7 @@ def _model(data: View) -> OnnxGraph:
         raise _Bad("it is no ONNX model")
     result: OnnxGraph | None = None
     domains: set[str] = set()
+    metadata: dict[str, str] = {}
     for number, value in _fields(data, _MODEL, "model"):
         if number == 7:
             if result is not None:  # protobuf would merge them
@@ -127,11 +140,18 @@ def _model(data: View) -> OnnxGraph:
             result = _graph(value)
         elif number == 8:
             domains.update(_text(v) for n, v in _fields(value, _OPSET, "opset") if n == 1)
+        elif number == 14:
+            entry = dict(_fields(value, _ENTRY, "metadata"))
+            name = _text(entry.get(1, data[:0]))
+            if name in metadata:
+                raise _Bad(f"its metadata has two texts '{name}'")
+            metadata[name] = _text(entry.get(2, data[:0]), MOST_METADATA)
     if result is None:
         raise _Bad("it holds no graph")
     strange = sorted(domains - set(DOMAINS))
     if strange:
         raise _Bad(f"it uses operations of '{strange[0]}', which are not ONNX's own")
+    result.metadata.update(metadata)
     return result
 
 
@@ -255,7 +275,7 @@ def _tensor(data: View) -> tuple[str, Tensor]:
         whole = struct.unpack(f"<{count}q", raw) if raw is not None else ()
         if values is not None:
             whole = tuple(_varints(values, count))
-    return name, Tensor(tuple(dims), whole)
+    return name, Tensor(tuple(dims), whole, raw, kind == FLOAT)
 
 
 def _value_info(data: View) -> tuple[str, tuple[int | None, ...]]:
@@ -290,6 +310,7 @@ _MODEL: _Fields = {
     20: "training", 25: "functions", 26: "a configuration of devices",
 }  # fmt: skip
 _OPSET: _Fields = {1: BYTES, 2: VARINT}
+_ENTRY: _Fields = {1: BYTES, 2: BYTES}
 _GRAPH: _Fields = {
     1: BYTES, 2: BYTES, 5: BYTES, 10: BYTES, 11: BYTES, 12: BYTES, 13: BYTES, 14: BYTES,
     15: "sparse constants", 16: BYTES,
@@ -381,8 +402,8 @@ def _count(data: View) -> int:
     return sum(byte < 128 for byte in data)
 
 
-def _text(data: View) -> str:
-    if len(data) > MOST_TEXT:
+def _text(data: View, most: int = MOST_TEXT) -> str:
+    if len(data) > most:
         raise _Bad(f"a name of {len(data)} bytes is too long")
     try:
         return str(data, "utf-8")

@@ -27,7 +27,8 @@ Tail = Literal["aligned", "dropped", "filled"]
 Pooling = Literal["mean", "raw_mean", "max", "energy"]
 
 MOST_WINDOWS = 4096  # of a policy that counts them
-MOST_SECONDS = 3600.0  # between windows
+MOST_SECONDS = 3600.0  # between windows, in a manifest
+LONGEST_HOP = 1 << 60  # samples: longer than any recording, so one window is left
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,10 @@ class Policy:
         return cls("default", "fusion" if spec.long_clips == "fusion" else "all")
 
     def hop_samples(self, spec: AudioSpec) -> int:
-        """Samples between the starts of windows."""
-        return spec.hop_samples if self.hop is None else max(1, round(self.hop * spec.sample_rate))
+        """Samples between the starts of windows, at least one."""
+        if self.hop is None:
+            return spec.hop_samples
+        return max(1, round(min(self.hop * spec.sample_rate, LONGEST_HOP)))
 
     def timeline(self, spec: AudioSpec, hop: float | None) -> Policy:
         """The policy of a timeline: all windows, with a hop in seconds; default the policy's.

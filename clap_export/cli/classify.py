@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -23,8 +22,10 @@ if TYPE_CHECKING:
     from runtime import Classifier, LabelBank
 
 STDIN = "-"
-MOST_STDIN = 1 << 30  # bytes of a recording that comes on standard input
 LABEL_FILES = (".txt", ".csv", ".npz")
+TOP_K = 3
+WHOLE = ("table", "json")
+FORMATS = (*WHOLE, "csv", "parquet", "audacity", "raven", "webvtt")
 
 
 @click.command()
@@ -56,8 +57,15 @@ class ClassifyRequest:
     Attributes:
         files: as typed; ``-`` is standard input.
         labels: as typed; see :func:`labels_of`.
+        top_k: labels of a file or window; None for what suits the format.
         timeline: classify each window instead of the whole file.
         hop: seconds between windows of the timeline.
+        format: ``table``, ``json``, or one of :mod:`clap_export.timelines`.
+        output: file or folder that the timelines go to, or None for standard output.
+        plot: file or folder that pictures go to, or None for none.
+        overwrite: replace files that are there.
+        windows: name of a policy, or None for the bundle's.
+        max_seconds: longest recording, or None for any length.
         public_key: that must have signed the bundle.
     """
 
@@ -65,20 +73,31 @@ class ClassifyRequest:
     files: tuple[str, ...]
     labels: str
     templates: tuple[str, ...]
-    top_k: int
+    top_k: int | None
     scores: Any
     threshold: float | None
     min_similarity: float | None
     timeline: bool
     hop: float | None
+    format: str
+    output: Path | None
+    plot: Path | None
+    overwrite: bool
     batch_size: int
     provider: str | None
     threads: int | None
+    windows: str | None
+    max_seconds: float | None
     public_key: Path | None
 
     def __post_init__(self) -> None:
-        if self.hop is not None and not self.timeline:
-            raise click.UsageError("--hop needs --timeline.")
+        for_timelines = {
+            "--hop": self.hop, "--output": self.output, "--plot": self.plot,
+            f"--format {self.format}": self.format not in WHOLE or None,
+        }  # fmt: skip
+        missing = [name for name, value in for_timelines.items() if value is not None]
+        if missing and not self.timeline:
+            raise click.UsageError(f"{missing[0]} needs --timeline.")
         if self.files.count(STDIN) > 1:
             raise click.UsageError("- is standard input, which can be read once.")
 
@@ -91,8 +110,9 @@ class ClassifyRequest:
         return Classifier(
             signed or self.bundle, labels_of(self.labels), templates=self.templates or None,
             scores=self.scores, threshold=self.threshold, min_similarity=self.min_similarity,
-            top_k=self.top_k, providers=self.provider and (self.provider,), threads=self.threads,
-            batch_size=self.batch_size,
+            top_k=self.top_k or TOP_K, providers=self.provider and (self.provider,),
+            threads=self.threads, batch_size=self.batch_size, windows=self.windows,
+            max_seconds=self.max_seconds,
         )  # fmt: skip
 
 
@@ -105,7 +125,10 @@ class ClassifyRequest:
     "line), .csv, or .npz (a saved bank). Told by this text alone, never by what is on the disk.",
 )  # fmt: skip
 @options.template_option
-@click.option("--top-k", type=click.IntRange(1), default=3, show_default=True, help="Best labels.")
+@click.option(
+    "--top-k", type=click.IntRange(1),
+    help="Best labels.  [default: 3; of audacity, raven and webvtt 1]",
+)  # fmt: skip
 @click.option(
     "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]), default="softmax",
     show_default=True, help="What the score is.",
@@ -114,7 +137,28 @@ class ClassifyRequest:
 @click.option("--min-similarity", type=float, help="Drop labels with a lower cosine.")
 @click.option("--timeline", is_flag=True, help="Classify each window instead of the whole file.")
 @click.option("--hop", type=float, help="Seconds between windows of the timeline.")
+@click.option(
+    "--format", type=click.Choice(FORMATS), default="table", show_default=True,
+    help="Of what is printed. With --timeline also a row for each window and label (csv, parquet), "
+    "or regions in which a label is heard: an Audacity label track, a Raven selection table, "
+    "WebVTT subtitles.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", type=PATH,
+    help="File to write the timeline to, or folder, with one file for each recording.",
+)  # fmt: skip
+@click.option(
+    "--plot", type=PATH,
+    help="Draw the timeline below the spectrogram: a file (.png, .svg, .pdf), or folder.",
+)  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@click.option(
+    "--windows", metavar="NAME",
+    help="Which windows of a file are heard and how they are pooled: all, head:N, middle:N, "
+    "spaced:N, loudest, rare, back-to-back, faithful.  [default: the bundle's own]",
+)  # fmt: skip
+@click.option("--max-seconds", type=float, help="Refuse longer recordings.  [default: none]")
 @options.public_key_option
 @options.provider_option
 @options.threads_option
@@ -123,15 +167,28 @@ def classify(as_json: bool, **given: Any) -> int:
     """Classify FILES with any labels; - is a recording on standard input.
 
     A file that cannot be used is reported in its place, and the exit code is 2 after all others are
-    done. With --json one object per file and line.
+    done. --json is short for --format json: one object per file and line.
     """
+    if as_json and given["format"] not in WHOLE:
+        raise click.UsageError(f"--json and --format {given['format']}: choose one of them.")
+    if as_json:
+        given["format"] = "json"
     request = ClassifyRequest(**given)
-    from clap_export.cli import results
+    from clap_export.cli import results, timelines
 
+    wanted = timelines.Wanted(
+        request.files, source, request.hop, request.top_k, request.format, request.output,
+        request.plot, request.overwrite, request.scores,
+    )  # fmt: skip
+    places = timelines.places(wanted)
     with request.classifier() as classifier:
         _warn_of_one(classifier, request)
-        found = _timelines(classifier, request) if request.timeline else _whole(classifier, request)
-        failed = results.print_json(found) if as_json else results.print_table(found)
+        if request.timeline:
+            failed = timelines.run(classifier, wanted, places)
+        else:
+            found = _whole(classifier, request)
+            as_lines = request.format == "json"
+            failed = results.print_json(found) if as_lines else results.print_table(found)
     return BAD_INPUT if failed else DONE
 
 
@@ -206,10 +263,10 @@ def _whole(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome
 
     unread: dict[str, ClapError] = {}
 
-    def sources() -> Iterator[Path | bytes]:
+    def sources() -> Iterator[Path | BinaryIO | bytes]:
         for file in request.files:
             try:
-                yield _source(file)
+                yield source(file)
             except ClapError as error:  # raised here it would end the others too
                 unread[file] = error
                 yield b""
@@ -220,36 +277,10 @@ def _whole(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome
             yield Outcome(file, error or result.predictions, result.warning)
 
 
-def _timelines(classifier: Classifier, request: ClassifyRequest) -> Iterator[Outcome]:
-    """The segments of each file, or why there are none."""
-    from clap_export.cli.results import Outcome
-    from runtime.errors import AudioWarning, BackendError, BundleError
-
-    for file in request.files:
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", AudioWarning)
-                segments = classifier.timeline(_source(file), hop=request.hop)
-            yield Outcome(file, segments, "; ".join(str(w.message) for w in caught) or None)
-        except (BackendError, BundleError):
-            raise  # no fault of the file
-        except ClapError as error:
-            yield Outcome(file, error)
-        except Exception as error:  # whatever a file does, it does not lose the others' results
-            reason = f"'{file}' cannot be used ({type(error).__name__}: {error})."
-            yield Outcome(file, ClapError(reason))
-
-
-def _source(file: str) -> Path | bytes:
-    """A file, or all of standard input, which engines and decoders must be able to seek in."""
+def source(file: str) -> Path | BinaryIO:
+    """A file, or standard input."""
     if file != STDIN:
         return Path(file)
     if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - closed by whoever started the command
         raise ClapError("standard input is closed: there is no recording in it.")
-    try:
-        data = sys.stdin.buffer.read(MOST_STDIN + 1)
-    except (OSError, ValueError, AttributeError) as error:
-        raise ClapError(f"standard input cannot be read ({error}).") from error
-    if len(data) > MOST_STDIN:
-        raise ClapError(f"standard input holds more than {MOST_STDIN >> 30} GiB: give a file.")
-    return data
+    return sys.stdin.buffer

@@ -21,11 +21,13 @@ class Outcome:
         file: as it was typed.
         found: its predictions, its segments, or why there are none.
         warning: why only a part of it was used, or None.
+        ended: why there are no more segments, or None.
     """
 
     file: str
     found: list[Prediction] | list[Segment] | ClapError
     warning: str | None = None
+    ended: ClapError | None = None
 
 
 def print_table(found: Iterable[Outcome]) -> int:
@@ -50,6 +52,10 @@ def print_table(found: Iterable[Outcome]) -> int:
                 first = (cell(""), "")
             if not predictions:
                 table.add_row(*first, "(none of these)", "", "")
+        if outcome.ended is not None:
+            failed += 1
+            said.append(f"Error: {outcome.ended}")
+            table.add_row(cell(""), "", cell("could not be used further", "red"), "", "")
         table.add_section()
     console.print_table(table)
     for line in said:
@@ -58,7 +64,10 @@ def print_table(found: Iterable[Outcome]) -> int:
 
 
 def print_json(found: Iterable[Outcome]) -> int:
-    """One JSON object per file and line, as they come; returns the number of files that failed."""
+    """One JSON object per file and line, as they come; returns the number of files that failed.
+
+    Timelines are written by :mod:`clap_export.timelines.formats`.
+    """
     failed = 0
     for outcome in found:
         line: dict[str, object] = {"file": outcome.file}
@@ -66,8 +75,7 @@ def print_json(found: Iterable[Outcome]) -> int:
             line["error"] = str(outcome.found)
             failed += 1
         else:
-            of_windows = bool(outcome.found) and isinstance(outcome.found[0], Segment)
-            line["segments" if of_windows else "predictions"] = schema.to_plain(outcome.found)
+            line["predictions"] = schema.to_plain(outcome.found)
         if outcome.warning is not None:
             line["warning"] = outcome.warning
         terminal.say_json(line)

@@ -91,9 +91,17 @@ def _sentence(error: Exception) -> str | None:
         if error.strerror is None:
             return None
         if error.filename is None:
-            return f"{error.strerror}."
+            # click writes ``--help`` to standard output by itself, and no file has a name there.
+            what = "standard output cannot be written: " if _printing(error) else ""
+            return f"{what}{error.strerror}."
         return f"'{error.filename}' cannot be used: {error.strerror}."
     return str(error) if isinstance(error, ClapError) else None
+
+
+def _printing(error: BaseException) -> bool:
+    """Whether it was raised in click's own output."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
 
 
 def _fault() -> int:

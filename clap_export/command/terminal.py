@@ -41,6 +41,13 @@ def say(text: str) -> None:
         sys.stdout.flush()
 
 
+def put(text: str) -> None:
+    """A piece of a file that goes to standard output, with its own tabs and ends of lines."""
+    with delivering():
+        sys.stdout.write(printable(text, keep="\n\t"))
+        sys.stdout.flush()
+
+
 def say_json(value: object, indent: int | None = None) -> None:
     """JSON on standard output, in ASCII: what is not, is escaped, as JSON has it.
 

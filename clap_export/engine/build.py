@@ -11,6 +11,7 @@ from clap_export.engine import layers
 from clap_export.engine.constraints import constrain
 from clap_export.engine.options import BuildOptions
 from runtime.backends.trt.dialect import Dialect
+from runtime.content import Content
 from runtime.engines import Profile
 from runtime.errors import BackendError
 from runtime.files import writing
@@ -34,12 +35,13 @@ class EngineSource:
     """What one engine is built from.
 
     Attributes:
-        graph: ONNX file, whose types are the engine's.
+        graph: the ONNX file's bytes, whose types are the engine's. The library gets these, as it
+            might find another file at the same path.
         profiles: shapes to serve.
         half: whether the encoder is in FP16 in the graph, and must be in the engine.
     """
 
-    graph: Path
+    graph: Content
     profiles: tuple[Profile, ...]
     half: bool
 
@@ -69,7 +71,7 @@ def build(
     _parser = _parse(dialect, network, graph)  # holds the weights until the engine is built
     config = builder.create_builder_config()
     if half and dialect.weak:
-        constrain(trt, network, graph)
+        constrain(trt, network, graph.data)
         dialect.allow_half(config)
     elif half and layers.half_products(network) < layers.SHARE:
         raise _not_half(dialect, graph, layers.of_network(network))
@@ -112,9 +114,9 @@ def inspect(
     )
 
 
-def _parse(dialect: Dialect, network: Any, graph: Path) -> Any:
+def _parse(dialect: Dialect, network: Any, graph: Content) -> Any:
     parser = dialect.parser(network)
-    read = parser.parse_from_file(str(graph.resolve()))
+    read = parser.parse(graph.data)
     if not read or not network.num_layers:  # it takes an empty file, and some others, for a graph
         errors = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
         raise BackendError(
@@ -146,7 +148,7 @@ def _configure(dialect: Dialect, config: Any, options: BuildOptions) -> None:
         dialect.aim(config, options.compute_capabilities)
 
 
-def _profile(builder: Any, network: Any, profile: Profile, graph: Path) -> Any:
+def _profile(builder: Any, network: Any, profile: Profile, graph: Content) -> Any:
     names = {network.get_input(i).name for i in range(network.num_inputs)}
     if names != profile.inputs.keys():
         raise BackendError(
@@ -198,7 +200,7 @@ def _monitor(trt: Any, progress: Callable[[str], None]) -> Any:
     return Monitor()
 
 
-def _not_half(dialect: Dialect, graph: Path, found: dict[str, int]) -> BackendError:
+def _not_half(dialect: Dialect, graph: Content, found: dict[str, int]) -> BackendError:
     return BackendError(
         f"{dialect.library} {dialect.version} built '{graph.name}' with its encoder not in FP16 "
         f"(layers by type: {found}): the engine was thrown away."

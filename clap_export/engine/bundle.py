@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -17,8 +18,8 @@ from runtime import Encoder
 from runtime.bundle import Bundle
 from runtime.engines import Engine, Engines, Profile
 from runtime.errors import ClapError
-from runtime.files import writing
-from runtime.manifest import FileEntry, Graph, Manifest, Parity, amend
+from runtime.files import owning, writing
+from runtime.manifest import FileEntry, Graph, Manifest, Parity, amend, read_manifest
 
 Progress = Callable[[str], None]
 
@@ -46,6 +47,7 @@ def add_engines(
     """Build both engines of a bundle into it; the ones it had are replaced.
 
     The bundle is whole at any moment: new files have new names, and the manifest changes last.
+    Afterwards it has no engine that its manifest does not list, whoever left it there.
 
     Args:
         folder: the bundle.
@@ -59,41 +61,66 @@ def add_engines(
         BackendError: TensorRT cannot build an engine, or not in the graph's precision.
         ClapError: graphs in INT8, or the folder cannot be written.
     """
-    bundle = Bundle(folder)
-    manifest = bundle.manifest
     if not os.access(folder, os.W_OK | os.X_OK):
+        Bundle(folder)  # which says so if there is none
         raise ClapError(f"{folder} cannot be written, and engines are built into it: copy it.")
-    files = dict(manifest.files)
+    with owning(folder):
+        bundle = Bundle(folder)
+        try:
+            made, files = _built(bundle, chain, options, cache, progress)
+            old = bundle.manifest.engines
+            gone = {old.audio.file, old.text.file} if old else set[str]()
+            kept = {
+                name: entry for name, entry in bundle.manifest.files.items() if name not in gone
+            }
+            tools = {**bundle.manifest.tools, chain.dialect.library: chain.dialect.version}
+            return amend(
+                folder, bundle.manifest, files=kept | files, engines=Engines(*made), tools=tools
+            )
+        finally:
+            _remove_unlisted(folder, bundle.manifest)
+
+
+def _built(
+    bundle: Bundle, chain: Toolchain, options: BuildOptions, cache: Path, progress: Progress
+) -> tuple[list[Engine], dict[str, FileEntry]]:
+    """Both engines, written into the bundle's folder under names that no other content has."""
+    manifest = bundle.manifest
     made: list[Engine] = []
-    try:
-        for name, graph, profiles in (
-            ("audio", manifest.audio_graph, audio_profiles(manifest, options)),
-            ("text", manifest.text_graph, text_profiles(manifest, options)),
-        ):
-            check_precision(graph.precision)
-            progress(f"{name} engine")
-            bundle.graph(graph)  # TensorRT's parser opens what this has looked through
-            source = EngineSource(bundle.path(graph.file), profiles, graph.precision == "fp16")
-            built = build(
-                chain.dialect, source, options, cache,
-                lambda said, name=name: progress(f"{name} engine: {said}"),
-            )  # fmt: skip
-            sha256 = hashlib.sha256(built.plan).hexdigest()
-            file = f"{name}-{sha256[:12]}.engine"
-            with writing(folder / file) as part:
-                part.write_bytes(built.plan)
-            files[file] = FileEntry(sha256, len(built.plan))
-            made.append(_record(file, graph, chain, options, built.layers, profiles))
-        old = manifest.engines
-        gone = {old.audio.file, old.text.file} - {e.file for e in made} if old else set[str]()
-        kept = {name: entry for name, entry in files.items() if name not in gone}
-        tools = {**manifest.tools, chain.dialect.library: chain.dialect.version}
-        manifest = amend(folder, manifest, files=kept, engines=Engines(*made), tools=tools)
-        for name in gone:
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise ClapError(f"{folder} cannot be written: {error.strerror or error}.") from error
-    return manifest
+    files: dict[str, FileEntry] = {}
+    for name, graph, profiles in (
+        ("audio", manifest.audio_graph, audio_profiles(manifest, options)),
+        ("text", manifest.text_graph, text_profiles(manifest, options)),
+    ):
+        check_precision(graph.precision)
+        progress(f"{name} engine")
+        content, _ = bundle.graph(graph)
+        source = EngineSource(content, profiles, graph.precision == "fp16")
+        built = build(
+            chain.dialect, source, options, cache,
+            lambda said, name=name: progress(f"{name} engine: {said}"),
+        )  # fmt: skip
+        sha256 = hashlib.sha256(built.plan).hexdigest()
+        file = f"{name}-{sha256[:12]}.engine"
+        with writing(bundle.path(file)) as part:
+            part.write_bytes(built.plan)
+        files[file] = FileEntry(sha256, len(built.plan))
+        made.append(_record(file, graph, chain, options, built.layers, profiles))
+    return made, files
+
+
+def _remove_unlisted(folder: Path, before: Manifest) -> None:
+    """Remove engines that the manifest does not list (any more): those that were replaced, and
+    those of a build that failed or was killed."""
+    old = before.engines
+    engines = {folder / old.audio.file, folder / old.text.file} if old else set[Path]()
+    for kind in ("audio", "text"):
+        engines |= set(folder.glob(f"{kind}-????????????.engine"))
+    with contextlib.suppress(ClapError, OSError):  # a left-over does no harm
+        listed = read_manifest(folder).files
+        for path in engines:
+            if path.name not in listed:
+                path.unlink()
 
 
 def measure(folder: Path, reference: Path, device: int, progress: Progress) -> Parity:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from runtime.errors import ClapError
 
 
-def constrain(trt: Any, network: Any, graph: Path) -> int:
+def constrain(trt: Any, network: Any, graph: bytes) -> int:
     """Hold every layer of a parsed network to the type that its output has in the ONNX.
 
     The parser makes several layers of some operations, and only the last has the ONNX's name for
@@ -19,7 +18,7 @@ def constrain(trt: Any, network: Any, graph: Path) -> int:
     Args:
         trt: the module.
         network: parsed from the graph.
-        graph: the ONNX file.
+        graph: the ONNX file's content.
 
     Returns:
         how many layers were held.
@@ -49,7 +48,7 @@ def constrain(trt: Any, network: Any, graph: Path) -> int:
     return held
 
 
-def tensor_types(graph: Path) -> dict[str, str]:
+def tensor_types(graph: bytes) -> dict[str, str]:
     """``float`` or ``half`` of every tensor that a node of the graph puts out in one of them."""
     try:
         import onnx  # noqa: TID251 - for TensorRT 8.6 alone; later ones read the types themselves
@@ -58,7 +57,7 @@ def tensor_types(graph: Path) -> dict[str, str]:
             "TensorRT 8.6 must be told the type of each layer, which needs the onnx package: "
             "pip install onnx"
         ) from error
-    model = onnx.shape_inference.infer_shapes(onnx.load(graph), strict_mode=True)
+    model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(graph), strict_mode=True)
     names: dict[int, str] = {onnx.TensorProto.FLOAT: "float", onnx.TensorProto.FLOAT16: "half"}
     values = (*model.graph.value_info, *model.graph.output)
     found = {value.name: names.get(value.type.tensor_type.elem_type) for value in values}

@@ -13,15 +13,19 @@ class Content:
     """The bytes of a file: read at any place, a window at a time.
 
     Args:
-        data: all of them, or a file object that can seek.
+        data: all of them, or a file object that can seek, whose content begins where it stands.
         path: of that file, if it has one.
+        descriptor: of that file, if another process may be given it in place of its bytes.
     """
 
-    def __init__(self, data: bytes | BinaryIO, path: str | None = None) -> None:
-        self.path = path
+    def __init__(
+        self, data: bytes | BinaryIO, path: str | None = None, descriptor: int | None = None
+    ) -> None:
+        self.path, self.descriptor = path, descriptor
         self.data = data if isinstance(data, bytes) else None
         self._file = io.BytesIO(data) if isinstance(data, bytes) else data
-        self.size = self._file.seek(0, os.SEEK_END)
+        self._origin = self._file.tell()
+        self.size = max(0, self._file.seek(0, os.SEEK_END) - self._origin)
         self._kept, self._start = b"", 0
 
     def at(self, offset: int, count: int) -> bytes:
@@ -31,13 +35,18 @@ class Content:
             OSError: the file cannot be read.
         """
         if count > WINDOW:
-            self._file.seek(offset)
-            return self._file.read(count)
+            return self._read(offset, count)
         inside = offset - self._start
         if not (inside >= 0 and inside + count <= len(self._kept)):
-            self._file.seek(offset)
-            self._kept, self._start, inside = self._file.read(WINDOW), offset, 0
+            self._kept, self._start, inside = self._read(offset, WINDOW), offset, 0
         return self._kept[inside : inside + count]
+
+    def _read(self, offset: int, count: int) -> bytes:
+        self._file.seek(self._origin + offset)
+        data = self._file.read(count)
+        while data and len(data) < count and (more := self._file.read(count - len(data))):
+            data += more  # a file object may give less than it has
+        return data
 
     def find(self, wanted: bytes, start: int) -> int:
         """Where some bytes come next; -1 if they do not."""

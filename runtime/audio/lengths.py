@@ -1,4 +1,4 @@
-"""RF64, W64 and AU: one length of all samples in a header, which may not be true.
+"""RF64, W64, AU and others: one length of all samples in a header, which may not be true.
 
 libsndfile reads as far as the length says: nothing of a file whose writer was killed before it
 could put it in, and without a word what is there of a file that was cut.
@@ -6,6 +6,8 @@ could put it in, and without a word what is there of a file that was cut.
 
 from __future__ import annotations
 
+import math
+import re
 import struct
 from dataclasses import dataclass
 
@@ -82,6 +84,65 @@ def au(content: Content, start: int) -> Structure:
     offset, size = struct.unpack(order + "II", header[4:])
     stated = LONGEST + 1 if size == IN_DS64 else size
     return _structure(content, start, _Length(8, order + "I", start + offset, stated))
+
+
+def caf(content: Content, start: int) -> Structure:
+    """The parts of an Apple CAF. It is only looked at whether the file was cut: programs that
+    write to a pipe have a sign of their own for a length that they do not know."""
+    at = start + 8
+    for _ in range(MOST_CHUNKS):
+        header = content.at(at, 12)
+        if len(header) < 12:
+            break
+        (size,) = struct.unpack(">q", header[4:])
+        if header[:4] == b"data":
+            length = _Length(at + 4 - start, ">q", at + 16, size - 4, 4)  # behind an edit count
+            if _missing(content, length):
+                return _structure(content, start, length)
+            break
+        at += 12 + max(0, size)
+    return _whole(content, start)
+
+
+def voc(content: Content, start: int) -> Structure:
+    """The parts of a Creative Voice file: blocks of a type and a size of three bytes."""
+    at = start + int.from_bytes(content.at(start + 20, 2), "little")
+    for _ in range(MOST_CHUNKS):
+        header = content.at(at, 4)
+        if len(header) < 4 or not header[0]:
+            break
+        length = _Length(0, "", at + 4, int.from_bytes(header[1:], "little"))
+        if _missing(content, length):
+            return _cut(content, start, length)
+        at = length.body + length.stated
+    return _whole(content, start)
+
+
+def nist(content: Content, start: int) -> Structure:
+    """The parts of a NIST Sphere, whose header is text; its own packed samples are left alone."""
+    text = content.at(start, 1024)
+    sizes = [
+        int(found[1])
+        if (found := re.search(rb"\n%s -(?:i|s\d+) (\d{1,12})\n" % field, text))
+        else 0
+        for field in (b"sample_count", b"channel_count", b"sample_n_bytes")
+    ]
+    if not re.fullmatch(rb" *\d{3,6}", text[8:15]) or b",embedded" in text:
+        return _whole(content, start)
+    length = _Length(0, "", start + int(text[8:15]), math.prod(sizes))
+    return _cut(content, start, length) if _missing(content, length) else _whole(content, start)
+
+
+def _missing(content: Content, length: _Length) -> bool:
+    return 0 < content.size - length.body < length.stated
+
+
+def _cut(content: Content, start: int, length: _Length) -> Structure:
+    left = content.size - length.body
+    return Structure(
+        (Part(start, content.size),),
+        f"its header states {length.stated} bytes of samples and {left} are there",
+    )
 
 
 def _structure(content: Content, start: int, length: _Length) -> Structure:

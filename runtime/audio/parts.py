@@ -23,6 +23,10 @@ class Part:
     head: bytes = b""
     frames: int | None = None
 
+    def whole(self, content: Content) -> bool:
+        """Whether it is the file as it is."""
+        return not self.head and self.start == 0 and self.end == content.size
+
 
 @dataclass(frozen=True)
 class Structure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -137,9 +138,14 @@ def said(found: Recording) -> Recording:
 
 
 def warn(warning: str | None) -> None:
-    """Issue what is wrong with a recording, if anything is, as an :class:`AudioWarning`."""
-    if warning is not None:
-        warnings.warn(warning, AudioWarning, stacklevel=4)
+    """Issue what is wrong with a recording, if anything is, as an :class:`AudioWarning` of the code
+    that asked the runtime for it."""
+    if warning is None:
+        return
+    level, frame = 2, sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("runtime."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(warning, AudioWarning, stacklevel=level)
 
 
 class _Growing:

@@ -32,7 +32,7 @@ class Blocks(Protocol):
     rate: int
     warnings: list[str]
 
-    def blocks(self) -> Iterator[NDArray[np.float32]]:
+    def blocks(self) -> Generator[NDArray[np.float32]]:
         """Mono float32 ``[n]``, in order."""
         ...
 
@@ -49,7 +49,7 @@ class Stream:
         max_seconds: longer recordings are refused; infinity for no limit.
         keep_from: seconds. A recording that breaks off later than this (a sample that is not
             finite, a device that is gone) is used as far as it went, with a warning; else it is
-            refused. Infinity refuses all of them.
+            refused, as is an array, of which all is known at once. Infinity refuses all of them.
         resampler: ``soxr``, or the one of an original; see :mod:`runtime.audio.faithful`.
         channels: ``mean``, or ``strung`` one after the other, each resampled alone.
 
@@ -73,7 +73,8 @@ class Stream:
         resampler: Kind = "soxr",
         channels: Channels = "mean",
     ) -> None:
-        self._source, self._sample_rate, self._keep_from = source, sample_rate, keep_from
+        self._source, self._sample_rate = source, sample_rate
+        self._keep_from = math.inf if isinstance(source, np.ndarray) else keep_from
         self.rate, self.samples = rate or 0, 0
         self._count, self._seconds = 0, 0.0  # of one channel, as decoded
         self._broken: AudioError | None = None
@@ -140,6 +141,7 @@ class Stream:
 
     def _decoded(self) -> Iterator[NDArray[np.float32]]:
         blocks = self._origin.blocks()
+        self._held.callback(blocks.close)  # ends a program that decodes
         try:
             while True:
                 with boundary(self._source):

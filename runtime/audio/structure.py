@@ -36,9 +36,16 @@ def find(content: Content) -> Structure:
         return lengths.w64(content, start)
     if magic[:4] in (b".snd", b"dns."):
         return lengths.au(content, start)
+    if magic[:4] == b"caff":
+        return lengths.caf(content, start)
+    if magic == b"Creative Voi":
+        return lengths.voc(content, start)
+    if magic[:8] == b"NIST_1A\n":
+        return lengths.nist(content, start)
     if magic[:8] == flac.START:
         return flac.structure(content, start)
-    if start or mpeg.SYNC.match(magic):
+    adts = magic[:1] == b"\xff" and magic[1:2] and magic[1] & 0xF6 == 0xF0  # AAC, no MPEG layer
+    if not adts and (start or mpeg.SYNC.match(magic)):
         found = mpeg.structure(content, start)
         if found is not None:
             return found

@@ -65,7 +65,9 @@ class OrtBackend:
             self._session._model_bytes = None  # it would keep the file in memory beside the weights
             active = cast("list[str]", self._session.get_providers())
             inputs: list[Any] = self._session.get_inputs()
-            outputs = {cast(str, o.name): tuple(o.shape[1:]) for o in self._session.get_outputs()}
+            # Whole numbers are a tagger's indices, which the runtime makes itself.
+            floats = [o for o in self._session.get_outputs() if o.type != "tensor(int64)"]
+            outputs = {cast(str, o.name): tuple(o.shape[1:]) for o in floats}
         except Exception as error:  # the library raises a dozen types without a common base
             raise BackendError(f"ONNX Runtime cannot load '{content.path}': {error}") from error
         if active[0] != wanted[0][0]:

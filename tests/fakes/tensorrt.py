@@ -41,12 +41,12 @@ def plan(onnx: Path, engine: Engine) -> bytes:
         {name: [list(r.min), list(r.max)] for name, r in profile.inputs.items()}
         for profile in engine.profiles
     ]
-    return serialised(onnx, profiles, [])
+    return serialised(onnx.read_bytes(), profiles, [])
 
 
-def serialised(onnx: Path, profiles: list[dict[str, Any]], kinds: list[str]) -> bytes:
+def serialised(onnx: bytes, profiles: list[dict[str, Any]], kinds: list[str]) -> bytes:
     """An engine file: the graph, the ranges of its profiles, and its layers' types."""
-    model = base64.b64encode(onnx.read_bytes()).decode()
+    model = base64.b64encode(onnx).decode()
     return json.dumps({"model": model, "profiles": profiles, "kinds": kinds}).encode()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,7 +36,7 @@ class Flag(IntEnum):
 class Network:
     def __init__(self, flags: int) -> None:
         self.flags = flags
-        self.path = ""
+        self.model = b""
         self.layers: list[Any] = []
         self.inputs: list[Any] = []
 
@@ -60,15 +59,15 @@ class Parser:
     def get_error(self, i: int) -> str:
         return "cannot be read"
 
-    def parse_from_file(self, path: str) -> bool:
+    def parse(self, data: bytes) -> bool:
         try:
-            model = onnx.load(path)
+            model = onnx.load_model_from_string(data)
         except Exception:
             return False
         graph = onnx.shape_inference.infer_shapes(model).graph
         types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.output)}
         kinds = {1: Kind.FLOAT, 10: Kind.HALF}
-        self.network.path = path
+        self.network.model = data
         self.network.inputs = [SimpleNamespace(name=i.name) for i in graph.input]
         for node in graph.node:
             kind = kinds.get(types.get(node.output[0], 0), Kind.OTHER)
@@ -168,7 +167,7 @@ def module(cuda: FakeCuda, version: str, half: bool = True) -> Any:
                 monitor.phase_start("Timing", None, 2)
                 assert monitor.step_complete("Timing", 0)
                 monitor.phase_finish("Timing")
-            return faketrt.serialised(Path(network.path), config.profiles, kinds)
+            return faketrt.serialised(network.model, config.profiles, kinds)
 
     class Monitor:
         def __init__(self) -> None: ...

@@ -194,7 +194,10 @@ def test_flacs_that_were_joined() -> None:
     assert np.array_equal(audio.read(one + one).samples, np.tile(samples, 2))
 
 
-def test_a_flac_with_a_hole_is_read_up_to_it() -> None:
+def test_a_flac_with_a_hole_is_read_up_to_it_without_ffmpeg(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runtime.audio.ffmpeg.program", lambda: None)
     data = bytearray(encode(NOISE, format="FLAC"))
     whole = audio.read(bytes(data)).samples
     data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
@@ -454,6 +457,6 @@ def test_the_size_of_blocks_changes_nothing(
         )
     ]  # fmt: skip
     whole = [audio.read(data, rate=48_000).samples for data in files]
-    monkeypatch.setattr("runtime.audio.decoder.BLOCK", block)
+    monkeypatch.setattr("runtime.audio.track.BLOCK", block)
     for data, want in zip(files, whole, strict=True):
         assert np.array_equal(audio.read(data, rate=48_000).samples, want)

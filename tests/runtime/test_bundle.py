@@ -106,6 +106,8 @@ def test_manifest_lists_unknown_and_missing_keys_together(copy: Path) -> None:
         ({"logit_scale": float("inf")}, "'logit_scale' must be from 1e-06 to 1e.06, is inf"),
         ({"logit_scale": 0}, "'logit_scale' must be from 1e-06"),
         ({"default_template": "a sound"}, "must hold one"),
+        ({"space_id": ""}, "space_id is empty"),
+        ({"space_id": " "}, "space_id is empty"),
     ],
 )
 def test_values_without_sense(copy: Path, changes: dict[str, Any], message: str) -> None:

@@ -18,6 +18,7 @@
 static char root[PATH_MAX];
 static long wanted = -1, seen = 0;
 static int code = 0;
+enum { HALF = -1 }; /* the disk gets full in the middle of a write; elsewhere as ENOSPC */
 
 void fault_arm(const char *folder, long nth, int error) {
     snprintf(root, sizeof root, "%s", folder);
@@ -41,7 +42,7 @@ static int fails(int counts) {
     if (!counts) return 0;
     if (__sync_add_and_fetch(&seen, 1) != wanted) return 0;
     if (code == 0) { kill(getpid(), SIGKILL); pause(); }
-    errno = code;
+    errno = code == HALF ? ENOSPC : code;
     return 1;
 }
 
@@ -80,9 +81,14 @@ FILE *name(const char *path, const char *mode) { \
 FOPEN(fopen)
 FOPEN(fopen64)
 
+/* With HALF one half is written, and the next step fails. */
 ssize_t write(int fd, const void *data, size_t size) {
     REAL(write);
     if (root[0] && fails(inside_fd(fd))) {
+        if (code != HALF) return -1;
+        code = ENOSPC; wanted = seen + 1;
+        if (size > 1) return real(fd, data, size / 2);
+        errno = code;
         return -1;
     }
     return real(fd, data, size);

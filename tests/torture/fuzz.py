@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.places import ROOT
+from tests.torture import found as known
 
 HANG = 30.0  # seconds after which an input counts as one that never ends
 SLOW = 5.0
@@ -42,10 +43,10 @@ class Found:
 
 
 def fuzz(name: str, count: int, work: Path, seed: int = 0) -> Found:
-    """Give a reader ``count`` damaged inputs; the same for the same seed."""
+    """Give a reader what once was found, and ``count`` damaged inputs: the same for a seed."""
     found = Found(name)
-    start = 0
-    while start < count:
+    start, end = 0, known.count(name) + count
+    while start < end:
         start = _run(name, seed, start, count, work, found)
     return found
 
@@ -89,7 +90,7 @@ def _run(name: str, seed: int, start: int, count: int, work: Path, found: Found)
             f"crash {code}", f"input {begun} of seed {seed}: exit code {code}"
         )
         return begun + 1
-    return count
+    return known.count(name) + count
 
 
 def _pump(stream: object, lines: queue.Queue[str | None]) -> None:

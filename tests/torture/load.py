@@ -1,51 +1,96 @@
-"""One Classifier for a long time: memory, descriptors and threads stay, and so do the numbers."""
+"""One Classifier for a long time: memory, descriptors and threads stay, and so do the numbers.
+
+Memory is judged twice. What an allocator keeps of freed memory goes up and down with the order in
+which arrays were freed; that is the process's size as a user sees it, and it must level off. What
+is left after the allocator gave back all that is free is in use, and it must not grow at all.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import operator
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import runtime
+from clap_export.bench.machine import memory_mib
 from runtime.errors import ClapError
+
+POINTS = 10  # at which the size of the process is looked at, on the way
 
 
 @dataclass(frozen=True)
 class Held:
-    """What the process holds: bytes of memory, open descriptors, threads."""
+    """What the process holds: MiB of memory in use, open descriptors, threads."""
 
-    memory: int
+    memory: float
     descriptors: int
     threads: int
 
     @classmethod
     def now(cls) -> Held:
-        """Of this process."""
+        """Of this process, after all that is free went back to the system."""
         gc.collect()
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return cls(
-            pages * os.sysconf("SC_PAGE_SIZE"),
-            len(os.listdir("/proc/self/fd")),
-            threading.active_count(),
-        )
+        ctypes.CDLL(None).malloc_trim(0)
+        return cls(memory_mib()[0], len(os.listdir("/proc/self/fd")), threading.active_count())
 
 
 @dataclass(frozen=True)
 class Load:
-    """What was done, how much the process grew by it, and answers that were not the first one."""
+    """What was done, and what it left behind.
+
+    Attributes:
+        grown_mib: memory in use afterwards, over that of the beginning.
+        sizes_mib: of the process at each tenth of the way, over that of the beginning, with what
+            its allocator keeps.
+        different: answers that were not those of the first time.
+    """
 
     predictions: int
     threads: int
     seconds: float
     grown_mib: float
+    sizes_mib: tuple[float, ...]
     descriptors: int
     new_threads: int
     different: int
+
+    @property
+    def levelled_mib(self) -> float:
+        """By how much the second half of the way was larger than the first ever was."""
+        half = len(self.sizes_mib) // 2
+        return max(self.sizes_mib[half:]) - max(self.sizes_mib[:half])
+
+
+class Watch:
+    """Looks at the process before, on the way and after."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads, self._sizes = threads, list[float]()
+        self._before, self._began = Held.now(), time.perf_counter()
+
+    def look(self, done: float) -> None:
+        """Note the size if another tenth is done."""
+        while len(self._sizes) < min(POINTS, int(done * POINTS)):
+            self._sizes.append(round(memory_mib()[0] - self._before.memory, 1))
+
+    def load(self, predictions: int, different: int) -> Load:
+        """The end."""
+        seconds = time.perf_counter() - self._began
+        self.look(1.0)
+        after, before = Held.now(), self._before
+        return Load(
+            predictions, self._threads, round(seconds, 1),
+            round(after.memory - before.memory, 1), tuple(self._sizes),
+            after.descriptors - before.descriptors, after.threads - before.threads, different,
+        )  # fmt: skip
 
 
 def clips(rate: int, window: int) -> list[object]:
@@ -58,59 +103,64 @@ def clips(rate: int, window: int) -> list[object]:
 def predict_for_long(bundle: Path, count: int) -> Load:
     """``count`` predictions one after another and in batches, bad recordings among them."""
     with runtime.Classifier(bundle, ["dog", "rain", "bell"], threads=1) as classifier:
-        spec = classifier.manifest.audio
-        items = clips(spec.sample_rate, spec.window_samples)
-        answers = [_answer(classifier, item, spec.sample_rate) for item in items]
-        for _ in range(20):
-            for item in items:
-                _answer(classifier, item, spec.sample_rate)
-        before, began, different = Held.now(), time.perf_counter(), 0
-        done = 0
-        while done < count:
-            for item, want in zip(items, answers, strict=True):
-                different += _answer(classifier, item, spec.sample_rate) != want
-            batch = list(classifier.predict_many(items, sample_rate=spec.sample_rate))
-            different += [result.error is None for result in batch] != [
+        rate = classifier.manifest.audio.sample_rate
+        items = clips(rate, classifier.manifest.audio.window_samples)
+        answers = [_answer(classifier, item, rate) for item in items]
+
+        def round_() -> int:
+            found = [_answer(classifier, item, rate) for item in items]
+            wrong = sum(map(operator.ne, found, answers))
+            batch = list(classifier.predict_many(items, sample_rate=rate))
+            wrong += [result.error is None for result in batch] != [
                 isinstance(want, list) for want in answers
             ]
-            abandoned = classifier.predict_many(items * 4, sample_rate=spec.sample_rate)
+            abandoned = classifier.predict_many(items * 4, sample_rate=rate)
             next(abandoned)
             abandoned.close()
+            return wrong
+
+        for _ in range(20):
+            round_()
+        watch, done, different = Watch(1), 0, 0
+        while done < count:
+            different += round_()
             done += 2 * len(items) + 1
-        after = Held.now()
-    return _load(done, 1, began, before, after, different)
+            watch.look(done / count)
+        return watch.load(done, different)
 
 
 def share_for_long(bundle: Path, threads: int, seconds: float) -> Load:
     """One Classifier in many threads, whose answers must be those of one thread to the bit."""
     with runtime.Classifier(bundle, ["dog", "rain", "bell"], threads=1) as classifier:
-        spec = classifier.manifest.audio
-        items = clips(spec.sample_rate, spec.window_samples)
-        answers = [_answer(classifier, item, spec.sample_rate) for item in items]
+        rate = classifier.manifest.audio.sample_rate
+        items = clips(rate, classifier.manifest.audio.window_samples)
+        answers = [_answer(classifier, item, rate) for item in items]
         counts, wrong = [0] * threads, [0] * threads
-        end = time.perf_counter() + seconds
 
-        def work(place: int) -> None:
+        def work(place: int, end: float) -> None:
             while time.perf_counter() < end:
                 which = (counts[place] + place) % len(items)
-                found = _answer(classifier, items[which], spec.sample_rate)
+                found = _answer(classifier, items[which], rate)
                 wrong[place] += found != answers[which]
                 counts[place] += 1
 
-        def round_() -> None:
-            running = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
+        def run(duration: float, look: Callable[[float], None]) -> None:
+            began = time.perf_counter()
+            running = [
+                threading.Thread(target=work, args=(i, began + duration)) for i in range(threads)
+            ]
             for thread in running:
                 thread.start()
+            while (passed := time.perf_counter() - began) < duration:
+                look(passed / duration)
+                time.sleep(duration / POINTS / 10)
             for thread in running:
                 thread.join()
 
-        end = time.perf_counter() + min(2.0, seconds / 4)
-        round_()  # allocators keep an arena for each thread
-        before, began = Held.now(), time.perf_counter()
-        end = began + seconds
-        round_()
-        after = Held.now()
-    return _load(sum(counts), threads, began, before, after, sum(wrong))
+        run(min(2.0, seconds / 4), lambda _: None)
+        watch, before = Watch(threads), sum(counts)
+        run(seconds, watch.look)
+        return watch.load(sum(counts) - before, sum(wrong))
 
 
 def _answer(classifier: runtime.Classifier, item: object, rate: int) -> object:
@@ -118,13 +168,3 @@ def _answer(classifier: runtime.Classifier, item: object, rate: int) -> object:
         return classifier.predict(item, rate if isinstance(item, np.ndarray) else None)  # type: ignore[arg-type]
     except ClapError as error:
         return type(error).__name__
-
-
-def _load(
-    predictions: int, threads: int, began: float, before: Held, after: Held, different: int
-) -> Load:
-    return Load(
-        predictions, threads, round(time.perf_counter() - began, 1),
-        round((after.memory - before.memory) / 2**20, 1),
-        after.descriptors - before.descriptors, after.threads - before.threads, different,
-    )  # fmt: skip

@@ -37,6 +37,11 @@ class Reader:
     inside: str | None = None
     mend: Callable[[Path, str], None] = lambda folder, name: None
 
+    @property
+    def changed(self) -> str | None:
+        """Of an input that is a folder, the one file that is changed where only one can be."""
+        return "config.json" if self.inside == "*" else self.inside
+
     def damage(self, good: Path, work: Path, rng: random.Random) -> Path:
         """A damaged copy of a good input, in an empty folder."""
         name = self.inside

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture import faults, fuzz, load
-from tests.torture.__main__ import steady, written
+from tests.torture import faults, fuzz, guided, load, report
+from tests.torture.__main__ import steady
+from tests.torture.found import CORPUS, FOUND, count, kept
 from tests.torture.readers import READERS
+from tests.torture.writers import WRITERS
 
 SHORT = 40
 
@@ -17,15 +19,41 @@ SHORT = 40
 def test_damaged_inputs_are_refused_or_read(name: str, tmp_path: Path) -> None:
     found = fuzz.fuzz(name, SHORT, tmp_path, seed=1)
     assert found.passed, found.problems
-    assert found.outcomes.total() == SHORT
-    assert found.outcomes["refused"], "no input was damaged enough"
+    assert found.outcomes.total() == count(name) + SHORT
+    assert found.outcomes["refused"] > len(FOUND.get(name, ())), "no input was damaged enough"
+
+
+def test_what_is_kept_is_of_a_reader_and_small() -> None:
+    folders = [path for path in CORPUS.iterdir() if path.is_dir()]
+    files = [path for name in READERS for path in kept(name)]
+    assert sum(len(list(folder.iterdir())) for folder in folders) == len(files)
+    assert all(path.stat().st_size <= 1 << 16 for path in files)
+
+
+def assert_whole(injected: list[faults.Injected]) -> None:
+    for found in injected:
+        assert not found.problems
+        assert found.faults >= (3 if found.name in ("export", "precision") else 10)
+        assert found.old
 
 
 def test_a_writer_that_is_disturbed_leaves_the_old_or_the_new(tmp_path: Path) -> None:
-    for found in faults.run(12, tmp_path):
-        assert not found.problems
-        assert found.faults >= (3 if found.name == "bundle" else 10)
-        assert found.old
+    assert_whole(faults.run(12, tmp_path, [name for name in WRITERS if name != "precision"]))
+
+
+@pytest.mark.slow
+def test_a_lowering_that_is_disturbed_leaves_nothing_or_all(tmp_path: Path) -> None:
+    assert_whole(faults.run(12, tmp_path, ["precision"]))
+
+
+def test_writers_that_are_careless_are_found_out(tmp_path: Path) -> None:
+    found = {one.name: one for one in faults.run(40, tmp_path, module="tests.torture.careless")}
+    problems = {name: " ".join(one.problems) for name, one in found.items()}
+    assert "torn: neither the old nor the new" in problems["in_place"]
+    assert "left ['file.part']" in problems["litters"]
+    assert "OSError: [Errno 28] No space left on device" in problems["escapes"]
+    assert "said to be done, and is not" in problems["silent"]
+    assert all(one.faults == 40 for one in found.values())
 
 
 def test_long_use_leaves_nothing_behind(tiny_bundle: Path) -> None:
@@ -34,15 +62,35 @@ def test_long_use_leaves_nothing_behind(tiny_bundle: Path) -> None:
 
 
 def test_the_page_gets_the_figures() -> None:
-    page = "".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in ("readers", "load"))
+    page = "".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in report.PARTS)
+    made = {"commit": "abc", "cpu": "a CPU", "cores": 2}
+    wav = {"name": "wav", "outcomes": {"refused": 3}, "slowest": 0.5, "largest": 1 << 21}
+    opus = {"name": "opus", "outcomes": {"accepted": 2000}, "slowest": 0.1, "largest": 0}
+    used = vars(load.Load(10, 2, 1.0, 0.5, (1.0, 2.0), 0, 0, 0))
+    log = "#2 INITED cov: 7 ft: 9\n#40 NEW cov: 12 ft: 20\nDone 41 runs in 3 second(s)\n"
     found = {
-        "readers": [
-            {"name": "wav", "outcomes": {"refused": 3}, "slowest": 0.5, "largest": 1 << 21}
-        ],
-        "writers": [],
-        "load": [vars(load.Load(10, 2, 1.0, 0.5, 0, 0, 0))],
+        "readers": {"rows": [wav, {**opus, "made": made}]},
+        "guided": {"rows": [vars(guided.Guided.of("wav", log, 0))]},
+        "writers": {"rows": [vars(faults.Injected("bank", 40, 10, 36, 4))]},
+        "load": {"rows": [{"name": "x", **used}]},
     }
-    made = written(page, found)
-    assert "| wav | 0 | 3 | 0 | 0 | 0 | 0.50 s | 2 MiB |" in made
-    assert "| 10 | 2 | 1 s | +0.5 MiB | +0 | +0 | 0 |" in made
-    assert "old" not in made
+    page = report.written(page, found)
+    for line in (
+        "| wav | 0 | 3 | 0 | 0 | 0 | 0.50 s | 2 MiB |",
+        "| all 2,003 | 2,000 | 3 | 0 | 0 | 0 | 0.50 s | 2 MiB |",
+        "commit abc, a CPU, 2 cores",
+        "| wav | 3 s | 41 | 12 | 0 |",
+        "| bank | 10 | 40 | 36 | 4 | 0 |",
+        "| 10 | 2 | 1 s | +0.5 MiB | +1 +2 | +0 | +0 | 0 |",
+    ):
+        assert line in page.splitlines()
+    assert "old\n" not in page
+
+
+def test_a_guided_run_that_crashed_is_one_that_found_something() -> None:
+    log = "#2 INITED cov: 7 ft: 9\n === Uncaught Python exception: ===\nKeyError: 'x'\n"
+    crashed = guided.Guided.of("wav", log, 77)
+    assert crashed.found == 1
+    assert "KeyError" in crashed.said
+    with pytest.raises(RuntimeError, match="was not fuzzed: No module named 'atheris'"):
+        guided.Guided.of("wav", "No module named 'atheris'", 1)

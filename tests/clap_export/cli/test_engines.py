@@ -102,6 +102,60 @@ def test_build_replaces_engines_and_uses_the_timings_again(
     assert module.configs[-1].cache == b"timings"  # begun anew, then used for the text engine
 
 
+def test_the_engine_is_built_from_the_bytes_that_were_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = machine(monkeypatch)
+    folder = tinybundle.build(tmp_path / "bundle")
+    graphs = {name: (folder / name).read_bytes() for name in ("audio.onnx", "text.onnx")}
+
+    class Exchanged(module.OnnxParser):
+        """Somebody puts other files there when the hashes have just been compared."""
+
+        def __init__(self, network: object, log: object) -> None:
+            for name in graphs:
+                (folder / name).write_bytes(b"another graph")
+            super().__init__(network, log)
+
+        def parse(self, data: bytes) -> bool:
+            taken.append(data)
+            for name, content in graphs.items():
+                (folder / name).write_bytes(content)
+            return super().parse(data)
+
+    taken: list[bytes] = []
+    module.OnnxParser = Exchanged
+    assert call("build", folder).exit_code == 0
+    assert taken == list(graphs.values())
+
+
+def test_a_build_that_fails_leaves_the_bundle_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = machine(monkeypatch)
+    folder = tinybundle.build(tmp_path / "bundle")
+    assert call("build", folder).exit_code == 0
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    parse = module.OnnxParser.parse
+    monkeypatch.setattr(  # the audio engine is there by then, of other profiles than before
+        module.OnnxParser,
+        "parse",
+        lambda self, data: b"input_ids" not in data and parse(self, data),
+    )
+    assert "cannot parse 'text.onnx'" in refused("build", folder, "--max-batch", 2)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_a_killed_build_left_goes_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch)
+    folder = tinybundle.build(tmp_path / "bundle")
+    (folder / "audio-0123456789ab.engine").write_bytes(b"of a build that was killed")
+    assert call("build", folder).exit_code == 0
+    assert {p.name for p in folder.iterdir()} == {*Bundle(folder).manifest.files, "manifest.json"}
+
+
 def test_without_a_gpu_nothing_is_begun_and_the_ways_out_are_named(
     ckpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,7 +206,9 @@ def test_a_reader_that_went_away_is_141_and_quiet(arguments: str, tiny_bundle: P
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("arguments", ["inspect {}", "inspect {} --json"])
+@pytest.mark.parametrize(
+    "arguments", ["inspect {}", "inspect {} --json", "", "--help", "classify --help", "--version"]
+)
 def test_a_full_disk_under_the_output_is_said(arguments: str, tiny_bundle: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(

@@ -27,6 +27,7 @@ from clap_export.model.htsat import HtsatConfig
 from clap_export.precision import fp16
 from runtime.audio_spec import AudioSpec, Mel
 from runtime.backends.trt.dialect import Dialect
+from runtime.content import Content
 from runtime.engines import Profile
 from runtime.errors import BackendError
 from runtime.manifest import Manifest, read_manifest
@@ -115,7 +116,7 @@ def parsed(dialect: Dialect, graph: Path) -> tuple[Any, ...]:
     builder = dialect.builder()
     network = dialect.network(builder)
     parser = dialect.parser(network)
-    assert parser.parse_from_file(str(graph))
+    assert parser.parse(graph.read_bytes())
     return builder, parser, network
 
 
@@ -145,11 +146,11 @@ def assert_builds_in_both_precisions(
     dialect: Dialect, graph: Path, served: tuple[Profile, ...]
 ) -> None:
     """As FP32 without any FP16, and as FP16 but for the frontend."""
-    exact = build(dialect, EngineSource(graph, served, False), OPTIONS)
+    exact = build(dialect, EngineSource(Content.read(graph), served, False), OPTIONS)
     assert "HALF" not in exact.layers
     assert exact.layers["FLOAT"] > 10
     half = in_half(graph)
-    made = build(dialect, EngineSource(half, served, True), OPTIONS)
+    made = build(dialect, EngineSource(Content.read(half), served, True), OPTIONS)
     assert made.layers["HALF"] > 10
     assert len(made.plan) > 10_000
     *_keep, network = parsed(dialect, half)
@@ -201,13 +202,17 @@ def test_an_fp32_graph_is_not_passed_off_as_fp16(dialect: Dialect, exported_bund
     served = profiles.audio_profiles(read_manifest(exported_bundle), OPTIONS)
     graph = exported_bundle / "audio.onnx"
     with pytest.raises(BackendError, match=r"not in FP16 .*FLOAT.*: the engine was thrown away"):
-        build(dialect, EngineSource(graph, served, True), OPTIONS)
+        build(dialect, EngineSource(Content.read(graph), served, True), OPTIONS)
 
 
 def test_a_graph_with_other_inputs_is_refused(dialect: Dialect, exported_bundle: Path) -> None:
     served = profiles.text_profiles(read_manifest(exported_bundle), OPTIONS)
     with pytest.raises(BackendError, match=r"'audio\.onnx' has inputs \['waveform'\]; \['atten"):
-        build(dialect, EngineSource(exported_bundle / "audio.onnx", served, False), OPTIONS)
+        build(
+            dialect,
+            EngineSource(Content.read(exported_bundle / "audio.onnx"), served, False),
+            OPTIONS,
+        )
 
 
 @pytest.mark.parametrize(
@@ -224,7 +229,7 @@ def test_a_file_that_is_no_graph_is_refused(
     graph = tmp_path / "garbage.onnx"
     graph.write_bytes(content)
     with pytest.raises(BackendError, match=rf"cannot parse 'garbage\.onnx': .*{words}"):
-        build(dialect, EngineSource(graph, (), False), OPTIONS)
+        build(dialect, EngineSource(Content.read(graph), (), False), OPTIONS)
 
 
 def test_an_operation_that_the_library_lacks_is_named_in_the_parsers_words(
@@ -235,7 +240,7 @@ def test_an_operation_that_the_library_lacks_is_named_in_the_parsers_words(
     graph = onnx.helper.make_graph([node], "strange", [x], [y])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "strange.onnx")
     with pytest.raises(BackendError, match=r"cannot parse 'strange\.onnx': .*NoSuchOperation"):
-        build(dialect, EngineSource(tmp_path / "strange.onnx", (), False), OPTIONS)
+        build(dialect, EngineSource(Content.read(tmp_path / "strange.onnx"), (), False), OPTIONS)
 
 
 def test_an_unknown_gpu_is_refused_with_those_that_are_known(
@@ -244,4 +249,8 @@ def test_an_unknown_gpu_is_refused_with_those_that_are_known(
     options = replace(OPTIONS, compute_capabilities=("8.9", "1.0"))
     served = profiles.text_profiles(read_manifest(exported_bundle), options)
     with pytest.raises(BackendError, match=r"compute capability 8\.9, 1\.0; it knows .*8\.9"):
-        build(dialect, EngineSource(exported_bundle / "text.onnx", served, False), options)
+        build(
+            dialect,
+            EngineSource(Content.read(exported_bundle / "text.onnx"), served, False),
+            options,
+        )

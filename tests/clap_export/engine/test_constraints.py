@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -44,7 +42,7 @@ def network(*layers: Layer) -> Any:
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> Path:
+def graph() -> bytes:
     """x -> log (float) -> cast -> two products (half) -> split (half) -> cast -> y (float)."""
     nodes = [
         helper.make_node("Log", ["x"], ["log"]),
@@ -64,18 +62,16 @@ def graph(tmp_path: Path) -> Path:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )  # fmt: skip
-    path = tmp_path / "typed.onnx"
     opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(made, opset_imports=opset, ir_version=8), path)
-    return path
+    return helper.make_model(made, opset_imports=opset, ir_version=8).SerializeToString()
 
 
-def test_types_are_those_that_the_graph_computes_in(graph: Path) -> None:
+def test_types_are_those_that_the_graph_computes_in(graph: bytes) -> None:
     half = ("cast", "product", "gemm", "left", "right")
     assert tensor_types(graph) == {"log": "float", "y": "float"} | dict.fromkeys(half, "half")
 
 
-def test_each_layer_gets_the_type_of_its_output(graph: Path) -> None:
+def test_each_layer_gets_the_type_of_its_output(graph: bytes) -> None:
     log, cast, split, y = Layer("log"), Layer("cast"), Layer("left", "right"), Layer("y")
     assert constrain(TRT, network(log, cast, split, y), graph) == 4
     assert [layer.precision for layer in (log, cast, split, y)] == [
@@ -85,7 +81,7 @@ def test_each_layer_gets_the_type_of_its_output(graph: Path) -> None:
     assert split.told == {0: "float16", 1: "float16"}
 
 
-def test_unnamed_layers_of_an_operation_get_the_type_of_its_last(graph: Path) -> None:
+def test_unnamed_layers_of_an_operation_get_the_type_of_its_last(graph: bytes) -> None:
     before_log, log = Layer("(Unnamed Layer* 0) [Convolution]_output"), Layer("log")
     before_gemm, gemm = Layer("(Unnamed Layer* 5) [Matrix]_output"), Layer("gemm")
     behind_all = Layer("(Unnamed Layer* 9) [Shuffle]_output")
@@ -96,7 +92,7 @@ def test_unnamed_layers_of_an_operation_get_the_type_of_its_last(graph: Path) ->
     assert (behind_all.precision, behind_all.told) == (None, {})  # nothing says its type
 
 
-def test_integers_shapes_and_constants_are_left_alone(graph: Path) -> None:
+def test_integers_shapes_and_constants_are_left_alone(graph: bytes) -> None:
     spared = (
         Layer("shape", dtype="int32"),
         Layer("(Unnamed Layer* 3) [Gather]_output", dtype="int32"),
@@ -109,7 +105,9 @@ def test_integers_shapes_and_constants_are_left_alone(graph: Path) -> None:
     assert product.precision == "float16"
 
 
-def test_without_onnx_it_says_what_to_install(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_onnx_it_says_what_to_install(
+    graph: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ClapError, match="pip install onnx"):
         tensor_types(graph)

@@ -1,0 +1,96 @@
+"""A camera or a radio station, by its address; opened again when it breaks off."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+
+from clap_export.command import terminal
+from runtime.audio import ffmpeg
+from runtime.audio.rates import check_rate
+from runtime.audio.track import Undecodable
+from runtime.backlog import Piece
+from runtime.errors import AudioError
+
+PATIENCE = 15.0  # seconds without a sample, after which it is opened again
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before it is opened again; twice as long each time
+HTTP = ("http", "https", "tcp", "tls", "crypto")
+RTSP = ("rtsp", "rtsps", "rtp", "srtp", "udp", "tcp", "tls", "crypto")
+OPENED = {
+    "http": (HTTP, ffmpeg.FORMATS),
+    "https": (HTTP, ffmpeg.FORMATS),
+    "rtsp": (RTSP, "rtsp,rtp"),
+    "rtsps": (RTSP, "rtsp,rtp"),
+}
+# Through TCP a camera's packets are not lost where the network is busy.
+OPTIONS = {"rtsp": ("-rtsp_transport", "tcp"), "rtsps": ("-rtsp_transport", "tcp")}
+
+
+class Address:
+    """A stream through the ffmpeg program; see :class:`clap_export.cli.listening.inputs.Input`.
+
+    Args:
+        url: of a protocol in :data:`OPENED`.
+        reconnect: open it again when it ends or fails, if it could be opened once.
+        wait: how to wait for some seconds.
+
+    Raises:
+        AudioError: another protocol.
+    """
+
+    live = True
+    warning: str | None = None
+
+    def __init__(
+        self, url: str, *, reconnect: bool = True, wait: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._name = without_secrets(url)
+        scheme = url.partition("://")[0].lower()
+        if scheme not in OPENED:
+            raise AudioError(
+                f"'{self._name}' cannot be listened to: addresses begin with "
+                f"{', '.join(f'{each}://' for each in OPENED)}."
+            )
+        protocols, formats = OPENED[scheme]
+        self._given = ffmpeg.stream(url, protocols, formats, OPTIONS.get(scheme, ()))
+        self._reconnect, self._wait = reconnect, wait
+
+    def pieces(self) -> Generator[Piece]:
+        """The sound; behind a break, with a gap as long as it lasted."""
+        pause = FIRST_PAUSE
+        last: float | None = None  # when the last samples came
+        while True:
+            sound = ffmpeg.Sound(self._given, self._name, PATIENCE)
+            opened = False
+            try:
+                with closing(sound.blocks()) as blocks:
+                    for block in blocks:
+                        rate, now = check_rate(sound.rate, self._name), time.monotonic()
+                        gap = 0.0
+                        if not opened and last is not None:
+                            gap = max(0.0, now - last - len(block) / rate)
+                        opened, last, pause = True, now, FIRST_PAUSE
+                        yield Piece(block.T, rate, gap)
+                why = sound.trouble or "it ended"
+            except Undecodable as error:
+                why = str(error)
+            why = without_secrets(why)
+            if last is None:
+                raise AudioError(
+                    f"'{self._name}' cannot be opened ({why}). Check the address, and that ffmpeg "
+                    "is installed."
+                )
+            if not self._reconnect:
+                if sound.trouble:
+                    self.warning = f"'{self._name}' may not be whole: {why}."
+                return
+            terminal.warn(f"'{self._name}': {why}; it is opened again in {pause:g} s.")
+            self._wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def without_secrets(text: str) -> str:
+    """Addresses without the name and password that they may hold, and what follows a ``?``."""
+    return re.sub(r"(\w+://)(?:[^/\s@]*@)?([^\s?]*)(\?\S*)?", r"\1\2", text)

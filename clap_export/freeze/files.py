@@ -1,0 +1,74 @@
+"""A tagger's files: the graph, and beside it the names of its labels, one a line."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import onnx
+
+from runtime.backends import quiet
+from runtime.errors import ClapError
+from runtime.files import writing
+from runtime.labels import LabelBank
+
+SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
+
+
+def labels_path(out: Path) -> Path:
+    """Where the names of a tagger's labels are."""
+    return out.with_suffix(".labels.txt")
+
+
+def write(
+    model: onnx.ModelProto, bank: LabelBank, out: Path, kind: str, *, overwrite: bool
+) -> tuple[Path, ...]:
+    """Write a tagger; all of its files get their places when all are whole.
+
+    Args:
+        model: the tagger.
+        bank: its labels.
+        out: of the graph, with the ending of its kind.
+        kind: ``onnx``; or ``openvino``, OpenVINO's own format of two files.
+        overwrite: replace files that are there.
+
+    Returns:
+        paths of the files.
+
+    Raises:
+        ClapError: one exists or cannot be written, ``out`` has another ending, or OpenVINO is not
+            installed.
+    """
+    suffixes = SUFFIXES[kind]
+    if out.suffix != suffixes[0]:
+        raise ClapError(f"'{out}' must end in {suffixes[0]}: it is what engines tell it by.")
+    paths = (*(out.with_suffix(suffix) for suffix in suffixes), labels_path(out))
+    with ExitStack() as stack:
+        parts = [stack.enter_context(writing(p, overwrite=overwrite)) for p in paths]
+        if kind == "onnx":
+            parts[0].write_bytes(model.SerializeToString(deterministic=True))
+        else:
+            _openvino(model, parts[0], parts[1])
+        parts[-1].write_text("".join(f"{name}\n" for name in bank.names), "utf-8")
+    return paths
+
+
+def _openvino(model: onnx.ModelProto, xml: Path, weights: Path) -> None:
+    """Write OpenVINO's format, in the graph's own types, with the same metadata."""
+    try:
+        openvino = quiet.openvino()
+    except Exception as error:  # a broken installation raises more than ImportError
+        raise ClapError(
+            f"--format openvino needs OpenVINO, which cannot be imported ({error}). "
+            "Install it: pip install openvino"
+        ) from error
+    try:
+        converted = openvino.Core().read_model(model.SerializeToString())
+        for entry in model.metadata_props:
+            converted.set_rt_info(entry.value, [entry.key])
+        # Its own function of saving wants the names' endings, and rounds to half if it is let.
+        from openvino import serialize
+
+        serialize(converted, str(xml), str(weights))
+    except Exception as error:  # RuntimeError, and its own kinds
+        raise ClapError(f"OpenVINO cannot convert the tagger ({error}).") from error

@@ -1,0 +1,133 @@
+"""The file of a tagger: a bundle's audio graph with labels inside, in one ONNX file.
+
+What the labels are and how a recording is prepared stands in the file's metadata: under ``KEY`` the
+labels, under ``MANIFEST_KEY`` the manifest of the bundle that it was made of, as it was there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import onnx_file, schema
+from runtime.bundle import Bundle
+from runtime.content import Content
+from runtime.errors import BundleError
+from runtime.labels import LabelBank
+from runtime.manifest import Graph, parse_manifest
+from runtime.onnx_file import OnnxGraph
+from runtime.prompts import MOST_LETTERS
+from runtime.schema import Text, Within
+
+KEY, MANIFEST_KEY = "clap-export-tagger", "clap-export-manifest"
+FORMAT_VERSION: Literal[1] = 1
+LABELS = "label_embeddings"  # the constant, float32 [labels, dim] of unit norm
+OUTPUTS = ("scores", "similarity", "embedding")
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What a tagger says of its labels.
+
+    Attributes:
+        labels: their names, in the order of ``scores``.
+        templates: the prompts they were put through; empty when every label had its own texts.
+        scores: what ``scores`` are.
+        top_k: length of ``values`` and ``indices``, or None where there are none.
+        labels_sha256: of the bytes of the labels' embeddings, little-endian float32.
+    """
+
+    format_version: Literal[1]
+    labels: tuple[str, ...]
+    templates: tuple[Annotated[str, Text(MOST_LETTERS)], ...]
+    scores: Literal["softmax", "cosine", "multilabel"]
+    top_k: Annotated[int, Within(1, 1 << 24)] | None
+    labels_sha256: Annotated[str, Text(255)]
+
+
+class TaggerFile(Bundle):
+    """A tagger's file, opened and checked; a bundle without a text encoder.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        frozen: what it says of its labels.
+        bank: the labels and their embeddings.
+
+    Raises:
+        BundleError: no such file, or no tagger that can be used.
+        SchemaError: its metadata has unknown, missing or ill-typed keys (all are listed).
+        LabelError: its labels are unusable.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.folder = Path(path)
+        self.check_hashes = False
+        content = Content.read(self.folder, BundleError)
+        graph = onnx_file.check(content.data, content.name)
+        if KEY not in graph.metadata or MANIFEST_KEY not in graph.metadata:
+            raise BundleError(
+                f"'{path}' is an ONNX file, but no tagger: it says nothing of labels. Make one: "
+                "clap-export freeze BUNDLE LABELS -o tagger.onnx"
+            )
+        self.manifest_bytes = graph.metadata[MANIFEST_KEY].encode()
+        found = parse_manifest(self.folder, self.manifest_bytes)
+        self.manifest = replace(found, engines=None)
+        data = schema.read_json(graph.metadata[KEY].encode(), str(path), BundleError)
+        self.frozen = schema.read(Frozen, data, str(path))
+        self.bank = self._bank(graph)
+        self._sha256 = content.sha256()
+        self._content: tuple[Content, OnnxGraph] | None = content, graph
+
+    def read(self, name: str, *, check_hash: bool = False) -> NoReturn:
+        """Nothing: the labels are inside, and other files there are none.
+
+        Raises:
+            BundleError: always.
+        """
+        raise BundleError(
+            f"'{self.folder}' is a tagger, with its labels inside and no text encoder: for other "
+            "labels take the bundle, or clap-export freeze --relabel with a bank of them."
+        )
+
+    def graph(self, graph: Graph, *, check_hash: bool = False) -> tuple[Content, OnnxGraph]:
+        """The file, and what it holds; see :meth:`runtime.bundle.Bundle.graph`.
+
+        Raises:
+            BundleError: it is the text graph, or the file is not the one any more that was opened.
+        """
+        if graph != self.manifest.audio_graph:
+            self.read(graph.file)
+        content, self._content = self._content, None  # an engine keeps what it needs of it
+        if content is not None:
+            return content
+        again = Content.read(self.folder, BundleError)
+        if again.sha256() != self._sha256:
+            raise BundleError(f"'{self.folder}' was changed while it was in use: open it again.")
+        return again, onnx_file.check(again.data, again.name)
+
+    def check_contents(self) -> None:
+        """Nothing is left to be looked into."""
+
+    def _bank(self, graph: OnnxGraph) -> LabelBank:
+        frozen, manifest = self.frozen, self.manifest
+        labels = graph.tensors.get(LABELS)
+        shape = (len(frozen.labels), manifest.embedding_dim)
+        problem = ""
+        if labels is None or labels.raw is None or not labels.is_float or labels.dims != shape:
+            problem = f"its labels are no constant '{LABELS}' of float32 {shape}"
+        elif hashlib.sha256(labels.raw).hexdigest() != frozen.labels_sha256:
+            problem = "its labels do not have the recorded SHA-256"
+        elif missing := [name for name in OUTPUTS if name not in graph.outputs]:
+            problem = f"it gives no '{missing[0]}'"
+        if problem or labels is None or labels.raw is None:
+            raise BundleError(f"'{self.folder}' is a damaged tagger: {problem}. Freeze it again.")
+        # A copy of its own: the rest of the file need not be kept for it.
+        embeddings: NDArray[np.float32] = np.ndarray(shape, "<f4", labels.raw).astype(np.float32)
+        return LabelBank(frozen.labels, frozen.templates, embeddings, manifest.space_id)
