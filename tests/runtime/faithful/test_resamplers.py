@@ -139,6 +139,14 @@ def test_a_sample_at_a_time() -> None:
     assert np.abs(joined - whole("torchaudio", samples, 32_000, 44_100)).max() < 1e-6
 
 
+def test_seven_minutes_are_a_sample_less_where_torchaudio_rounds_so() -> None:
+    """torchaudio 2.11 gave 18,375,000 samples: it rounds 18,375,000.9 to a float32 first."""
+    made, block = resampler("torchaudio", 48_000, 44_100), np.zeros(1 << 18, np.float32)
+    pushed = [min(len(block), 20_000_001 - at) for at in range(0, 20_000_001, len(block))]
+    count = sum(len(made.push(block[:size])) for size in pushed)
+    assert count + len(made.finish()) == 18_375_000
+
+
 def test_what_is_held_does_not_grow() -> None:
     made = resampler("torchaudio", 48_000, 44_100)
     block = noise(1.0, 48_000)
