@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -139,7 +138,7 @@ class Clip:
         self, blocks: Iterator[NDArray[np.float32]]
     ) -> tuple[int, Iterator[NDArray[np.float32]]]:
         """How many samples there are, and the samples again."""
-        again = isinstance(self._source, (str, bytes, os.PathLike, np.ndarray))
+        again = sources.repeatable(self._source)
         held: list[NDArray[np.float32]] = []
         disk: BinaryIO | None = None
         total = 0
