@@ -18,6 +18,7 @@ from runtime.fusion import Gathered, Gatherer
 
 if TYPE_CHECKING:
     from runtime.audio import Source
+    from runtime.audio.stretch import Stretches
     from runtime.audio_spec import AudioSpec
     from runtime.policy import Policy
 
@@ -116,11 +117,26 @@ class Clip:
         )  # fmt: skip
 
     def _blocks(self) -> Iterator[NDArray[np.float32]]:
-        for block in self._stream.blocks():
-            yield round_trip_int16(block) if self._spec.int16_round_trip else block
+        return map(self._heard, self._stream.blocks())
+
+    def _heard(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return round_trip_int16(samples) if self._spec.int16_round_trip else samples
+
+    def _stretches(self) -> Stretches | None:
+        """The file, where only a few windows of it are wanted and it can be sought in."""
+        policy = self._policy
+        few = policy.windows in ("spaced", "middle")
+        ours = policy.quirks.resampler == "soxr" and policy.quirks.channels == "mean"
+        return self._stream.stretches() if few and ours else None
 
     def _cuts(self) -> Iterator[Cut | Gathered]:
         spec, policy = self._spec, self._policy
+        stretches = self._stretches()
+        if stretches is not None and stretches.total > spec.window_samples:
+            for start in policy.starts(spec, stretches.total):
+                end = start + spec.window_samples
+                yield Cut(start, end, self._heard(stretches.samples(start, end)))
+            return
         total, blocks = None, self._blocks()
         if policy.needs_total:
             total, blocks = self._counted(blocks)
