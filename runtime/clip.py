@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from runtime.handover import ahead
 
 if TYPE_CHECKING:
     from runtime.audio import Source
+    from runtime.audio.stretch import Stretches
     from runtime.audio_spec import AudioSpec
     from runtime.policy import Policy
 
@@ -128,11 +128,26 @@ class Clip:
         )  # fmt: skip
 
     def _blocks(self) -> Iterator[NDArray[np.float32]]:
-        for block in self._stream.blocks():
-            yield round_trip_int16(block) if self._spec.int16_round_trip else block
+        return map(self._heard, self._stream.blocks())
+
+    def _heard(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return round_trip_int16(samples) if self._spec.int16_round_trip else samples
+
+    def _stretches(self) -> Stretches | None:
+        """The file, where only a few windows of it are wanted and it can be sought in."""
+        policy = self._policy
+        few = policy.windows in ("spaced", "middle")
+        ours = policy.quirks.resampler == "soxr" and policy.quirks.channels == "mean"
+        return self._stream.stretches() if few and ours else None
 
     def _cuts(self) -> Iterator[Cut | Gathered]:
         spec, policy = self._spec, self._policy
+        stretches = self._stretches()
+        if stretches is not None and stretches.total > spec.window_samples:
+            for start in policy.starts(spec, stretches.total):
+                end = start + spec.window_samples
+                yield Cut(start, end, self._heard(stretches.samples(start, end)))
+            return
         total, blocks = None, self._blocks()
         if policy.needs_total:
             total, blocks = self._counted(blocks)
@@ -150,7 +165,7 @@ class Clip:
         self, blocks: Iterator[NDArray[np.float32]]
     ) -> tuple[int, Iterator[NDArray[np.float32]]]:
         """How many samples there are, and the samples again."""
-        again = isinstance(self._source, (str, bytes, os.PathLike, np.ndarray))
+        again = sources.repeatable(self._source)
         held: list[NDArray[np.float32]] = []
         disk: BinaryIO | None = None
         total = 0
