@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import ClapError, Classifier, Listener, Segment
+from runtime import ClapError, Classifier, Event, Events, Listener, Rule, Segment
 from runtime.errors import AudioError, BackendError
 from runtime.listener import loudness
 from runtime.manifest import Calibration
@@ -409,3 +409,36 @@ def test_multilabel_scores_are_those_of_the_timeline(tmp_path: Path) -> None:
         wanted = classifier.timeline(samples, 16_000, hop=0.3, top_k=2)
         listener = Listener(classifier, 16_000, hop=0.3, top_k=2)
         same(heard(listener, cut(samples, [999])), wanted)
+
+
+@pytest.mark.slow
+def test_a_day_of_sound(classifier: Classifier) -> None:
+    """24 hours of stereo in chunks of a second, a second of noise in each minute: memory is flat,
+    no second is lost, and each event is where its noise was."""
+    rng = np.random.default_rng(0)
+    noise = (0.1 * rng.standard_normal((2, tiny.RATE)) * 32767).astype(np.int16)
+    silence = np.zeros((2, tiny.RATE), np.int16)
+    listener = Listener(classifier, tiny.RATE, hop=0.5, gate=-60.0)
+    events = Events(Rule(0.01), only=[tiny.LABELS[0]])  # on in all that is heard
+    ended: list[Event] = []
+    sizes: list[int] = []
+    for second in range(24 * 3600):
+        for segment in listener.feed(noise if second % 60 == 30 else silence):
+            ended += [e for e in events.push(segment) if e.phase == "ended"]
+        if second % 3600 == 3599:
+            sizes.append(resident())
+    for segment in listener.flush():
+        events.push(segment)
+    ended += [e for e in events.finish() if e.phase == "ended"]
+    assert [(e.start, e.end) for e in ended] == [(60 * i + 30, 60 * i + 31) for i in range(1440)]
+    assert listener.seconds == 24 * 3600
+    assert listener.counts.windows == 2 * 1440
+    assert listener.counts.silent == 2 * (24 * 3600 - 1440)
+    assert max(sizes) - sizes[0] < 8 << 20
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
