@@ -14,6 +14,7 @@ import itertools
 import os
 import selectors
 import shutil
+import signal
 import struct
 import subprocess
 import time
@@ -257,7 +258,10 @@ def _running(path: str, given: Input) -> Generator[subprocess.Popen[bytes]]:
             _limit(process.pid)
             yield process
         finally:
-            process.kill()
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    # With what it started itself: on some systems it is a script.
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def _arguments(given: Input) -> list[str]:

@@ -119,6 +119,24 @@ def _classify_openvino(folder: Path) -> object:
         return classifier.predict(clip, 16_000)
 
 
+def _signed(folder: Path) -> list[Path]:
+    from runtime import signature
+    from runtime.bundle import Bundle
+    from tests.tiny import bundle
+    from tests.torture.writers import keys
+
+    made = bundle.build(folder / "bundle")
+    private, _ = keys(made)
+    signature.sign(made, Bundle(made).manifest_bytes, private)
+    return [made]
+
+
+def _read_signed(folder: Path) -> object:
+    from runtime.bundle import Bundle
+
+    return Bundle(folder, public_key=folder / "owner.pub")
+
+
 def _banks(folder: Path) -> list[Path]:
     from runtime import Encoder, LabelBank
     from tests.tiny import bundle
@@ -209,6 +227,20 @@ def _decode(path: Path) -> object:
     return len(samples)
 
 
+def _embeddings(folder: Path) -> list[Path]:
+    from train.distil import cache
+
+    rows = np.arange(40, dtype=np.float32).reshape(10, 4)
+    cache.write(folder / "teacher.npz", cache.CacheKey("teacher", "items", 10), rows)
+    return [folder / "teacher.npz"]
+
+
+def _read_embeddings(path: Path) -> object:
+    from train.distil import cache
+
+    return cache.read(path, cache.CacheKey("teacher", "items", 10))
+
+
 def _configs(folder: Path) -> list[Path]:
     from tests.places import RECIPES
 
@@ -249,10 +281,13 @@ READERS: dict[str, Reader] = {
     "text graph": _bundle("text.onnx", _classify),
     "audio graph, openvino": _bundle("audio.onnx", _classify_openvino),
     "label bank": Reader(_banks, _read_bank),
+    "signature": Reader(_signed, _read_signed, inside="manifest.sig"),
+    "key": Reader(_signed, _read_signed, inside="owner.pub"),
     "label file": Reader(_labels, _read_labels, _odd_text),
     "checkpoint": Reader(_checkpoints, _load),
     "pickle": Reader(_originals, _read_pt),
     "transformers folder": Reader(_transformers, _load, inside="*"),
+    "teacher's embeddings": Reader(_embeddings, _read_embeddings),
     "training config": Reader(_configs, _read_config, _odd_text),
     "listing": Reader(_listings, _read_listing, _odd_text),
     **{name: Reader(_recordings(*kind), _decode) for name, kind in AUDIO.items()},
