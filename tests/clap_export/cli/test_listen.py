@@ -33,6 +33,7 @@ from clap_export.cli.listening.webhook import Webhook
 from runtime import Classifier
 from runtime.backlog import Piece
 from runtime.errors import AudioError
+from tests.fakes.camera import camera
 from tests.places import ROOT
 from tests.tiny import bundle as tiny
 
@@ -171,6 +172,21 @@ def test_silence_is_gated_and_counted(tiny_bundle: Path) -> None:
     found = lines_of(done.stdout)
     assert {line["end"] for line in found if line.get("phase") == "ended"} == {1.0}
     assert (found[-1]["windows"], found[-1]["silent"]) == (2, 8)
+
+
+def test_a_machine_that_is_too_slow_drops_and_says_so(tiny_bundle: Path) -> None:
+    """A minute comes at once, in pieces of 2 s, and each of its windows takes its time."""
+    done = inside(tiny_bundle, pcm(60.0), "--hop", 0.02, "--backlog", 0.5, "--json")
+    assert done.exit_code == 0
+    found = lines_of(done.stdout)
+    end = found[-1]
+    gaps = [line for line in found if line["type"] == "gap"]
+    assert end["dropped"] > 0
+    assert end["missing"] == pytest.approx(end["dropped"])
+    assert sum(gap["seconds"] for gap in gaps) == pytest.approx(end["dropped"])
+    assert end["seconds"] == pytest.approx(60.0)  # the clock goes on over what was dropped
+    people = inside(tiny_bundle, pcm(60.0), "--hop", 0.02, "--backlog", 0.5)
+    assert "this machine is too slow" in people.stderr
 
 
 def test_an_empty_input_is_heard_to_its_end(tiny_bundle: Path) -> None:
@@ -473,6 +489,18 @@ def test_a_recording_by_its_address_is_heard_once(radio: tuple[str, list[int]]) 
     address = Address(url, reconnect=False)
     assert sum(p.seconds for p in address.pieces()) == pytest.approx(1.5, abs=0.1)
     assert len(served) == 1
+
+
+@needs_ffmpeg
+def test_a_camera_is_heard_sample_for_sample() -> None:
+    samples = (tiny.clip(3, 2 * tiny.RATE) * 32767).astype(np.int16)
+    with camera(samples, tiny.RATE) as url:
+        pieces = list(Address(url, reconnect=False).pieces())
+    found = np.concatenate([piece.samples for piece in pieces], axis=1)
+    assert {piece.rate for piece in pieces} == {tiny.RATE}
+    assert found.shape[0] == 1
+    assert found.shape[1] >= len(samples) - 3 * 320  # the last packets may go down with it
+    assert np.array_equal(found[0] * 32768, samples[: found.shape[1]])
 
 
 @needs_ffmpeg
