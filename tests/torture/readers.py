@@ -6,12 +6,14 @@ import hashlib
 import json
 import random
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from runtime.audio import ffmpeg
 from runtime.errors import ClapError
 from tests.torture.mutate import damaged, damaged_json
 
@@ -218,6 +220,19 @@ def _recordings(kind: str, subtype: str, suffix: str) -> Callable[[Path], list[P
     return seeds
 
 
+def _by_ffmpeg(codec: str, suffix: str) -> Callable[[Path], list[Path]]:
+    """Formats that libsndfile does not know: the program that decodes them makes them too."""
+
+    def seeds(folder: Path) -> list[Path]:
+        (source,) = _recordings("WAV", "PCM_16", "wav")(folder)
+        path = folder / f"clip.{suffix}"
+        program = str(ffmpeg.program())
+        subprocess.run([program, "-y", "-i", source, "-c:a", codec, path], check=True)
+        return [path]
+
+    return seeds
+
+
 def _decode(path: Path) -> object:
     from runtime import audio
 
@@ -274,6 +289,10 @@ AUDIO = {
     "au": ("AU", "ULAW", "au"), "caf": ("CAF", "ALAC_16", "caf"), "w64": ("W64", "PCM_16", "w64"),
 }  # fmt: skip
 
+MORE_AUDIO = {
+    "m4a": ("aac", "m4a"), "webm": ("libopus", "webm"), "wma": ("wmav2", "wma"),
+}  # fmt: skip
+
 READERS: dict[str, Reader] = {
     "manifest": _bundle("manifest.json", _classify),
     "tokenizer": _bundle("tokenizer.json", _classify),
@@ -292,3 +311,5 @@ READERS: dict[str, Reader] = {
     "listing": Reader(_listings, _read_listing, _odd_text),
     **{name: Reader(_recordings(*kind), _decode) for name, kind in AUDIO.items()},
 }
+if ffmpeg.program() is not None:
+    READERS |= {name: Reader(_by_ffmpeg(*kind), _decode) for name, kind in MORE_AUDIO.items()}
