@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import audio, windows
-from runtime.arguments import MOST_THREADS, maybe_whole, shown, whole
+from runtime.arguments import MOST_THREADS, check_batch_size, maybe_whole, shown
 from runtime.audio_graph import AudioGraph, checked_result
-from runtime.backends import Backend
+from runtime.backends import GPU, Backend
 from runtime.bundle import Bundle
 from runtime.clip import Clip, Piece
 from runtime.cores import usable_cores
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound="Pool | Peaks")
 
+ENOUGH_ON_CPU = 4  # windows
+
 
 class Encoder:
     """The two encoders of a bundle. Each is loaded when first used; threads may share one Encoder,
@@ -48,13 +50,16 @@ class Encoder:
         check_hashes: compare the SHA-256 of a file of the bundle with that of the bytes that are
             loaded; default for a folder. An opened bundle has its own say, and is compared again
             if it was.
-        batch_size: most windows or texts given to an engine at once.
+        batch_size: windows or texts given to an engine at once; default 16, and of windows on a CPU
+            4: more cost it memory, and no window gets quicker.
         max_seconds: longer recordings are refused; default any length is taken.
         device: number of the GPU, for ``cuda`` and ``tensorrt``; default the first.
         windows: which windows of a recording are heard and how they are pooled: a
             :class:`runtime.policy.Policy`, the name of a preset, or None for the bundle's own.
 
     Attributes:
+        batch_size: of windows.
+        text_batch_size: of texts.
         policy: the one that was chosen.
 
     Raises:
@@ -71,12 +76,12 @@ class Encoder:
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         check_hashes: bool | None = None,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         max_seconds: float = math.inf,
         device: int | None = None,
         windows: Policy | str | None = None,
     ) -> None:
-        self.batch_size = check_batch_size(batch_size)
+        self.text_batch_size = 16 if batch_size is None else check_batch_size(batch_size)
         self.max_seconds = audio.check_max_seconds(max_seconds)
         if not isinstance(bundle, (str, os.PathLike, Bundle)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise BundleError(f"{shown(bundle)} is no bundle: pass the path of its folder.")
@@ -97,6 +102,9 @@ class Encoder:
         )
         self.providers = self._loaded.providers
         self.device = self._loaded.device or 0
+        gpu = self.providers[0] in GPU
+        self.batch_size = self.text_batch_size if gpu or batch_size else ENOUGH_ON_CPU
+        self._batch_size = batch_size
         longer = self.policy.quirks.always_longer
         self._audio = AudioGraph(manifest, self._loaded.audio, longer)
         self._alone = AudioGraph(manifest, self._loaded.single, longer)
@@ -104,7 +112,7 @@ class Encoder:
     def __reduce__(self) -> tuple[object, ...]:
         make = partial(
             type(self), providers=self.providers, threads=self._loaded.threads,
-            check_hashes=self._loaded.check_hashes, batch_size=self.batch_size,
+            check_hashes=self._loaded.check_hashes, batch_size=self._batch_size,
             max_seconds=self.max_seconds, device=self._loaded.device, windows=self.policy,
         )  # fmt: skip
         return make, (self._given,)
@@ -281,7 +289,7 @@ class Encoder:
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise ClapError("no texts were given: pass at least one.")
-        size = self.batch_size
+        size = self.text_batch_size
         batches = [texts[i : i + size] for i in range(0, len(texts), size)]
         with self._loaded.text.use() as (backend, tokenizer):
             name = backend.output_names[0]
@@ -386,15 +394,6 @@ class Encoder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def check_batch_size(batch_size: object) -> int:
-    """A batch size of at least 1.
-
-    Raises:
-        ClapError: it is not.
-    """
-    return whole("batch_size", batch_size)
 
 
 def _pieces(clip: Clip, size: int) -> Generator[Piece]:

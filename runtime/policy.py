@@ -135,7 +135,7 @@ class Policy:
             spec: of the bundle, whose hop counts where the policy names none.
         """
         fields = {**asdict(self), "hop": self.hop_samples(spec)}
-        del fields["name"]
+        del fields["name"], fields["quirks"]["whole_texts"]  # which move no recording
         text = json.dumps([space_id, fields], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

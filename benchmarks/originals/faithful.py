@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.generated import checkpoints
 from benchmarks.generated.tokenizers import tokenizer_folder
 from benchmarks.originals import recordings
-from benchmarks.originals.faithful_tables import tables
+from benchmarks.originals.faithful_tables import TRAINED, tables
 from benchmarks.originals.vectors import LONG_TEXT
 from clap_export.checkpoints import load
 from clap_export.export.pack import write_bundle
@@ -54,6 +54,8 @@ def compared(name: str, python: str, files: list[Path], folder: Path) -> dict[st
         torch.save(checkpoints.wrapped(name, state), checkpoint)
     given = None if name.startswith("transformers") else words
     write_bundle(load(checkpoint, tokenizer=given), folder / "bundle")
+    # Without it the original would not know whose tokenizer it is.
+    (words / "config.json").write_text(json.dumps({"model_type": TOKENIZERS.get(name, "roberta")}))
     out = folder / "theirs.npz"
     subprocess.run(
         [python, str(ROOT / "benchmarks/originals/vectors.py"), name, str(checkpoint),
@@ -101,8 +103,8 @@ def trained(files: list[Path], folder: Path) -> dict[str, Any]:
 
 SOUNDS = (
     "birds", "a car horn", "a cat", "a chainsaw", "church bells", "a clock", "fire", "a baby",
-    "a dog", "knocking", "a guitar", "a helicopter", "an owl", "a siren", "rain", "a rooster", "sea waves",
-    "a sneeze", "speech", "thunder",
+    "a dog", "knocking", "a guitar", "a helicopter", "an owl", "a siren", "rain", "a rooster",
+    "sea waves", "a sneeze", "speech", "thunder",
 )  # fmt: skip
 
 
@@ -112,19 +114,20 @@ def _named(files: list[Path], values: np.ndarray) -> dict[str, float]:
 
 def main(python: str, folder: str, *names: str) -> None:
     """Compare, record, print."""
-    found = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
     sources = sorted(Path(folder).glob("*.wav"))
     with tempfile.TemporaryDirectory() as place:
         files = recordings.make(Path(place), sources)
-        for name in names or (*NAMES, "clap-mini"):
+        for name in names or (*NAMES, TRAINED):
             print(name, file=sys.stderr, flush=True)
             with tempfile.TemporaryDirectory() as inner:
-                if name == "clap-mini":
-                    found[name] = trained(files, Path(inner))
+                if name == TRAINED:
+                    row = trained(files, Path(inner))
                 else:
-                    found[name] = compared(name, python, files, Path(inner))
+                    row = compared(name, python, files, Path(inner))
+            found = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+            found[name] = row
             RESULT.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-    print(tables(found))
+    print(tables(json.loads(RESULT.read_text())))
 
 
 if __name__ == "__main__":

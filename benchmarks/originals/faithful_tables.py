@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+TRAINED = "clap-mini"
+
 
 def tables(found: dict[str, Any]) -> str:
     """All of them."""
-    return "\n".join((_match(found), _default(found), _trained(found["clap-mini"])))
+    made = [_match(found), _default(found)] if _families(found) else []
+    return "\n".join([*made, *(_trained(found[name]) for name in found if name == TRAINED)])
 
 
 def _match(found: dict[str, Any]) -> str:
@@ -75,7 +78,7 @@ def _trained(row: dict[str, Any]) -> str:
 
 
 def _families(found: dict[str, Any]) -> list[tuple[str, Any]]:
-    return [(name, row) for name, row in found.items() if name != "clap-mini"]
+    return [(name, row) for name, row in found.items() if name != TRAINED]
 
 
 if __name__ == "__main__":

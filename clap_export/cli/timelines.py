@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -47,7 +47,7 @@ class Wanted:
     """
 
     files: tuple[str, ...]
-    source: Callable[[str], Path | bytes]
+    source: Callable[[str], Path | BinaryIO]
     hop: float | None
     top_k: int | None
     format: str
@@ -75,7 +75,7 @@ def places(request: Wanted) -> Places:
 
     Raises:
         UsageError: several files cannot go where they should, or two to the same place.
-        ClapError: a folder cannot be made, or a package is missing.
+        ClapError: a file exists, a folder cannot be made, or a package is missing.
     """
     kind = TEXTS.get(request.format)
     if request.output is None and request.format == "parquet":
@@ -94,8 +94,10 @@ def places(request: Wanted) -> Places:
     suffix = kind.suffix if kind is not None else parquet.SUFFIX
     out = request.output
     # Several recordings share a file when its name has an ending; else it is a folder.
-    one = out is not None and joined and bool(out.suffix) and not out.is_dir()
-    texts = (out,) if one else _places(request, out, suffix)
+    if out is not None and joined and out.suffix and not out.is_dir():
+        texts: tuple[Path, ...] = (out,)
+    else:
+        texts = _places(request, out, suffix)
     pictures = _places(request, request.plot, PICTURES[0])
     if pictures:
         from clap_export import figure
@@ -104,7 +106,12 @@ def places(request: Wanted) -> Places:
         for path in pictures:
             if path.suffix not in PICTURES:
                 raise click.UsageError(f"--plot {path}: its name ends in {', '.join(PICTURES)}.")
-    return Places(tuple(path for path in texts if path), pictures)
+    there = [path for path in (*texts, *pictures) if path.exists()]
+    if there and not request.overwrite:
+        raise ClapError(f"'{there[0]}' exists: choose another name, or add --overwrite.")
+    for folder in {path.parent for path in (*texts, *pictures)}:
+        _make(folder)
+    return Places(texts, pictures)
 
 
 def _places(request: Wanted, out: Path | None, suffix: str) -> tuple[Path, ...]:
@@ -113,13 +120,6 @@ def _places(request: Wanted, out: Path | None, suffix: str) -> tuple[Path, ...]:
         return ()
     if len(request.files) == 1 and not out.is_dir():
         return (out,)
-    try:
-        out.mkdir(exist_ok=True)
-    except OSError as error:
-        raise ClapError(
-            f"'{out}' cannot be the folder of {len(request.files)} results "
-            f"({error.strerror or error})."
-        ) from error
     names = ["standard input" if f == STDIN else Path(f).name for f in request.files]
     for name in names:
         if names.count(name) > 1:
@@ -128,6 +128,16 @@ def _places(request: Wanted, out: Path | None, suffix: str) -> tuple[Path, ...]:
                 "classify them one after the other."
             )
     return tuple(out / f"{name}{suffix}" for name in names)
+
+
+def _make(folder: Path) -> None:
+    """A folder for results, inside one that is there."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ClapError(
+            f"'{folder}' cannot be a folder of results ({error.strerror or error})."
+        ) from error
 
 
 def run(classifier: Classifier, request: Wanted, where: Places) -> int:
@@ -194,7 +204,7 @@ class _Job:
     def _segments(self, file: str, picture: Picture | None) -> Iterator[Segment]:
         given, hop, top_k = self._request.source(file), self._request.hop, self._top_k
         if picture is None:
-            yield from self._classifier.timeline(given, hop=hop, top_k=top_k)
+            yield from self._classifier.segments(given, hop=hop, top_k=top_k)
             return
         encoder = self._classifier.encoder
         spec = encoder.manifest.audio
@@ -204,9 +214,9 @@ class _Job:
         ) as stream:  # fmt: skip
             heard = audio.Chunks(picture.hear(stream.blocks()), spec.sample_rate)
             painted = max(top_k, min(len(self._classifier.labels), PAINTED))
-            found = self._classifier.timeline(heard, hop=hop, top_k=painted)
-            for segment in picture.see(found):
-                yield replace(segment, predictions=segment.predictions[:top_k])
+            with closing(self._classifier.segments(heard, hop=hop, top_k=painted)) as found:
+                for segment in picture.see(found):
+                    yield replace(segment, predictions=segment.predictions[:top_k])
             if stream.warning is not None:
                 warnings.warn(AudioWarning(stream.warning), stacklevel=1)
 

@@ -9,7 +9,7 @@ import onnx
 
 from runtime.backends import quiet
 from runtime.errors import ClapError
-from runtime.files import writing
+from runtime.files import scratch, writing
 from runtime.labels import LabelBank
 
 SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
@@ -48,13 +48,14 @@ def write(
         if kind == "onnx":
             parts[0].write_bytes(model.SerializeToString(deterministic=True))
         else:
-            _openvino(model, parts[0], parts[1])
+            for part, data in zip(parts, _openvino(model, out), strict=False):
+                part.write_bytes(data)
         parts[-1].write_text("".join(f"{name}\n" for name in bank.names), "utf-8")
     return paths
 
 
-def _openvino(model: onnx.ModelProto, xml: Path, weights: Path) -> None:
-    """Write OpenVINO's format, in the graph's own types, with the same metadata."""
+def _openvino(model: onnx.ModelProto, out: Path) -> tuple[bytes, bytes]:
+    """The two files of OpenVINO's format, in the graph's own types, with the same metadata."""
     try:
         openvino = quiet.openvino()
     except Exception as error:  # a broken installation raises more than ImportError
@@ -66,9 +67,13 @@ def _openvino(model: onnx.ModelProto, xml: Path, weights: Path) -> None:
         converted = openvino.Core().read_model(model.SerializeToString())
         for entry in model.metadata_props:
             converted.set_rt_info(entry.value, [entry.key])
-        # Its own function of saving wants the names' endings, and rounds to half if it is let.
-        from openvino import serialize
+        from openvino import serialize  # not save_model, which rounds weights to half by default
 
-        serialize(converted, str(xml), str(weights))
+        with scratch(out) as folder:  # it wants names that end in xml and bin
+            xml, weights = folder / "model.xml", folder / "model.bin"
+            serialize(converted, str(xml), str(weights))
+            return xml.read_bytes(), weights.read_bytes()
+    except ClapError:
+        raise
     except Exception as error:  # RuntimeError, and its own kinds
         raise ClapError(f"OpenVINO cannot convert the tagger ({error}).") from error

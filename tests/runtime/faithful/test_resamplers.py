@@ -28,12 +28,13 @@ def whole(kind: Kind, samples: np.ndarray, rate: int, target: int) -> np.ndarray
 def sinc_hann(samples: np.ndarray, rate: int, target: int) -> np.ndarray:
     """y(t) = sum of x[i] h(i / rate - t) in float64, one output sample after the other."""
     cutoff = 0.99 * min(rate, target)  # twice the filter's corner, as the zero crossings lie
-    at = np.arange(len(samples)) / rate
     found = []
     for j in range(math.ceil(len(samples) * target / rate)):
-        t = (at - j / target) * cutoff
+        middle, reach = round(j * rate / target), round(6 * rate / cutoff) + 2
+        near = np.arange(max(0, middle - reach), min(len(samples), middle + reach))
+        t = (near / rate - j / target) * cutoff
         window = np.where(np.abs(t) < 6, np.cos(np.pi * t / 12) ** 2, 0.0)
-        found.append((samples * np.sinc(t) * window).sum() * cutoff / rate)
+        found.append((samples[near] * np.sinc(t) * window).sum() * cutoff / rate)
     return np.array(found)
 
 
