@@ -242,6 +242,39 @@ def _decode(path: Path) -> object:
     return len(samples)
 
 
+def _taggers(folder: Path) -> list[Path]:
+    from clap_export.freeze.graph import freeze
+    from runtime import Bundle, Encoder, LabelBank
+    from tests.tiny import bundle
+
+    made = bundle.build(folder / "bundle")
+    with Encoder(made) as encoder:
+        bank = LabelBank.build(encoder, ["dog", "rain", "bell"])
+    path = folder / "tagger.onnx"
+    path.write_bytes(freeze(Bundle(made), bank, "softmax", 2).SerializeToString())
+    return [path]
+
+
+def _read_tagger(path: Path) -> object:
+    import runtime
+
+    clip = np.sin(np.arange(20_000) * 0.05, dtype=np.float32)
+    with runtime.Tagger(path, threads=1) as tagger:
+        return tagger.predict(clip, 16_000)
+
+
+def _graph_or_metadata(data: bytes, rng: random.Random) -> bytes:
+    """Damage to a graph, or to what it says of itself, which is JSON."""
+    import onnx
+
+    if rng.random() < 0.4:
+        return damaged(data, rng)
+    model = onnx.load_model_from_string(data)
+    entry = rng.choice(model.metadata_props)
+    entry.value = damaged_json(entry.value, rng).decode(errors="replace")
+    return model.SerializeToString()
+
+
 def _embeddings(folder: Path) -> list[Path]:
     from train.distil import cache
 
@@ -299,6 +332,7 @@ READERS: dict[str, Reader] = {
     "audio graph": _bundle("audio.onnx", _classify),
     "text graph": _bundle("text.onnx", _classify),
     "audio graph, openvino": _bundle("audio.onnx", _classify_openvino),
+    "tagger": Reader(_taggers, _read_tagger, _graph_or_metadata),
     "label bank": Reader(_banks, _read_bank),
     "signature": Reader(_signed, _read_signed, inside="manifest.sig"),
     "key": Reader(_signed, _read_signed, inside="owner.pub"),
