@@ -26,8 +26,11 @@ docs: .venv/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Damaged inputs, failing disks, killed processes, long use: half an hour; writes docs/reliability.md.
+# The figures there are of more: make torture TRY="--inputs 4400 --seconds 600"
+# An hour of guided fuzzing: make torture TRY="--part guided --guided 157"
+TRY ?=
 torture: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture --write
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture --write $(TRY)
 
 # The packages, checked, installed into empty environments and run there.
 dist: .venv/installed

@@ -89,3 +89,12 @@ def shown(value: Any) -> str:
         return reprlib.repr(value)
     except Exception:
         return f"<{type(value).__name__}>"
+
+
+def check_batch_size(batch_size: object) -> int:
+    """A batch size of at least 1.
+
+    Raises:
+        ClapError: it is not.
+    """
+    return whole("batch_size", batch_size)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from runtime import audio, pipeline
-from runtime.arguments import MOST_THREADS, maybe_whole, shown, whole
+from runtime.arguments import MOST_THREADS, check_batch_size, maybe_whole, shown, whole
 from runtime.bundle import Bundle
-from runtime.encoder import Encoder, check_batch_size
+from runtime.encoder import Encoder
 from runtime.errors import ClapError, LabelError
 from runtime.labels import LabelBank, read_labels
 from runtime.lookup import Lookup
@@ -90,7 +90,7 @@ class Classifier:
             its absence is an error. Default ``tensorrt`` of a bundle with engines, else ``cpu``.
         threads: of the CPU inside one run; default the engine's choice for single recordings, and
             one each for many.
-        batch_size: most windows given to the engine at once; default 16.
+        batch_size: windows given to the engine at once; default 16, and on a CPU 4.
         check_hashes: compare the SHA-256 of a file of the bundle when it is loaded; default for a
             folder, not for an opened bundle.
         max_seconds: longer recordings are refused; default any length is taken.
@@ -203,7 +203,7 @@ class Classifier:
         self,
         sources: Iterable[pipeline.Item],
         sample_rate: int | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         decode_threads: int = 2,
         top_k: int | None = None,
         parallel: int | None = None,
@@ -215,7 +215,7 @@ class Classifier:
             sources: any iterable, read lazily. An item is a source, or a pair
                 ``(array, sample_rate)``.
             sample_rate: of arrays that come alone, in Hz.
-            batch_size: windows given to the engine at once.
+            batch_size: windows given to the engine at once; default the classifier's.
             decode_threads: that load and resample.
             top_k: most predictions for each; default the classifier's.
             parallel: 1 for batches across recordings. Above 1, this number of threads: each takes
@@ -240,7 +240,7 @@ class Classifier:
         ):
             raise ClapError("predict_many takes an iterable of recordings: pass one in a list.")
         schedule = pipeline.Schedule(
-            check_batch_size(batch_size),
+            self._encoder.batch_size if batch_size is None else check_batch_size(batch_size),
             whole("decode_threads", decode_threads, most=MOST_THREADS),
             maybe_whole("parallel", parallel, most=MOST_THREADS) or self._parallel(sources),
         )

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import audio, windows
-from runtime.arguments import MOST_THREADS, maybe_whole, shown, whole
+from runtime.arguments import MOST_THREADS, check_batch_size, maybe_whole, shown
 from runtime.audio_graph import AudioGraph, checked_result
-from runtime.backends import Backend
+from runtime.backends import GPU, Backend
 from runtime.bundle import Bundle
 from runtime.clip import Clip, Piece
 from runtime.cores import usable_cores
 from runtime.errors import BundleError, ClapError, LabelError
-from runtime.handover import ahead
 from runtime.loaded import Loaded
 from runtime.manifest import Manifest
 from runtime.policy import Policy, chosen
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from runtime.tokenizer import TextTokenizer
 
 P = TypeVar("P", bound="Pool | Peaks")
+
+ENOUGH_ON_CPU = 4  # windows
 
 
 class Encoder:
@@ -48,13 +49,16 @@ class Encoder:
         check_hashes: compare the SHA-256 of a file of the bundle with that of the bytes that are
             loaded; default for a folder. An opened bundle has its own say, and is compared again
             if it was.
-        batch_size: most windows or texts given to an engine at once.
+        batch_size: windows or texts given to an engine at once; default 16, and of windows on a CPU
+            4: more cost it memory, and no window gets quicker.
         max_seconds: longer recordings are refused; default any length is taken.
         device: number of the GPU, for ``cuda`` and ``tensorrt``; default the first.
         windows: which windows of a recording are heard and how they are pooled: a
             :class:`runtime.policy.Policy`, the name of a preset, or None for the bundle's own.
 
     Attributes:
+        batch_size: of windows.
+        text_batch_size: of texts.
         policy: the one that was chosen.
 
     Raises:
@@ -71,12 +75,12 @@ class Encoder:
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         check_hashes: bool | None = None,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         max_seconds: float = math.inf,
         device: int | None = None,
         windows: Policy | str | None = None,
     ) -> None:
-        self.batch_size = check_batch_size(batch_size)
+        self.text_batch_size = 16 if batch_size is None else check_batch_size(batch_size)
         self.max_seconds = audio.check_max_seconds(max_seconds)
         if not isinstance(bundle, (str, os.PathLike, Bundle)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise BundleError(f"{shown(bundle)} is no bundle: pass the path of its folder.")
@@ -97,6 +101,9 @@ class Encoder:
         )
         self.providers = self._loaded.providers
         self.device = self._loaded.device or 0
+        gpu = self.providers[0] in GPU
+        self.batch_size = self.text_batch_size if gpu or batch_size else ENOUGH_ON_CPU
+        self._batch_size = batch_size
         longer = self.policy.quirks.always_longer
         self._audio = AudioGraph(manifest, self._loaded.audio, longer)
         self._alone = AudioGraph(manifest, self._loaded.single, longer)
@@ -104,7 +111,7 @@ class Encoder:
     def __reduce__(self) -> tuple[object, ...]:
         make = partial(
             type(self), providers=self.providers, threads=self._loaded.threads,
-            check_hashes=self._loaded.check_hashes, batch_size=self.batch_size,
+            check_hashes=self._loaded.check_hashes, batch_size=self._batch_size,
             max_seconds=self.max_seconds, device=self._loaded.device, windows=self.policy,
         )  # fmt: skip
         return make, (self._given,)
@@ -186,7 +193,7 @@ class Encoder:
             AudioError: the recording cannot be used.
             BackendError: the engine is not available or failed.
         """
-        with closing(_pieces(clip, self.batch_size)) as pieces:
+        with closing(clip.pieces_ahead(self.batch_size)) as pieces:
             yield from self._audio.embed_pieces(pieces, self.batch_size)
 
     def hear(
@@ -209,7 +216,7 @@ class Encoder:
         def pieces() -> Generator[Piece]:
             for source, sample_rate in clips:
                 with self.clip(source, sample_rate) as clip:
-                    yield from _pieces(clip, self.batch_size)
+                    yield from clip.pieces_ahead(self.batch_size)
 
         pool: P | None = None
         with closing(pieces()) as given:
@@ -281,7 +288,7 @@ class Encoder:
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise ClapError("no texts were given: pass at least one.")
-        size = self.batch_size
+        size = self.text_batch_size
         batches = [texts[i : i + size] for i in range(0, len(texts), size)]
         with self._loaded.text.use() as (backend, tokenizer):
             name = backend.output_names[0]
@@ -304,14 +311,14 @@ class Encoder:
         return windows.rows(audio.said(self.read(source, sample_rate)).samples, self.manifest.audio)
 
     def read(self, source: audio.Source, sample_rate: int | None = None) -> audio.Recording:
-        """A recording at the model's rate, with a warning where it is not whole.
+        """A recording whole, at the model's rate, with a warning where a part is missing.
 
         Raises:
-            AudioError: the recording cannot be used.
+            AudioError: the recording cannot be used, or lasts more than an hour and the encoder has
+                no ``max_seconds``.
         """
-        return audio.prepared(
-            source, self.manifest.audio, sample_rate, max_seconds=self.max_seconds
-        )
+        limit = audio.MAX_SECONDS if self.max_seconds == math.inf else self.max_seconds
+        return audio.prepared(source, self.manifest.audio, sample_rate, max_seconds=limit)
 
     def embed_clips(
         self,
@@ -386,23 +393,3 @@ class Encoder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def check_batch_size(batch_size: object) -> int:
-    """A batch size of at least 1.
-
-    Raises:
-        ClapError: it is not.
-    """
-    return whole("batch_size", batch_size)
-
-
-def _pieces(clip: Clip, size: int) -> Generator[Piece]:
-    """Pieces of a recording; those of a long one are decoded while the engine runs. Its warning is
-    issued at the end."""
-    pieces = clip.pieces(size)
-    first = next(pieces)
-    yield first
-    if not first.last:
-        yield from ahead(pieces, 1)
-    audio.warn(clip.warning)

@@ -13,12 +13,13 @@ import binascii
 from pathlib import Path
 from typing import Any
 
+from runtime import files
 from runtime.errors import BundleError, ClapError
-from runtime.files import writing
 
 SIGNATURE = "manifest.sig"
 CONTEXT = b"clap-export bundle manifest\n"
 MAX_KEY_BYTES = 16_384
+MAX_SIGNATURE_BYTES = 1024
 
 
 def sign(folder: Path, manifest: bytes, private_key: str | Path) -> Path:
@@ -35,7 +36,7 @@ def sign(folder: Path, manifest: bytes, private_key: str | Path) -> Path:
     key = _key(private_key, private=True)
     text = base64.b64encode(key.sign(CONTEXT + manifest)) + b"\n"
     path = folder / SIGNATURE
-    with writing(path) as part:
+    with files.writing(path) as part:
         part.write_bytes(text)
     return path
 
@@ -56,15 +57,14 @@ def check(folder: Path, manifest: bytes, public_key: str | Path) -> None:
 
     key = _key(public_key, private=False)
     path = folder / SIGNATURE
+    missing = (
+        f"bundle {folder} is not signed ({SIGNATURE} is missing), and a signature was asked "
+        "for. Sign it where it was exported: clap-export sign BUNDLE --key KEY.pem"
+    )
+    text = files.read(path, most=MAX_SIGNATURE_BYTES, missing=missing, error=BundleError)
     try:
-        with path.open("rb") as file:
-            signature = base64.b64decode(file.read(1024).strip(), validate=True)
-    except FileNotFoundError as error:
-        raise BundleError(
-            f"bundle {folder} is not signed ({SIGNATURE} is missing), and a signature was asked "
-            "for. Sign it where it was exported: clap-export sign BUNDLE --key KEY.pem"
-        ) from error
-    except (OSError, binascii.Error, ValueError) as error:
+        signature = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError) as error:
         raise BundleError(f"'{path}' cannot be read as a signature ({error}).") from error
     try:
         key.verify(signature, CONTEXT + manifest)

@@ -134,7 +134,7 @@ def run_without(blocked: set[str], code: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.parametrize(
     "verb",
-    ["", "verify", "inspect", "eval", "labels", "classify", "freeze", "bench", "build", "demo"],
+    ["", *"verify inspect eval labels classify listen freeze bench build demo".split()],
     ids=lambda v: v or "main",
 )
 def test_help_starts_without_torch(verb: str) -> None:

@@ -6,8 +6,8 @@ ORIGINALS is the environment of `tests/goldens/make.py`, RECORDINGS a folder of 
 NAME (default all) a checkpoint of generated weights is written, the original package embeds files
 of seven rates, one and two channels and 0.5 to 35 s, and so does our bundle of it. The last part
 needs no original: clap-mini, whose weights are trained, hears the same files as it would behind
-each original's resampler and channels. The result is `faithful.json` beside this file; its tables
-are printed, as Markdown.
+each original's resampler and channels. The result is `faithful.json` beside this file, and
+`faithful.md`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.generated import checkpoints
 from benchmarks.generated.tokenizers import tokenizer_folder
 from benchmarks.originals import recordings
-from benchmarks.originals.faithful_tables import tables
+from benchmarks.originals.faithful_tables import RESULT, TRAINED, write
 from benchmarks.originals.vectors import LONG_TEXT
 from clap_export.checkpoints import load
 from clap_export.export.pack import write_bundle
@@ -36,7 +36,6 @@ from runtime.faithful import Quirks
 from runtime.policy import Policy
 
 ROOT = Path(__file__).parents[2]
-RESULT = Path(__file__).with_suffix(".json")
 NAMES = (*checkpoints.NAMES, "transformers", "transformers-fused")
 TOKENIZERS = {"msclap-2022": "bert", "msclap-2023": "gpt2"}
 MATCHES = 0.99999
@@ -54,6 +53,8 @@ def compared(name: str, python: str, files: list[Path], folder: Path) -> dict[st
         torch.save(checkpoints.wrapped(name, state), checkpoint)
     given = None if name.startswith("transformers") else words
     write_bundle(load(checkpoint, tokenizer=given), folder / "bundle")
+    # Without it the original would not know whose tokenizer it is.
+    (words / "config.json").write_text(json.dumps({"model_type": TOKENIZERS.get(name, "roberta")}))
     out = folder / "theirs.npz"
     subprocess.run(
         [python, str(ROOT / "benchmarks/originals/vectors.py"), name, str(checkpoint),
@@ -101,8 +102,8 @@ def trained(files: list[Path], folder: Path) -> dict[str, Any]:
 
 SOUNDS = (
     "birds", "a car horn", "a cat", "a chainsaw", "church bells", "a clock", "fire", "a baby",
-    "a dog", "knocking", "a guitar", "a helicopter", "an owl", "a siren", "rain", "a rooster", "sea waves",
-    "a sneeze", "speech", "thunder",
+    "a dog", "knocking", "a guitar", "a helicopter", "an owl", "a siren", "rain", "a rooster",
+    "sea waves", "a sneeze", "speech", "thunder",
 )  # fmt: skip
 
 
@@ -111,20 +112,21 @@ def _named(files: list[Path], values: np.ndarray) -> dict[str, float]:
 
 
 def main(python: str, folder: str, *names: str) -> None:
-    """Compare, record, print."""
-    found = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+    """Compare, record, write."""
     sources = sorted(Path(folder).glob("*.wav"))
     with tempfile.TemporaryDirectory() as place:
         files = recordings.make(Path(place), sources)
-        for name in names or (*NAMES, "clap-mini"):
+        for name in names or (*NAMES, TRAINED):
             print(name, file=sys.stderr, flush=True)
             with tempfile.TemporaryDirectory() as inner:
-                if name == "clap-mini":
-                    found[name] = trained(files, Path(inner))
+                if name == TRAINED:
+                    row = trained(files, Path(inner))
                 else:
-                    found[name] = compared(name, python, files, Path(inner))
+                    row = compared(name, python, files, Path(inner))
+            found = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+            found[name] = row
             RESULT.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-    print(tables(found))
+    write()
 
 
 if __name__ == "__main__":

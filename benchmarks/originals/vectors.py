@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.originals import reference
 from benchmarks.originals.theirs import read
 
-LONG_TEXT = " ".join(["a dog barks and rain falls on a tin roof while a siren passes"] * 12)
+LONG_TEXT = " ".join(["a dog barks and rain falls on a tin roof while a siren passes"] * 8)
 LAION = {"tiny": "HTSAT-tiny", "base": "HTSAT-base", "pann": "PANN-14", "fused": "HTSAT-tiny"}
 Embed = Callable[[str], Any]
 

@@ -21,6 +21,7 @@ VERBS = {
     "eval": "trust",
     "labels": "classify",
     "classify": "classify",
+    "listen": "listen",
     "freeze": "freeze",
     "bench": "bench",
     "demo": "demo",

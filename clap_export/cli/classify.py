@@ -83,7 +83,7 @@ class ClassifyRequest:
     output: Path | None
     plot: Path | None
     overwrite: bool
-    batch_size: int
+    batch_size: int | None
     provider: str | None
     threads: int | None
     windows: str | None
@@ -152,7 +152,10 @@ class ClassifyRequest:
     help="Draw the timeline below the spectrogram: a file (.png, .svg, .pdf), or folder.",
 )  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@click.option(
+    "--batch-size", type=click.IntRange(1),
+    help="Windows given to the engine at once.  [default: 4 on a CPU, else 16]",
+)  # fmt: skip
 @click.option(
     "--windows", metavar="NAME",
     help="Which windows of a file are heard and how they are pooled: all, head:N, middle:N, "

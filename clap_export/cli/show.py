@@ -85,6 +85,8 @@ def _rows(m: Manifest) -> dict[str, tuple[str, ...]]:
             f"{mel.n_mels} bins, {mel.f_min:g}-{mel.f_max:g} Hz, n_fft {mel.n_fft}, "
             f"hop_length {mel.hop_length}, {mel.scale}",
         ),
+        "windows": (_policy(m),),
+        "clip space": (m.policy.clip_space_id(m.space_id, m.audio),),
         "text": (f"{m.text.max_tokens} tokens, template {m.default_template!r}",),
     }
     rows |= {f"{n} graph": (f"{g.file}, {g.precision}, opset {g.opset}",) for n, g in graphs}
@@ -100,6 +102,16 @@ def _rows(m: Manifest) -> dict[str, tuple[str, ...]]:
             f"{c.single:.1f} ms a window, in batches {c.batched:.1f} ms{', chosen' * c.chosen}",
         )
     return rows
+
+
+def _policy(m: Manifest) -> str:
+    """Which windows are heard, and how they are pooled."""
+    policy = m.policy
+    if policy.windows == "fusion":
+        return f"{policy.name}: feature fusion"
+    count = "all" if policy.count is None else f"{policy.count}, {policy.windows}"
+    hop = policy.hop_samples(m.audio) / m.audio.sample_rate
+    return f"{policy.name}: {count}, every {hop:g} s, the rest {policy.tail}; {policy.pooling}"
 
 
 def _engine(found: Engine) -> str:

@@ -52,7 +52,7 @@ LIMITS: dict[str, dict[str, tuple[float, str]]] = {
     "int8": {
         MEL: (0.05, "dB"),
         f"{AUDIO}, 1 - cosine": (distance("int8"), ""),
-        LENGTH: (0.2, ""),
+        LENGTH: (0.1, ""),
         f"{TEXT}, 1 - cosine": (distance("int8"), ""),
         "batch size, max abs": (1e-5, ""),
     },

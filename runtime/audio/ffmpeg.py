@@ -14,6 +14,7 @@ import itertools
 import os
 import selectors
 import shutil
+import signal
 import struct
 import subprocess
 import time
@@ -44,6 +45,8 @@ FORMATS = (
     "nsv,nut,ogg,oma,pvf,qcp,rf64,rm,sbc,sds,shn,sox,tak,truehd,tta,voc,vqf,w64,wav,wsd,wtv,wv,wve,"
     "xwma"
 )
+# It looks at no more of a stream than this before it begins: it would wait for seconds of sound.
+LOOK = ("-probesize", "65536", "-analyzeduration", "1000000")
 # Where its libraries are, and nothing else: FFREPORT, for one, would have it write files.
 ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
 AU = struct.Struct(">4s5I")  # magic, start of the samples, their size, encoding, rate, channels
@@ -109,7 +112,7 @@ def stream(
             f"'{url}' is no address of a stream that may be opened: begin it with "
             f"{' or '.join(f'{each}://' for each in protocols)}."
         )
-    return Input(url, None, protocols, formats, ("-fflags", "nobuffer", *options), live=True)
+    return Input(url, None, protocols, formats, (*LOOK, *options), live=True)
 
 
 class Sound:
@@ -128,7 +131,8 @@ class Sound:
     def __init__(self, given: Input, name: str, patience: float = PATIENCE) -> None:
         self._given, self._name, self._patience = given, name, patience
         self._log = Log()
-        self._stalled = False
+        self._stalled = self._stopped = False
+        self._process: subprocess.Popen[bytes] | None = None
         self.rate = self._frames = 0
         self.trouble: str | None = None
 
@@ -148,6 +152,9 @@ class Sound:
         if path is None:
             raise track.Undecodable("ffmpeg is not installed", MISSING)
         with _running(path, self._given) as process:
+            self._process = process
+            if self._stopped:
+                return
             pieces = self._pieces(process)
             channels, rest = self._begin(pieces, process)
             for piece in itertools.chain((b"",), pieces):
@@ -161,6 +168,12 @@ class Sound:
             self.trouble = self._troubles(process)
             if not self._frames and self.trouble:
                 raise track.Undecodable(self._reason(process))
+
+    def stop(self) -> None:
+        """End the program, from any thread: then the blocks end too."""
+        self._stopped = True
+        if self._process is not None:
+            self._process.kill()
 
     def _begin(
         self, pieces: Iterator[bytes], process: subprocess.Popen[bytes]
@@ -245,7 +258,10 @@ def _running(path: str, given: Input) -> Generator[subprocess.Popen[bytes]]:
             _limit(process.pid)
             yield process
         finally:
-            process.kill()
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    # With what it started itself: on some systems it is a script.
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def _arguments(given: Input) -> list[str]:

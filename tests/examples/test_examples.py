@@ -13,6 +13,7 @@ import threading
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from runtime.manifest import read_manifest
@@ -24,15 +25,15 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 LABELS = ["dog", "rain", "siren"]
 
 
-def run(name: str, *arguments: object) -> str:
+def run(name: str, *arguments: object, stdin: bytes = b"") -> str:
     """What an example prints."""
     path = ROOT / "examples" / f"{name}.py"
     done = subprocess.run(
         [sys.executable, str(path), *map(str, arguments)],
-        capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)},
+        capture_output=True, input=stdin, check=False, env={"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def test_there_are_eight_and_the_page_lists_them_all() -> None:
+def test_there_are_nine_and_the_page_lists_them_all() -> None:
     page = (ROOT / "docs" / "getting-started.md").read_text("utf-8")
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 9
     for path in EXAMPLES:
         assert f"`examples/{path.name}`" in page
         assert f"def test_{path.stem}(" in Path(__file__).read_text("utf-8")
@@ -112,6 +113,23 @@ def test_timeline(tiny_bundle: Path, clips: list[Path]) -> None:
     seconds = 4 * tinybundle.WINDOW / tinybundle.RATE
     assert (stretches[0][0], stretches[-1][1]) == (0.0, seconds)
     assert all(a[2] != b[2] for a, b in pairwise(stretches))
+
+
+def test_listen(tiny_bundle: Path) -> None:
+    """Loud noise between silence: it is told where it was, whatever it is taken for."""
+    noise = tinybundle.clip(1, 4 * tinybundle.RATE) * 0.9
+    sound = np.concatenate([np.zeros(2 * tinybundle.RATE), noise, np.zeros(2 * tinybundle.RATE)])
+    data = (sound * 32767).astype("<i2").tobytes()
+    lines = run("listen", tiny_bundle, tinybundle.RATE, "dog", "dog barking", stdin=data)
+    found = [
+        re.fullmatch(r" *([\d.]+) s - *([\d.]+) s  (dog|dog barking) \((0\.\d\d)\)", line)
+        for line in lines.splitlines()
+    ]
+    assert found
+    for event in found:
+        assert event is not None
+        assert 1.5 <= float(event[1]) < float(event[2]) <= 6.5
+        assert float(event[4]) >= 0.5
 
 
 def test_search(tiny_bundle: Path, clips: list[Path]) -> None:

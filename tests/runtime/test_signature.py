@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,6 +49,15 @@ def test_what_was_signed_passes_and_nothing_else(tmp_path: Path, keys: tuple[Pat
             signature.check(tmp_path, MANIFEST, keys[1])
     path.unlink()
     with pytest.raises(BundleError, match="is not signed"):
+        signature.check(tmp_path, MANIFEST, keys[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_signature_that_is_a_pipe_is_not_waited_for(
+    tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    os.mkfifo(tmp_path / signature.SIGNATURE)
+    with pytest.raises(BundleError, match="is a device or a pipe, not a file"):
         signature.check(tmp_path, MANIFEST, keys[1])
 
 

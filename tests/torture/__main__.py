@@ -14,7 +14,8 @@ from tests.torture import faults, fuzz, guided, load, report
 from tests.torture.readers import READERS
 from tests.torture.writers import WRITERS
 
-MOST_GROWN = 4.0  # MiB in use after long use; of 100,000 predictions: 42 bytes in each would show
+MOST_GROWN = 1.0  # MiB in use after long use; of 100,000 predictions: 10 bytes in each would show
+MOST_OBJECTS = 10_000  # of Python; a tenth of one in each
 MOST_UNEVEN = 16.0  # MiB; what an allocator keeps depends on chance
 
 
@@ -128,7 +129,8 @@ TRIES = {"readers": _readers, "guided": _guided, "writers": _writers, "load": _l
 
 def steady(found: load.Load) -> bool:
     """Whether nothing grew, and every answer was the first one's."""
-    grew = found.grown_mib >= MOST_GROWN or found.levelled_mib >= MOST_UNEVEN
+    grew = found.grown_mib >= MOST_GROWN or found.grown_objects >= MOST_OBJECTS
+    grew |= found.levelled_mib >= MOST_UNEVEN
     return not (grew or found.descriptors or found.new_threads or found.different)
 
 

@@ -1,8 +1,8 @@
 """One Classifier for a long time: memory, descriptors and threads stay, and so do the numbers.
 
 Memory is judged twice. What an allocator keeps of freed memory goes up and down with the order in
-which arrays were freed; that is the process's size as a user sees it, and it must level off. What
-is left after the allocator gave back all that is free is in use, and it must not grow at all.
+which arrays were freed; with it the process's size, as a user sees it, must level off. What is in
+use, by the books of the C library's allocator and of Python's, must not grow at all.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ctypes
 import gc
 import operator
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,15 +23,26 @@ import numpy as np
 import runtime
 from clap_export.bench.machine import memory_mib
 from runtime.errors import ClapError
+from tests.tiny.bundle import wav
 
+PROGRAM = 50  # rounds, in one of which the program ffmpeg is asked too: it takes so long
 POINTS = 10  # at which the size of the process is looked at, on the way
 
 
 @dataclass(frozen=True)
 class Held:
-    """What the process holds: MiB of memory in use, open descriptors, threads."""
+    """What the process holds.
+
+    Attributes:
+        memory: MiB of the C library's allocator that are in use.
+        objects: blocks of Python's allocator that are.
+        size: MiB of the process.
+        descriptors: that are open.
+    """
 
     memory: float
+    objects: int
+    size: float
     descriptors: int
     threads: int
 
@@ -38,8 +50,24 @@ class Held:
     def now(cls) -> Held:
         """Of this process, after all that is free went back to the system."""
         gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
-        return cls(memory_mib()[0], len(os.listdir("/proc/self/fd")), threading.active_count())
+        libc = ctypes.CDLL(None)
+        libc.malloc_trim(0)
+        libc.mallinfo2.restype = _Books
+        books = libc.mallinfo2()
+        return cls(
+            (books.in_arenas + books.in_maps) / 2**20, sys.getallocatedblocks(), memory_mib()[0],
+            len(os.listdir("/proc/self/fd")), threading.active_count(),
+        )  # fmt: skip
+
+
+class _Books(ctypes.Structure):
+    """glibc's ``struct mallinfo2``, over all arenas."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in ("arenas", "chunks", "small", "maps", "in_maps", "_a", "_b", "in_arenas",
+                     "free", "releasable")
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +76,7 @@ class Load:
 
     Attributes:
         grown_mib: memory in use afterwards, over that of the beginning.
+        grown_objects: the same of Python's blocks.
         sizes_mib: of the process at each tenth of the way, over that of the beginning, with what
             its allocator keeps.
         different: answers that were not those of the first time.
@@ -57,6 +86,7 @@ class Load:
     threads: int
     seconds: float
     grown_mib: float
+    grown_objects: int
     sizes_mib: tuple[float, ...]
     descriptors: int
     new_threads: int
@@ -79,7 +109,7 @@ class Watch:
     def look(self, done: float) -> None:
         """Note the size if another tenth is done."""
         while len(self._sizes) < min(POINTS, int(done * POINTS)):
-            self._sizes.append(round(memory_mib()[0] - self._before.memory, 1))
+            self._sizes.append(round(memory_mib()[0] - self._before.size, 1))
 
     def load(self, predictions: int, different: int) -> Load:
         """The end."""
@@ -88,7 +118,8 @@ class Watch:
         after, before = Held.now(), self._before
         return Load(
             predictions, self._threads, round(seconds, 1),
-            round(after.memory - before.memory, 1), tuple(self._sizes),
+            round(after.memory - before.memory, 2), after.objects - before.objects,
+            tuple(self._sizes),
             after.descriptors - before.descriptors, after.threads - before.threads, different,
         )  # fmt: skip
 
@@ -97,7 +128,9 @@ def clips(rate: int, window: int) -> list[object]:
     """Good recordings of several kinds, and some that must be refused."""
     rng = np.random.default_rng(1)
     good = [rng.uniform(-1, 1, n).astype(np.float32) for n in (1, 500, window, 2 * window + 7)]
-    return [*good, np.empty(0, np.float32), np.full(100, np.nan, np.float32), b"no audio", 3.5]
+    # A rate of 1 Hz is refused at once; what is no audio is given to the program ffmpeg first.
+    slow = wav(good[1], 1)
+    return [*good, np.empty(0, np.float32), np.full(100, np.nan, np.float32), slow, 3.5]
 
 
 def predict_for_long(bundle: Path, count: int) -> Load:
@@ -121,11 +154,14 @@ def predict_for_long(bundle: Path, count: int) -> Load:
 
         for _ in range(20):
             round_()
-        watch, done, different = Watch(1), 0, 0
+        watch, done, different, rounds = Watch(1), 0, 0, 0
         while done < count:
             different += round_()
             done += 2 * len(items) + 1
             watch.look(done / count)
+            rounds += 1
+            if rounds % PROGRAM == 1:
+                different += _answer(classifier, b"no audio", rate) != "AudioError"
         return watch.load(done, different)
 
 

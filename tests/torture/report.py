@@ -109,12 +109,14 @@ def _load(rows: list[Row]) -> str:
     lines: list[list[object]] = [
         [
             *(f"{row['predictions']:,}", row["threads"], f"{row['seconds']:.0f} s"),
-            *(f"{row['grown_mib']:+.1f} MiB", " ".join(f"{s:+.0f}" for s in row["sizes_mib"])),
+            *(f"{row['grown_mib']:+.2f} MiB", f"{row['grown_objects']:+,}"),
+            " ".join(f"{s:+.0f}" for s in row["sizes_mib"]),
             *(f"{row['descriptors']:+d}", f"{row['new_threads']:+d}", row["different"]),
         ]
         for row in rows
     ]
-    heads = ["predictions", "threads", "time", "memory in use", "size at each tenth, MiB"]
+    heads = ["predictions", "threads", "time", "memory in use", "objects in use"]
+    heads.append("size at each tenth, MiB")
     return _table([*heads, "descriptors", "threads left", "different"], lines)
 
 

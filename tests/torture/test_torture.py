@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.torture.readers import READERS
 from tests.torture.writers import WRITERS
 
 SHORT = 40
+LONG = ("precision", "engines", "training's state", "distillation's state")  # of many steps
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -38,12 +40,12 @@ def assert_whole(injected: list[faults.Injected]) -> None:
 
 
 def test_a_writer_that_is_disturbed_leaves_the_old_or_the_new(tmp_path: Path) -> None:
-    assert_whole(faults.run(12, tmp_path, [name for name in WRITERS if name != "precision"]))
+    assert_whole(faults.run(12, tmp_path, [name for name in WRITERS if name not in LONG]))
 
 
 @pytest.mark.slow
-def test_a_lowering_that_is_disturbed_leaves_nothing_or_all(tmp_path: Path) -> None:
-    assert_whole(faults.run(12, tmp_path, ["precision"]))
+def test_a_long_writer_that_is_disturbed_does_too(tmp_path: Path) -> None:
+    assert_whole(faults.run(12, tmp_path, LONG))
 
 
 def test_writers_that_are_careless_are_found_out(tmp_path: Path) -> None:
@@ -61,12 +63,22 @@ def test_long_use_leaves_nothing_behind(tiny_bundle: Path) -> None:
     assert steady(load.share_for_long(tiny_bundle, 16, 2.0))
 
 
+def test_what_grows_with_use_is_not_steady() -> None:
+    same = load.Load(10, 2, 1.0, 0.5, 7, (20.0, 30.0, 25.0, 31.0), 0, 0, 0)
+    assert steady(same)
+    for change in (
+        {"grown_mib": 1.5}, {"grown_objects": 20_000}, {"sizes_mib": (1.0, 10.0, 20.0, 40.0)},
+        {"descriptors": 1}, {"new_threads": 1}, {"different": 1},
+    ):  # fmt: skip
+        assert not steady(replace(same, **change))
+
+
 def test_the_page_gets_the_figures() -> None:
     page = "".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in report.PARTS)
     made = {"commit": "abc", "cpu": "a CPU", "cores": 2}
     wav = {"name": "wav", "outcomes": {"refused": 3}, "slowest": 0.5, "largest": 1 << 21}
     opus = {"name": "opus", "outcomes": {"accepted": 2000}, "slowest": 0.1, "largest": 0}
-    used = vars(load.Load(10, 2, 1.0, 0.5, (1.0, 2.0), 0, 0, 0))
+    used = vars(load.Load(10, 2, 1.0, 0.5, 7, (1.0, 2.0), 0, 0, 0))
     log = "#2 INITED cov: 7 ft: 9\n#40 NEW cov: 12 ft: 20\nDone 41 runs in 3 second(s)\n"
     found = {
         "readers": {"rows": [wav, {**opus, "made": made}]},
@@ -81,7 +93,7 @@ def test_the_page_gets_the_figures() -> None:
         "commit abc, a CPU, 2 cores",
         "| wav | 3 s | 41 | 12 | 0 |",
         "| bank | 10 | 40 | 36 | 4 | 0 |",
-        "| 10 | 2 | 1 s | +0.5 MiB | +1 +2 | +0 | +0 | 0 |",
+        "| 10 | 2 | 1 s | +0.50 MiB | +7 | +1 +2 | +0 | +0 | 0 |",
     ):
         assert line in page.splitlines()
     assert "old\n" not in page

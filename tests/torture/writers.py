@@ -157,7 +157,7 @@ def _bundles(made: Path) -> dict[str, Writer]:
     small = tinybundle.build(made / "small")
     machine(pytest.MonkeyPatch())  # a GPU and a TensorRT that are not there
     chain = toolchain(BuildOptions())
-    private, public = _keys(made)
+    private, public = keys(made)
 
     def copy(folder: Path) -> None:
         shutil.copytree(small, folder / "bundle")
@@ -191,7 +191,7 @@ def _bundles(made: Path) -> dict[str, Writer]:
     }
 
 
-def _keys(made: Path) -> tuple[Path, Path]:
+def keys(made: Path) -> tuple[Path, Path]:
     """PEM files of a new key."""
     from cryptography.hazmat.primitives import serialization as pem
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

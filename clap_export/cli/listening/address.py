@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 
 from clap_export.command import terminal
@@ -34,7 +35,7 @@ class Address:
     Args:
         url: of a protocol in :data:`OPENED`.
         reconnect: open it again when it ends or fails, if it could be opened once.
-        wait: how to wait for some seconds.
+        first_pause: seconds before it is opened again.
 
     Raises:
         AudioError: another protocol.
@@ -44,7 +45,7 @@ class Address:
     warning: str | None = None
 
     def __init__(
-        self, url: str, *, reconnect: bool = True, wait: Callable[[float], None] = time.sleep
+        self, url: str, *, reconnect: bool = True, first_pause: float = FIRST_PAUSE
     ) -> None:
         self._name = without_secrets(url)
         scheme = url.partition("://")[0].lower()
@@ -55,14 +56,16 @@ class Address:
             )
         protocols, formats = OPENED[scheme]
         self._given = ffmpeg.stream(url, protocols, formats, OPTIONS.get(scheme, ()))
-        self._reconnect, self._wait = reconnect, wait
+        self._reconnect, self._first_pause = reconnect, first_pause
+        self._stopped = threading.Event()
+        self._sound: ffmpeg.Sound | None = None
 
     def pieces(self) -> Generator[Piece]:
         """The sound; behind a break, with a gap as long as it lasted."""
-        pause = FIRST_PAUSE
+        pause = self._first_pause
         last: float | None = None  # when the last samples came
-        while True:
-            sound = ffmpeg.Sound(self._given, self._name, PATIENCE)
+        while not self._stopped.is_set():
+            sound = self._sound = ffmpeg.Sound(self._given, self._name, PATIENCE)
             opened = False
             try:
                 with closing(sound.blocks()) as blocks:
@@ -71,11 +74,13 @@ class Address:
                         gap = 0.0
                         if not opened and last is not None:
                             gap = max(0.0, now - last - len(block) / rate)
-                        opened, last, pause = True, now, FIRST_PAUSE
+                        opened, last, pause = True, now, self._first_pause
                         yield Piece(block.T, rate, gap)
                 why = sound.trouble or "it ended"
             except Undecodable as error:
                 why = str(error)
+            if self._stopped.is_set():
+                return
             why = without_secrets(why)
             if last is None:
                 raise AudioError(
@@ -87,8 +92,15 @@ class Address:
                     self.warning = f"'{self._name}' may not be whole: {why}."
                 return
             terminal.warn(f"'{self._name}': {why}; it is opened again in {pause:g} s.")
-            self._wait(pause)
+            self._stopped.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def stop(self) -> bool:
+        """Ends the program, or the pause."""
+        self._stopped.set()
+        if self._sound is not None:
+            self._sound.stop()
+        return True
 
 
 def without_secrets(text: str) -> str:

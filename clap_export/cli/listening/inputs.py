@@ -15,6 +15,7 @@ import click
 import numpy as np
 
 from runtime.audio import ffmpeg
+from runtime.audio.rates import check_rate
 from runtime.audio.stream import Stream
 from runtime.audio.track import Undecodable
 from runtime.backlog import Piece
@@ -23,6 +24,7 @@ from runtime.errors import AudioError
 STDIN = "-"
 DEVICE = "device:"
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+FOREVER = 1e6  # seconds that a pipe may be silent: eleven days
 READ = 1 << 16  # bytes at once, at most
 Pcm = Literal["s16le", "f32le"]
 TYPES = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
@@ -45,6 +47,10 @@ class Input(Protocol):
         Raises:
             AudioError: it cannot be heard, or no longer.
         """
+        ...
+
+    def stop(self) -> bool:
+        """End :meth:`pieces`, from another thread; returns whether it will end by itself now."""
         ...
 
 
@@ -73,7 +79,7 @@ def chosen(text: str, given: Format, reconnect: bool) -> Input:
 
     Raises:
         click.UsageError: options that do not go with it.
-        AudioError: no such protocol.
+        AudioError: no such protocol, device or rate.
     """
     raw = given.pcm is not None or (text == STDIN and given.rate is not None)
     address = ADDRESS.match(text)
@@ -91,7 +97,8 @@ def chosen(text: str, given: Format, reconnect: bool) -> Input:
     if raw:
         if given.rate is None:
             raise click.UsageError("--pcm has no header that states its rate: add --rate.")
-        return Samples(text, given.rate, given.channels or 1, given.pcm or "s16le")
+        rate = check_rate(given.rate, "the input")
+        return Samples(text, rate, given.channels or 1, given.pcm or "s16le")
     _refuse_format(given)
     return Pipe() if text == STDIN else File(Path(text))
 
@@ -142,12 +149,19 @@ class Samples:
         if rest:
             self.warning = "the input ends within a sample: check --channels and --pcm."
 
+    def stop(self) -> bool:
+        """A read that waits cannot be ended."""
+        return False
+
 
 class Pipe:
     """Standard input with a header: any container; see :class:`Input`."""
 
     live = False
     warning: str | None = None
+
+    def __init__(self) -> None:
+        self._sound: ffmpeg.Sound | None = None
 
     def pieces(self) -> Generator[Piece]:
         """The sound, decoded as it comes; a file that was redirected here is read like a file."""
@@ -156,7 +170,7 @@ class Pipe:
             yield from decoded(self, file)
             return
         given = ffmpeg.Input("pipe:0", file.fileno(), ("pipe",), live=True)
-        sound = ffmpeg.Sound(given, "standard input", float("inf"))
+        sound = self._sound = ffmpeg.Sound(given, "standard input", FOREVER)
         try:
             with closing(sound.blocks()) as blocks:
                 for block in blocks:
@@ -167,6 +181,12 @@ class Pipe:
                 "for all else the ffmpeg program is needed: pip install 'clap-export[ffmpeg]'"
             ) from error
         self.warning = sound.trouble and f"standard input may not be whole: {sound.trouble}."
+
+    def stop(self) -> bool:
+        """Ends the program that decodes it."""
+        if self._sound is not None:
+            self._sound.stop()
+        return True
 
 
 class File:
@@ -181,6 +201,10 @@ class File:
     def pieces(self) -> Generator[Piece]:
         """The sound, as fast as it is wanted."""
         return decoded(self, self._path)
+
+    def stop(self) -> bool:
+        """Files do not wait for anything."""
+        return True
 
 
 def decoded(owner: File | Pipe, source: Path | BinaryIO) -> Generator[Piece]:
@@ -212,4 +236,8 @@ def _standard_input() -> BinaryIO:
         raise AudioError(
             "standard input is a terminal: send sound to it, or name what to hear with --input."
         )
+    try:
+        sys.stdin.fileno()
+    except (OSError, ValueError) as error:
+        raise AudioError("standard input cannot be read: it is no file or pipe.") from error
     return sys.stdin.buffer

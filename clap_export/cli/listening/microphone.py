@@ -49,13 +49,13 @@ class Microphone:
             ) from error
         self._rate = check_rate(rate or int(found["default_samplerate"]), self._name)
         self._channels = channels or 1
+        self._waiting: queue.SimpleQueue[tuple[np.ndarray, float] | None] = queue.SimpleQueue()
 
     def pieces(self) -> Generator[Piece]:
         """What it hears, block by block."""
-        waiting: queue.SimpleQueue[tuple[np.ndarray, float]] = queue.SimpleQueue()
 
         def receive(samples: np.ndarray, frames: int, time: Any, status: object) -> None:
-            waiting.put((samples.T.copy(), float(time.inputBufferAdcTime)))
+            self._waiting.put((samples.T.copy(), float(time.inputBufferAdcTime)))
 
         expected = 0.0  # when the next block begins, by the device's clock
         try:
@@ -66,17 +66,25 @@ class Microphone:
             with stream:
                 while True:
                     try:
-                        samples, start = waiting.get(timeout=self._patience)
+                        block = self._waiting.get(timeout=self._patience)
                     except queue.Empty:
                         raise AudioError(
                             f"{self._name} gives no more samples: it may have been unplugged."
                         ) from None
+                    if block is None:
+                        return
+                    samples, start = block
                     late = start - expected
                     yield Piece(samples, self._rate, late if expected and late > OVERRUN else 0.0)
                     # Not every system tells the time.
                     expected = start + samples.shape[1] / self._rate if start else 0.0
         except self._sd.PortAudioError as error:
             raise AudioError(f"{self._name} cannot be listened to ({error}).") from error
+
+    def stop(self) -> bool:
+        """Ends it at once."""
+        self._waiting.put(None)
+        return True
 
 
 def _sounddevice() -> Any:

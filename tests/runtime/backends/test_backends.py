@@ -33,10 +33,12 @@ def test_runs_a_path_and_bytes_alike(tiny_bundle: Path) -> None:
         backend = open_backend(model, ("cpu",), 1)
         assert backend.provider == "cpu"
         assert backend.input_names == ("waveform",)
-        assert backend.output_names == ("embedding",)
+        assert backend.output_names == ("embedding", "norm")
         result = backend.run({"waveform": batch})["embedding"]
         assert result.dtype == np.float32
         np.testing.assert_allclose(result, expected, atol=1e-5)
+        norms = [np.linalg.norm(tinybundle.slow_raw_vector(w)) for w in batch]
+        np.testing.assert_allclose(backend.run({"waveform": batch})["norm"], norms, rtol=1e-5)
 
 
 def test_closed(tiny_bundle: Path) -> None:

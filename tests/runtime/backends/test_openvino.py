@@ -29,10 +29,12 @@ def windows(count: int, seed: int = 0) -> np.ndarray:
 def test_it_gives_what_the_slow_twin_gives(tiny_bundle: Path, count: int) -> None:
     backend = open_backend(tiny_bundle / "audio.onnx", OPENVINO)
     assert backend.provider == "openvino"
-    assert (backend.input_names, backend.output_names) == (("waveform",), ("embedding",))
+    assert (backend.input_names, backend.output_names) == (("waveform",), ("embedding", "norm"))
     batch = windows(count, count)
     found = backend.run({"waveform": batch})["embedding"]
     assert found.dtype == np.float32
+    norms = [np.linalg.norm(tinybundle.slow_raw_vector(window)) for window in batch]
+    assert np.allclose(backend.run({"waveform": batch})["norm"], norms, rtol=1e-5)
     want = np.stack([tinybundle.slow_audio_embedding(window) for window in batch])
     assert np.abs(found - want).max() < 1e-5
 

@@ -107,7 +107,7 @@ def test_half_the_bytes_cross_the_bus(opened: Opened) -> None:
     assert cuda.copied_in == 5 * WINDOW * 2
     embedding(backend, batch.astype(np.float32) / 32768)
     assert cuda.copied_in == 5 * WINDOW * (2 + 4)
-    assert cuda.copied_out == 2 * 5 * tinybundle.DIM * 4
+    assert cuda.copied_out == 2 * 5 * (tinybundle.DIM + 1) * 4  # embedding and norm
 
 
 def test_kernels_and_memory_for_them_come_with_the_first_samples(opened: Opened) -> None:
@@ -123,8 +123,8 @@ def test_kernels_and_memory_for_them_come_with_the_first_samples(opened: Opened)
     # Both slots hold 16-bit samples now, in the next power of two.
     size = 1 << (4 * WINDOW * 2 - 1).bit_length()
     slots = [size, 2 * size]
-    assert after.pinned - before.pinned == 2 * size + 4 * tinybundle.DIM * 4
-    assert after.device - before.device == sum(slots) + size + 4 * tinybundle.DIM * 4
+    assert after.pinned - before.pinned == 2 * size + 4 * (tinybundle.DIM + 1) * 4
+    assert after.device - before.device == sum(slots) + size + 4 * (tinybundle.DIM + 1) * 4
 
 
 def test_the_time_of_a_batch_is_told_for_samples_too(opened: Opened) -> None:
