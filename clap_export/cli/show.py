@@ -34,13 +34,21 @@ def built(folder: Path, result: Parity | None) -> None:
     """The engines of a bundle, and their gates if they could run."""
     engines = read_manifest(folder).engines
     assert engines is not None  # they have just been built
-    for engine in (engines.audio, engines.text):
-        layers = ", ".join(f"{count} {kind}" for kind, count in engine.layers.items())
-        terminal.say(f"{engine.file}: {_engine(engine)}; layers by type: {layers}")
+    for each in (engines.audio, engines.text):
+        engine(each)
     if result is None:
         terminal.say("built ahead of time: nothing here can run them, so they were not measured.")
     else:
         parity(result)
+
+
+def engine(found: Engine, as_json: bool = False) -> None:
+    """An engine that was built."""
+    if as_json:
+        terminal.say_json(schema.to_plain(found), indent=2)
+        return
+    layers = ", ".join(f"{count} {kind}" for kind, count in found.layers.items())
+    terminal.say(f"{found.file}: {_engine(found)}; layers by type: {layers}")
 
 
 def inspected(bundle: Bundle) -> None:
@@ -106,10 +114,10 @@ def _policy(m: Manifest) -> str:
     return f"{policy.name}: {count}, every {hop:g} s, the rest {policy.tail}; {policy.pooling}"
 
 
-def _engine(engine: Engine) -> str:
+def _engine(found: Engine) -> str:
     return (
-        f"{engine.precision}, {engine.library} {engine.version}, compute capability "
-        f"{', '.join(engine.compute_capabilities)}, batches to {engine.max_batch}"
+        f"{found.precision}, {found.library} {found.version}, compute capability "
+        f"{', '.join(found.compute_capabilities)}, batches to {found.max_batch}"
     )
 
 
