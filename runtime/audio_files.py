@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-# What libsndfile reads, by the suffixes in use.
+# What libsndfile reads, by the suffixes in use, and what the ffmpeg program does where there is one.
 SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf"}
     | {".w64", ".rf64"}
+    | {".m4a", ".aac", ".mp4", ".webm", ".mkv", ".mka", ".mov", ".wma", ".amr", ".3gp", ".ac3"}
+    | {".wv", ".tta"}
 )
 
 

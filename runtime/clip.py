@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import fusion
-from runtime.audio import Stream, round_trip_int16, sources
+from runtime.audio import Stream, round_trip_int16, sources, warn
 from runtime.cutter import Cut, Cutter
 from runtime.errors import AudioError
 from runtime.fusion import Gathered, Gatherer
+from runtime.handover import ahead
 
 if TYPE_CHECKING:
     from runtime.audio import Source
+    from runtime.audio.stretch import Stretches
     from runtime.audio_spec import AudioSpec
     from runtime.policy import Policy
 
@@ -96,6 +97,16 @@ class Clip:
         self.warning = self._stream.warning
         yield _piece(waiting, last=True)
 
+    def pieces_ahead(self, size: int) -> Generator[Piece]:
+        """:meth:`pieces`; those of a long recording are decoded in a thread while the ones before
+        them are used. A warning is issued at the end."""
+        pieces = self.pieces(size)
+        first = next(pieces)
+        yield first
+        if not first.last:
+            yield from ahead(pieces, 1)
+        warn(self.warning)
+
     def close(self) -> None:
         """Let go of the source."""
         self._held.close()
@@ -117,11 +128,26 @@ class Clip:
         )  # fmt: skip
 
     def _blocks(self) -> Iterator[NDArray[np.float32]]:
-        for block in self._stream.blocks():
-            yield round_trip_int16(block) if self._spec.int16_round_trip else block
+        return map(self._heard, self._stream.blocks())
+
+    def _heard(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return round_trip_int16(samples) if self._spec.int16_round_trip else samples
+
+    def _stretches(self) -> Stretches | None:
+        """The file, where only a few windows of it are wanted and it can be sought in."""
+        policy = self._policy
+        few = policy.windows in ("spaced", "middle")
+        ours = policy.quirks.resampler == "soxr" and policy.quirks.channels == "mean"
+        return self._stream.stretches() if few and ours else None
 
     def _cuts(self) -> Iterator[Cut | Gathered]:
         spec, policy = self._spec, self._policy
+        stretches = self._stretches()
+        if stretches is not None and stretches.total > spec.window_samples:
+            for start in policy.starts(spec, stretches.total):
+                end = start + spec.window_samples
+                yield Cut(start, end, self._heard(stretches.samples(start, end)))
+            return
         total, blocks = None, self._blocks()
         if policy.needs_total:
             total, blocks = self._counted(blocks)
@@ -139,7 +165,7 @@ class Clip:
         self, blocks: Iterator[NDArray[np.float32]]
     ) -> tuple[int, Iterator[NDArray[np.float32]]]:
         """How many samples there are, and the samples again."""
-        again = isinstance(self._source, (str, bytes, os.PathLike, np.ndarray))
+        again = sources.repeatable(self._source)
         held: list[NDArray[np.float32]] = []
         disk: BinaryIO | None = None
         total = 0

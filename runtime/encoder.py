@@ -21,7 +21,6 @@ from runtime.bundle import Bundle
 from runtime.clip import Clip, Piece
 from runtime.cores import usable_cores
 from runtime.errors import BundleError, ClapError, LabelError
-from runtime.handover import ahead
 from runtime.loaded import Loaded
 from runtime.manifest import Manifest
 from runtime.policy import Policy, chosen
@@ -194,7 +193,7 @@ class Encoder:
             AudioError: the recording cannot be used.
             BackendError: the engine is not available or failed.
         """
-        with closing(_pieces(clip, self.batch_size)) as pieces:
+        with closing(clip.pieces_ahead(self.batch_size)) as pieces:
             yield from self._audio.embed_pieces(pieces, self.batch_size)
 
     def hear(
@@ -217,7 +216,7 @@ class Encoder:
         def pieces() -> Generator[Piece]:
             for source, sample_rate in clips:
                 with self.clip(source, sample_rate) as clip:
-                    yield from _pieces(clip, self.batch_size)
+                    yield from clip.pieces_ahead(self.batch_size)
 
         pool: P | None = None
         with closing(pieces()) as given:
@@ -312,14 +311,14 @@ class Encoder:
         return windows.rows(audio.said(self.read(source, sample_rate)).samples, self.manifest.audio)
 
     def read(self, source: audio.Source, sample_rate: int | None = None) -> audio.Recording:
-        """A recording at the model's rate, with a warning where it is not whole.
+        """A recording whole, at the model's rate, with a warning where a part is missing.
 
         Raises:
-            AudioError: the recording cannot be used.
+            AudioError: the recording cannot be used, or lasts more than an hour and the encoder has
+                no ``max_seconds``.
         """
-        return audio.prepared(
-            source, self.manifest.audio, sample_rate, max_seconds=self.max_seconds
-        )
+        limit = audio.MAX_SECONDS if self.max_seconds == math.inf else self.max_seconds
+        return audio.prepared(source, self.manifest.audio, sample_rate, max_seconds=limit)
 
     def embed_clips(
         self,
@@ -394,14 +393,3 @@ class Encoder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _pieces(clip: Clip, size: int) -> Generator[Piece]:
-    """Pieces of a recording; those of a long one are decoded while the engine runs. Its warning is
-    issued at the end."""
-    pieces = clip.pieces(size)
-    first = next(pieces)
-    yield first
-    if not first.last:
-        yield from ahead(pieces, 1)
-    audio.warn(clip.warning)

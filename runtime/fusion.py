@@ -218,10 +218,11 @@ class Gatherer:
 
     def _copy(self, block: NDArray[np.float32], start: int) -> None:
         end = start + len(block)
-        for i in np.flatnonzero((self._begin < end) & (self._end > start)).tolist():
+        here: NDArray[np.bool_] = (self._begin < end) & (self._end > start)
+        for i in np.flatnonzero(here).tolist():
             low, high = max(self._begin[i], start), min(self._end[i], end)
             at = int(self._at[i] + low - self._begin[i])
-            self._result[at : at + high - low] = block[low - start : high - start]
+            self._result[at : at + int(high - low)] = block[low - start : high - start]
 
 
 def _extended(wave: NDArray[np.float32], half: int, samples: int) -> NDArray[np.float32]:

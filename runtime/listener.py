@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from runtime import audio
 from runtime.arguments import number, shown
+from runtime.audio import faithful
 from runtime.audio.arrays import ArrayBlocks
 from runtime.audio.limit import Limit
-from runtime.audio.rates import Resampler
 from runtime.classifier import Classifier, Segment
 from runtime.cutter import Cut, Cutter
 from runtime.errors import AudioError, ClapError
@@ -121,10 +121,11 @@ class Listener:
             ClapError: it is a classifier of another model.
         """
         new, old = classifier.manifest, self._classifier.manifest
-        if new.space_id != old.space_id or new.audio != self._spec:
+        same = classifier.encoder.policy.quirks == self._policy.quirks
+        if new.space_id != old.space_id or new.audio != self._spec or not same:
             raise ClapError(
                 f"the new classifier is one of '{new.name}', and the stream is heard with "
-                f"'{old.name}': make it of the same bundle, or a new Listener."
+                f"'{old.name}': make it of the same bundle and policy, or a new Listener."
             )
         self._classifier = classifier
 
@@ -214,6 +215,12 @@ class Listener:
                 f"{self._form[0]} of {self._form[1]}. Feed chunks of one form: (samples,) or "
                 "(channels, samples)."
             )
+        if form[0] > 1 and self._policy.quirks.channels == "strung":
+            raise AudioError(
+                f"{where} has {form[0]} channels, which the policy '{self._policy.name}' strings "
+                "one behind the other: of a stream that has no end. Feed one channel, or choose "
+                "another policy."
+            )
         try:
             blocks = list(ArrayBlocks(array, self._rate, Limit(where, math.inf)).blocks())
         except AudioError as error:
@@ -255,7 +262,9 @@ class Listener:
     def _begin(self) -> None:
         """Begin a recording."""
         self._base = self.seconds
-        self._resampler = Resampler(self._rate, self._spec.sample_rate)
+        self._resampler = faithful.resampler(
+            self._policy.quirks.resampler, self._rate, self._spec.sample_rate
+        )
         self._cutter = Cutter(self._spec, self._policy.starts(self._spec), self._policy.tail)
         self._begun = False
 

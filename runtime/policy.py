@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from runtime.arguments import number, shown
 from runtime.errors import BundleError, ClapError
@@ -134,7 +134,7 @@ class Policy:
             space_id: of the bundle.
             spec: of the bundle, whose hop counts where the policy names none.
         """
-        fields = {**asdict(self), "hop": self.hop_samples(spec)}
+        fields: dict[str, Any] = {**asdict(self), "hop": self.hop_samples(spec)}
         del fields["name"], fields["quirks"]["whole_texts"]  # which move no recording
         text = json.dumps([space_id, fields], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from runtime.backends import TENSORRT
 from runtime.classifier import Classifier
 from runtime.encoder import Encoder
 from runtime.policy import Policy
@@ -24,11 +25,12 @@ class Tagger(Classifier):
         threshold: predictions with a lower score are dropped.
         min_similarity: predictions with a lower cosine are dropped.
         top_k: most predictions returned; default the file's, if it has one.
-        providers: ``cpu``, ``cuda`` or ``openvino``; see :class:`Classifier`.
+        providers: ``cpu``, ``cuda``, ``tensorrt`` or ``openvino``; see :class:`Classifier`. Default
+            ``tensorrt`` where an engine was built from the file, else ``cpu``.
         threads: of the CPU inside one run.
         batch_size: most windows given to the engine at once; default 16.
         max_seconds: longer recordings are refused; default any length is taken.
-        device: number of the GPU, for ``cuda``; default the first.
+        device: number of the GPU, for ``cuda`` and ``tensorrt``; default the first.
         windows: which windows of a recording are heard and how they are pooled; default what the
             bundle said when the tagger was made.
 
@@ -61,7 +63,8 @@ class Tagger(Classifier):
             "threshold": threshold, "min_similarity": min_similarity, "top_k": top_k,
         }  # fmt: skip
         self._again = partial(type(self), path, **ranked, **given)
-        file = TaggerFile(path)
+        # An engine that was left behind by another tagger is in nobody's way who wants none.
+        file = TaggerFile(path, engine=providers is None or TENSORRT in providers)
         if top_k is None:
             ranked["top_k"] = file.frozen.top_k
         super().__init__(Encoder(file, **given), file.bank, scores=file.frozen.scores, **ranked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from runtime import onnx_file, schema
 from runtime.bundle import Bundle
 from runtime.content import Content
+from runtime.engines import Engine, Engines
 from runtime.errors import BundleError
 from runtime.labels import LabelBank
 from runtime.manifest import Graph, parse_manifest
@@ -50,15 +51,40 @@ class Frozen:
     labels_sha256: Annotated[str, Text(255)]
 
 
+@dataclass(frozen=True)
+class BuiltFrom:
+    """What is said, in a file beside a tagger, of the engine that was built from it.
+
+    Attributes:
+        tagger_sha256: of the tagger's file.
+        sha256: of the engine's file.
+        bytes: of it.
+        engine: what built it, for which GPUs and shapes; its file lies beside the tagger.
+    """
+
+    format_version: Literal[1]
+    tagger_sha256: Annotated[str, Text(255)]
+    sha256: Annotated[str, Text(255)]
+    bytes: Annotated[int, Within(0, 1 << 40)]
+    engine: Engine
+
+
+def engine_record(path: Path) -> Path:
+    """Where :class:`BuiltFrom` of a tagger is."""
+    return path.with_name(f"{path.name}.engine.json")
+
+
 class TaggerFile(Bundle):
     """A tagger's file, opened and checked; a bundle without a text encoder.
 
     Args:
         path: of the file.
+        engine: look for the TensorRT engine that was built from it, beside it.
 
     Attributes:
         frozen: what it says of its labels.
         bank: the labels and their embeddings.
+        sha256: of the file.
 
     Raises:
         BundleError: no such file, or no tagger that can be used.
@@ -66,7 +92,7 @@ class TaggerFile(Bundle):
         LabelError: its labels are unusable.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, engine: bool = True) -> None:
         self.folder = Path(path)
         self.check_hashes = False
         content = Content.read(self.folder, BundleError)
@@ -78,23 +104,31 @@ class TaggerFile(Bundle):
             )
         self.manifest_bytes = graph.metadata[MANIFEST_KEY].encode()
         found = parse_manifest(self.folder, self.manifest_bytes)
-        self.manifest = replace(found, engines=None)
+        self.sha256 = content.sha256()
+        self._built = self._engine() if engine else None
+        engines = self._built and Engines(self._built.engine, self._built.engine)
+        self.manifest = replace(found, engines=engines)
         data = schema.read_json(graph.metadata[KEY].encode(), str(path), BundleError)
         self.frozen = schema.read(Frozen, data, str(path))
         self.bank = self._bank(graph)
-        self._sha256 = content.sha256()
         self._content: tuple[Content, OnnxGraph] | None = content, graph
 
-    def read(self, name: str, *, check_hash: bool = False) -> NoReturn:
-        """Nothing: the labels are inside, and other files there are none.
+    def read(self, name: str, *, check_hash: bool = False) -> Content:
+        """The engine's file, if there is one; its hash is always compared.
 
         Raises:
-            BundleError: always.
+            BundleError: it was altered, or another file is asked for: there is no text encoder.
         """
-        raise BundleError(
-            f"'{self.folder}' is a tagger, with its labels inside and no text encoder: for other "
-            "labels take the bundle, or clap-export freeze --relabel with a bank of them."
-        )
+        built = self._built
+        if built is None or name != built.engine.file:
+            raise BundleError(
+                f"'{self.folder}' is a tagger, with its labels inside and no text encoder: for "
+                "other labels take the bundle, or clap-export freeze --relabel with a bank of them."
+            )
+        content = Content.read(self.folder.with_name(name), BundleError)
+        if len(content.data) != built.bytes or content.sha256() != built.sha256:
+            raise BundleError(f"'{content.path}' is not the engine that was built. {self._rebuild}")
+        return content
 
     def graph(self, graph: Graph, *, check_hash: bool = False) -> tuple[Content, OnnxGraph]:
         """The file, and what it holds; see :meth:`runtime.bundle.Bundle.graph`.
@@ -108,12 +142,27 @@ class TaggerFile(Bundle):
         if content is not None:
             return content
         again = Content.read(self.folder, BundleError)
-        if again.sha256() != self._sha256:
+        if again.sha256() != self.sha256:
             raise BundleError(f"'{self.folder}' was changed while it was in use: open it again.")
         return again, onnx_file.check(again.data, again.name)
 
     def check_contents(self) -> None:
         """Nothing is left to be looked into."""
+
+    @property
+    def _rebuild(self) -> str:
+        return f"Build it again: clap-export build {self.folder}"
+
+    def _engine(self) -> BuiltFrom | None:
+        path = engine_record(self.folder)
+        if not path.is_file():
+            return None
+        built = schema.read(BuiltFrom, schema.read_json(path, error=BundleError), str(path))
+        if Path(built.engine.file).name != built.engine.file:
+            raise BundleError(f"{path}: the engine lies in another folder. {self._rebuild}")
+        if built.tagger_sha256 != self.sha256:
+            raise BundleError(f"{path} is of another tagger than '{self.folder}'. {self._rebuild}")
+        return built
 
     def _bank(self, graph: OnnxGraph) -> LabelBank:
         frozen, manifest = self.frozen, self.manifest

@@ -89,8 +89,11 @@ def build(bundle: Path, as_json: bool, **engine: Any) -> int:
     fails. No torch and no checkpoint is needed.
 
     The shapes, the GPU and the library go into the manifest; timings are kept in a file beside the
-    bundle, which makes the next build quicker.
+    bundle, which makes the next build quicker. Of a tagger (.onnx, see freeze) the engine is
+    written beside it, and not measured.
     """
+    if bundle.suffix == ".onnx":
+        return _of_tagger(bundle, given(engine), as_json)
     built = building(given(engine))
     from clap_export.cli import show
 
@@ -103,3 +106,17 @@ def build(bundle: Path, as_json: bool, **engine: Any) -> int:
     else:
         show.built(bundle, parity)
     return DONE if parity is None or parity.passed else GATE_FAILED
+
+
+def _of_tagger(path: Path, engine: dict[str, Any], as_json: bool) -> int:
+    from clap_export.cli import show
+    from clap_export.engine.options import BuildOptions
+    from clap_export.engine.tagger import add_engine
+    from clap_export.engine.toolchain import toolchain
+
+    wanted = BuildOptions(**engine)
+    chain = toolchain(wanted)
+    with show.stages() as progress:
+        made = add_engine(path, chain, wanted, progress)
+    show.engine(made, as_json)
+    return DONE

@@ -135,7 +135,7 @@ def _relabelled(request: FreezeRequest) -> tuple[Any, LabelBank, bool]:
             "clap-export labels BUNDLE FILE -o bank.npz"
         )
     bank = LabelBank.load(request.labels)
-    return relabel(TaggerFile(request.source), bank), bank, True
+    return relabel(TaggerFile(request.source, engine=False), bank), bank, True
 
 
 def _lowered(request: FreezeRequest, folder: Path) -> tuple[Any, bool]:

@@ -34,13 +34,21 @@ def built(folder: Path, result: Parity | None) -> None:
     """The engines of a bundle, and their gates if they could run."""
     engines = read_manifest(folder).engines
     assert engines is not None  # they have just been built
-    for engine in (engines.audio, engines.text):
-        layers = ", ".join(f"{count} {kind}" for kind, count in engine.layers.items())
-        terminal.say(f"{engine.file}: {_engine(engine)}; layers by type: {layers}")
+    for each in (engines.audio, engines.text):
+        engine(each)
     if result is None:
         terminal.say("built ahead of time: nothing here can run them, so they were not measured.")
     else:
         parity(result)
+
+
+def engine(found: Engine, as_json: bool = False) -> None:
+    """An engine that was built."""
+    if as_json:
+        terminal.say_json(schema.to_plain(found), indent=2)
+        return
+    layers = ", ".join(f"{count} {kind}" for kind, count in found.layers.items())
+    terminal.say(f"{found.file}: {_engine(found)}; layers by type: {layers}")
 
 
 def inspected(bundle: Bundle) -> None:
@@ -77,6 +85,8 @@ def _rows(m: Manifest) -> dict[str, tuple[str, ...]]:
             f"{mel.n_mels} bins, {mel.f_min:g}-{mel.f_max:g} Hz, n_fft {mel.n_fft}, "
             f"hop_length {mel.hop_length}, {mel.scale}",
         ),
+        "windows": (_policy(m),),
+        "clip space": (m.policy.clip_space_id(m.space_id, m.audio),),
         "text": (f"{m.text.max_tokens} tokens, template {m.default_template!r}",),
     }
     rows |= {f"{n} graph": (f"{g.file}, {g.precision}, opset {g.opset}",) for n, g in graphs}
@@ -94,10 +104,20 @@ def _rows(m: Manifest) -> dict[str, tuple[str, ...]]:
     return rows
 
 
-def _engine(engine: Engine) -> str:
+def _policy(m: Manifest) -> str:
+    """Which windows are heard, and how they are pooled."""
+    policy = m.policy
+    if policy.windows == "fusion":
+        return f"{policy.name}: feature fusion"
+    count = "all" if policy.count is None else f"{policy.count}, {policy.windows}"
+    hop = policy.hop_samples(m.audio) / m.audio.sample_rate
+    return f"{policy.name}: {count}, every {hop:g} s, the rest {policy.tail}; {policy.pooling}"
+
+
+def _engine(found: Engine) -> str:
     return (
-        f"{engine.precision}, {engine.library} {engine.version}, compute capability "
-        f"{', '.join(engine.compute_capabilities)}, batches to {engine.max_batch}"
+        f"{found.precision}, {found.library} {found.version}, compute capability "
+        f"{', '.join(found.compute_capabilities)}, batches to {found.max_batch}"
     )
 
 

@@ -105,7 +105,7 @@ def _built(
         with writing(bundle.path(file)) as part:
             part.write_bytes(built.plan)
         files[file] = FileEntry(sha256, len(built.plan))
-        made.append(_record(file, graph, chain, options, built.layers, profiles))
+        made.append(record(file, graph, chain, options, built.layers, profiles))
     return made, files
 
 
@@ -150,10 +150,11 @@ def measure(folder: Path, reference: Path, device: int, progress: Progress) -> P
     return parity
 
 
-def _record(
+def record(
     file: str, graph: Graph, chain: Toolchain, options: BuildOptions, layers: dict[str, int],
     profiles: tuple[Profile, ...],
 ) -> Engine:  # fmt: skip
+    """What is written of an engine that was built from a graph."""
     device = chain.device
     return Engine(
         file=file,

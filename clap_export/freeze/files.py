@@ -42,15 +42,22 @@ def write(
     suffixes = SUFFIXES[kind]
     if out.suffix != suffixes[0]:
         raise ClapError(f"'{out}' must end in {suffixes[0]}: it is what engines tell it by.")
-    paths = (*(out.with_suffix(suffix) for suffix in suffixes), labels_path(out))
+    names = "".join(f"{name}\n" for name in bank.names).encode()
+    labels = labels_path(out)
+    paths = (*(out.with_suffix(suffix) for suffix in suffixes), labels)
+    # The same tagger in another format has the same labels beside it.
+    same = labels.is_file() and labels.read_bytes() == names
     with ExitStack() as stack:
-        parts = [stack.enter_context(writing(p, overwrite=overwrite)) for p in paths]
+        parts = [
+            stack.enter_context(writing(p, overwrite=overwrite or (p == labels and same)))
+            for p in paths
+        ]
         if kind == "onnx":
             parts[0].write_bytes(model.SerializeToString(deterministic=True))
         else:
             for part, data in zip(parts, _openvino(model, out), strict=False):
                 part.write_bytes(data)
-        parts[-1].write_text("".join(f"{name}\n" for name in bank.names), "utf-8")
+        parts[-1].write_bytes(names)
     return paths
 
 

@@ -1,9 +1,10 @@
 """Any recording to float32 mono at the rate that a model takes.
 
 :func:`read` gives a :class:`Recording`; :func:`load`, :func:`prepare` and :func:`decode` give its
-samples alone. ``sources`` knows what may be given, ``structure`` (with ``chunks``, ``flac``,
-``mpeg`` and ``ogg``) what a file really holds, ``decoder`` makes blocks of it, ``levels`` and
-``rates`` bring them into shape.
+samples alone. ``sources`` knows what may be given (``spool`` keeps what comes but once),
+``structure`` (with ``chunks``, ``lengths``, ``flac``, ``mpeg`` and ``ogg``) what a file really
+holds, ``decoder`` makes blocks of it: each part through ``sndfile`` or ``ffmpeg``, as ``decoding``
+chooses. ``levels`` and ``rates`` bring them into shape; ``stretch`` seeks.
 """
 
 from runtime.audio.arrays import Chunks, Recording

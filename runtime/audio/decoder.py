@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.audio import stretch
 from runtime.audio.content import Content
 from runtime.audio.decoding import Choice
 from runtime.audio.levels import Levels
 from runtime.audio.limit import Limit
 from runtime.audio.rates import Resampler
+from runtime.audio.stretch import Stretches
 from runtime.audio.structure import find
 from runtime.audio.track import Track, Undecodable
 from runtime.errors import AudioError
@@ -52,10 +54,9 @@ class Decoder:
         self._levels, self._one_rate = Levels(name, later), later is not None
         self._seconds = 0.0  # decoded so far
         self._vain = 0  # parts of which ffmpeg could make nothing
-        structure = find(content)
-        self._parts = structure.parts
+        self._structure = find(content)
         self.rate = 0
-        self.warnings = [structure.warning] if structure.warning else []
+        self.warnings = [self._structure.warning] if self._structure.warning else []
 
     def blocks(self) -> Generator[NDArray[np.float32]]:
         """Mono float32 ``[n]``, in order; only what is asked for is decoded.
@@ -63,23 +64,35 @@ class Decoder:
         Raises:
             AudioError: the file cannot be used, or a library for it is not installed.
         """
-        for number, part in enumerate(self._parts, 1):
+        for number, part in enumerate(self._structure.parts, 1):
             before = self._seconds
             track = Choice(self._content, part, self._name, helped=self._vain < MOST_VAIN)
             try:
                 yield from self._mixed(track)
             except Undecodable as error:
-                if not before and self._seconds == 0 and number == len(self._parts):
+                if not before and self._seconds == 0 and number == len(self._structure.parts):
                     raise AudioError(
                         f"{self._name} cannot be decoded ({error}): {error.remedy}"
                     ) from error
                 self.warnings.append(
-                    f"its part {number} of {len(self._parts)} cannot be decoded ({error})"
+                    f"its part {number} of {len(self._structure.parts)} cannot be decoded ({error})"
                 )
             self._vain += track.vain
             if track.trouble:
                 self.warnings.append(track.trouble)
         self._levels.check()
+
+    def stretches(self, rate: int) -> Stretches | None:
+        """The file as stretches that can be had alone; see :func:`runtime.audio.stretch.of`.
+
+        Raises:
+            AudioError: it is longer than allowed.
+            OSError: the file cannot be read.
+        """
+        found = stretch.of(self._content, self._structure, self._name, rate)
+        if found is not None:
+            self._limit.check(found.frames, found.own_rate)
+        return found
 
     def _mixed(self, track: Track) -> Iterator[NDArray[np.float32]]:
         frames, before = 0, self._seconds

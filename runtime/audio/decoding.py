@@ -22,6 +22,10 @@ from runtime.audio.seam import Seam
 from runtime.errors import AudioError
 
 
+SHORTEST = 64  # bytes of a file with sound
+TEXT = frozenset(b"\t\n\r" + bytes(range(0x20, 0x7F)))
+
+
 class Choice:
     """See :class:`runtime.audio.track.Track`.
 
@@ -69,7 +73,7 @@ class Choice:
 
     def _instead(self, refused: track.Undecodable) -> Iterator[NDArray[np.float32]]:
         """What ffmpeg gives of a part that libsndfile cannot open."""
-        if not self._helped:
+        if not self._helped or _no_sound(self._given[0], self._given[1]):
             raise refused
         second = ffmpeg_track.Track(*self._given)
         try:
@@ -109,6 +113,13 @@ class Choice:
         self.rate, self.stated, self.integers = source.rate, source.stated, source.integers
         self._frames += len(block)
         return block
+
+
+def _no_sound(content: Content, part: Part) -> bool:
+    """Whether this is too short for a format that ffmpeg knows, or text: to start a program for it
+    takes longer than all else."""
+    begin = part.head + content.at(part.start, 256)
+    return len(begin) < SHORTEST or all(byte in TEXT for byte in begin)
 
 
 def _at(

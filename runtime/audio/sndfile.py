@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -51,7 +52,7 @@ class Track:
             AudioError: it has no header, or a rate or a number of channels that are not taken.
             OSError: the file cannot be read.
         """
-        target, view = self._target()
+        target, view = _target(self._content, self._part)
         try:
             with forks.inside_library():  # soundfile has a lock of its own there
                 file = self._sf.SoundFile(target)
@@ -94,7 +95,7 @@ class Track:
                 count = min(count, most - frames)
             frames += count
             if count:
-                yield _floats(block[:count])
+                yield floats(block[:count])
             if self.trouble or not count:
                 break
         if header_log.truncated(file.format, file.extra_info):
@@ -106,21 +107,6 @@ class Track:
         except self._sf.LibsndfileError:  # a format that cannot say
             return 0
 
-    def _target(self) -> tuple[object, View | None]:
-        """What soundfile opens: a path, which it reads without the interpreter's lock, or the
-        bytes of this part."""
-        content, part = self._content, self._part
-        if part.whole(content):
-            if content.path is not None:
-                # As bytes: a name need not be UTF-8.
-                return (
-                    content.path if sys.platform == "win32" else os.fsencode(content.path)
-                ), None
-            if content.data is not None:
-                return _Memory(content.data), None
-        view = View(content, part.start, part.end, part.head)
-        return view, view
-
 
 class _Memory(io.BytesIO):
     """Bytes as a file that libsndfile may ask for any place, also one that a header invented."""
@@ -130,7 +116,39 @@ class _Memory(io.BytesIO):
         return super().seek(max(least, min(offset, FARTHEST)), whence)
 
 
-def _floats(block: NDArray[Any]) -> NDArray[np.float32]:
+@contextmanager
+def opened(content: Content) -> Generator[Any]:
+    """A whole file as a ``soundfile.SoundFile``, which raises what it raises.
+
+    Raises:
+        AudioError: soundfile is not installed.
+        OSError: the file cannot be read.
+    """
+    target, view = _target(content, Part(0, content.size))
+    try:
+        with forks.inside_library():
+            file = _soundfile().SoundFile(target)
+        with file:
+            yield file
+    finally:
+        _raise(view)
+
+
+def _target(content: Content, part: Part) -> tuple[object, View | None]:
+    """What soundfile opens: a path, which it reads without the interpreter's lock, or the bytes of
+    a part."""
+    if part.whole(content):
+        if content.path is not None:
+            # As bytes: a name need not be UTF-8.
+            return (content.path if sys.platform == "win32" else os.fsencode(content.path)), None
+        if content.data is not None:
+            return _Memory(content.data), None
+    view = View(content, part.start, part.end, part.head)
+    return view, view
+
+
+def floats(block: NDArray[Any]) -> NDArray[np.float32]:
+    """float32 of full scale 1, of int16 or floats."""
     if block.dtype == np.int16:
         return np.multiply(block, np.float32(2**-15), dtype=np.float32)
     return cast("NDArray[np.float32]", block)

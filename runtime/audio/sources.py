@@ -61,6 +61,17 @@ def opened(source: File) -> AbstractContextManager[Content]:
     )
 
 
+def repeatable(source: object) -> bool:
+    """Whether a source gives the same again: not a file object, nor the path of a pipe."""
+    if isinstance(source, (str, os.PathLike)):
+        try:
+            mode = os.stat(os.fsdecode(cast("str | os.PathLike[str]", source))).st_mode
+        except (OSError, ValueError):
+            return True  # and fails the same again
+        return stat.S_ISREG(mode)
+    return isinstance(source, (bytes, bytearray, memoryview, np.ndarray))
+
+
 @contextmanager
 def _object(source: BinaryIO, called: str) -> Generator[Content]:
     seekable = cast(object, getattr(source, "seekable", None))

@@ -21,6 +21,7 @@ from runtime.errors import AudioError
 
 if TYPE_CHECKING:
     from runtime.audio.arrays import Source
+    from runtime.audio.stretch import Stretches
 
 # Samples of a block that came at once are handed on in pieces of this size.
 LARGEST = 1 << 18
@@ -115,6 +116,18 @@ class Stream:
             yield from self._resampled(channel)
         if not self.samples:
             check_not_lost(np.empty(0, np.float32), self._count, self._origin.rate, self.rate)
+
+    def stretches(self) -> Stretches | None:
+        """The recording as stretches that can be had alone, in place of its blocks; None where it
+        must be decoded from its beginning.
+
+        Raises:
+            AudioError: it is longer than allowed, or cannot be read.
+        """
+        if not isinstance(self._origin, Decoder) or self._sample_rate is not None or not self.rate:
+            return None
+        with boundary(self._source):
+            return self._origin.stretches(self.rate)
 
     def close(self) -> None:
         """Let go of the source."""

@@ -115,6 +115,9 @@ def written(arguments: list[str]) -> list[str]:
 def test_python_runs(desk: str, capsys: pytest.CaptureFixture[str], prepared: Path) -> None:
     if not Path("bundle").exists():
         Path("bundle").symlink_to(prepared / "bundle")
+    if desk == "freeze.md":
+        given = ["freeze", "bundle", "labels.txt", "-o", "tagger.onnx"]
+        assert CliRunner().invoke(main, given).exit_code == 0
     names: dict[str, object] = {}
     for block in BLOCKS:
         if (block.page, block.language) == (desk, "python"):

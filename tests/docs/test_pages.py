@@ -158,14 +158,14 @@ def test_families_in_the_format_are_those_of_the_command() -> None:
 
 
 def test_bounds_in_the_format_are_those_of_the_readers() -> None:
-    from runtime import manifest, onnx_file, prompts, schema, tokenizer
+    from runtime import audio_spec, manifest, onnx_file, prompts, schema, tokenizer
     from runtime.labels import MOST_LETTERS
 
     text = TEXTS["bundle-format.md"]
     for bound in (
         f"{schema.MOST_DEPTH} brackets", f"numbers of {schema.MOST_DIGITS} digits",
-        f"{manifest.MOST_MANIFEST >> 20} MiB", f"{manifest.MOST_RATE // 1000} kHz",
-        f"a {manifest.MOST_OVERLAP}th", f"{onnx_file.MOST_NODES:,} of them",
+        f"{manifest.MOST_MANIFEST >> 20} MiB", f"{audio_spec.MOST_RATE // 1000} kHz",
+        f"a {audio_spec.MOST_OVERLAP}th", f"{onnx_file.MOST_NODES:,} of them",
         f"{onnx_file.MOST_TENSORS:,} tensors", f"{prompts.MOST_LETTERS:,} characters",
         f"{MOST_LETTERS:,} characters", f"{tokenizer.MOST_LETTERS:,} characters",
     ):  # fmt: skip

@@ -15,10 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import ClapError, Classifier, Listener, Segment
+from runtime import ClapError, Classifier, Event, Events, Listener, Rule, Segment
 from runtime.errors import AudioError, BackendError
+from runtime.faithful import Quirks
 from runtime.listener import loudness
 from runtime.manifest import Calibration
+from runtime.policy import Policy
 from tests.tiny import bundle as tiny
 
 WINDOW_SECONDS = tiny.WINDOW / tiny.RATE
@@ -127,6 +129,28 @@ def tiny_windows(classifier: Classifier, samples: np.ndarray, rate: int, hop: in
     return np.stack([mono[i : i + tiny.WINDOW] for i in at])
 
 
+@pytest.mark.parametrize("kind", ["torchaudio", "librosa"])
+@pytest.mark.parametrize("rate", [16_000, 22_050, 48_000])
+def test_the_originals_resamplers_are_heard_through_too(
+    tiny_bundle: Path, kind: Any, rate: int
+) -> None:
+    policy = Policy("theirs", quirks=Quirks(kind))
+    samples = sound(round(1.7 * rate), np.float32, 2)
+    with Classifier(tiny_bundle, tiny.LABELS, windows=policy) as classifier:
+        found = heard(Listener(classifier, rate, hop=0.2), cut(samples, [700, 3, 9_000]))
+        same(found, classifier.timeline(samples, rate, hop=0.2))
+
+
+def test_channels_cannot_be_strung_together_without_an_end(tiny_bundle: Path) -> None:
+    policy = Policy("theirs", quirks=Quirks("torchaudio", "strung"))
+    samples = sound(20_000, np.float32, 1)
+    with Classifier(tiny_bundle, tiny.LABELS, windows=policy) as classifier:
+        listener = Listener(classifier, 16_000, hop=0.2)
+        with pytest.raises(AudioError, match="'theirs' strings one behind the other"):
+            listener.feed(np.zeros((2, 100), np.float32))
+        same(heard(listener, cut(samples, [999])), classifier.timeline(samples, 16_000, hop=0.2))
+
+
 def test_a_segment_comes_as_soon_as_its_window_is_complete(classifier: Classifier) -> None:
     listener = Listener(classifier, tiny.RATE, hop=0.25)
     samples = sound(2 * tiny.RATE, np.float32, 1)
@@ -153,7 +177,9 @@ def test_windows_that_are_ready_at_once_share_a_batch(
 
     monkeypatch.setattr(type(classifier.encoder), "embed_windows", spying)
     Listener(classifier, tiny.RATE, hop=0.1).feed(sound(40_000, np.float32, 1))
-    assert sizes == [16, 5]  # 21 windows, the encoder's batch is 16
+    most = classifier.encoder.batch_size
+    assert len(sizes) == -(-21 // most)
+    assert (sum(sizes), max(sizes)) == (21, most)
 
 
 def test_what_is_fed_after_a_flush_is_another_recording(classifier: Classifier) -> None:
@@ -284,7 +310,10 @@ def test_labels_are_exchanged_while_it_runs(classifier: Classifier, tmp_path: Pa
     wanted = listener.classifier.timeline(samples, 16_000, hop=0.5)
     same(after, wanted[len(before) :])
     other = tiny.build(tmp_path / "other", space_id="another")
-    with Classifier(other, ["dog"]) as stranger, pytest.raises(ClapError, match="same bundle"):
+    with (
+        Classifier(other, ["dog"]) as stranger,
+        pytest.raises(ClapError, match="same bundle and policy"),
+    ):
         listener.exchange(stranger)
 
 
@@ -362,7 +391,9 @@ def test_what_was_found_before_an_engine_failed_is_kept(
     listener = Listener(classifier, 16_000, hop=0.1)
     with pytest.raises(BackendError, match="gone"):
         listener.feed(sound(40_000, np.float32, 1))
-    assert [s.start for s in listener.flush()] == pytest.approx([i / 10 for i in range(16)])
+    assert [s.start for s in listener.flush()] == pytest.approx(
+        [i / 10 for i in range(classifier.encoder.batch_size)]
+    )
     (again,) = listener.feed(sound(8_000, np.float32, 1))
     assert (again.start, again.end) == (2.5, 3.0)
 
@@ -409,3 +440,37 @@ def test_multilabel_scores_are_those_of_the_timeline(tmp_path: Path) -> None:
         wanted = classifier.timeline(samples, 16_000, hop=0.3, top_k=2)
         listener = Listener(classifier, 16_000, hop=0.3, top_k=2)
         same(heard(listener, cut(samples, [999])), wanted)
+
+
+@pytest.mark.slow
+def test_a_day_of_sound(classifier: Classifier) -> None:
+    """24 hours of stereo in chunks of ten seconds, a second of noise in each minute: memory is
+    flat, no second is lost, and each event is where its noise was."""
+    rng = np.random.default_rng(0)
+    noise = (0.1 * rng.standard_normal((2, tiny.RATE)) * 32767).astype(np.int16)
+    silence = np.zeros((2, 10 * tiny.RATE), np.int16)
+    loud = np.concatenate([noise, silence[:, : 9 * tiny.RATE]], axis=1)
+    listener = Listener(classifier, tiny.RATE, hop=0.5, gate=-60.0)
+    events = Events(Rule(0.01), only=[tiny.LABELS[0]])  # on in all that is heard
+    ended: list[Event] = []
+    sizes: list[int] = []
+    for chunk in range(24 * 360):
+        for segment in listener.feed(loud if chunk % 6 == 3 else silence):
+            ended += [e for e in events.push(segment) if e.phase == "ended"]
+        if chunk % 360 == 359:
+            sizes.append(resident())
+    for segment in listener.flush():
+        events.push(segment)
+    ended += [e for e in events.finish() if e.phase == "ended"]
+    assert [(e.start, e.end) for e in ended] == [(60 * i + 30, 60 * i + 31) for i in range(1440)]
+    assert listener.seconds == 24 * 3600
+    assert listener.counts.windows == 2 * 1440
+    assert listener.counts.silent == 2 * (24 * 3600 - 1440)
+    assert max(sizes) - sizes[0] < 8 << 20
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)

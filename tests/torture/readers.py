@@ -6,12 +6,14 @@ import hashlib
 import json
 import random
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from runtime.audio import ffmpeg
 from runtime.errors import ClapError
 from tests.torture.mutate import damaged, damaged_json
 
@@ -218,6 +220,19 @@ def _recordings(kind: str, subtype: str, suffix: str) -> Callable[[Path], list[P
     return seeds
 
 
+def _by_ffmpeg(codec: str, suffix: str) -> Callable[[Path], list[Path]]:
+    """Formats that libsndfile does not know: the program that decodes them makes them too."""
+
+    def seeds(folder: Path) -> list[Path]:
+        (source,) = _recordings("WAV", "PCM_16", "wav")(folder)
+        path = folder / f"clip.{suffix}"
+        program = str(ffmpeg.program())
+        subprocess.run([program, "-y", "-i", source, "-c:a", codec, path], check=True)
+        return [path]
+
+    return seeds
+
+
 def _decode(path: Path) -> object:
     from runtime import audio
 
@@ -225,6 +240,39 @@ def _decode(path: Path) -> object:
     assert samples.dtype == np.float32
     assert len(samples) <= 60 * rate
     return len(samples)
+
+
+def _taggers(folder: Path) -> list[Path]:
+    from clap_export.freeze.graph import freeze
+    from runtime import Bundle, Encoder, LabelBank
+    from tests.tiny import bundle
+
+    made = bundle.build(folder / "bundle")
+    with Encoder(made) as encoder:
+        bank = LabelBank.build(encoder, ["dog", "rain", "bell"])
+    path = folder / "tagger.onnx"
+    path.write_bytes(freeze(Bundle(made), bank, "softmax", 2).SerializeToString())
+    return [path]
+
+
+def _read_tagger(path: Path) -> object:
+    import runtime
+
+    clip = np.sin(np.arange(20_000) * 0.05, dtype=np.float32)
+    with runtime.Tagger(path, threads=1) as tagger:
+        return tagger.predict(clip, 16_000)
+
+
+def _graph_or_metadata(data: bytes, rng: random.Random) -> bytes:
+    """Damage to a graph, or to what it says of itself, which is JSON."""
+    import onnx
+
+    if rng.random() < 0.4:
+        return damaged(data, rng)
+    model = onnx.load_model_from_string(data)
+    entry = rng.choice(model.metadata_props)
+    entry.value = damaged_json(entry.value, rng).decode(errors="replace")
+    return model.SerializeToString()
 
 
 def _embeddings(folder: Path) -> list[Path]:
@@ -274,12 +322,17 @@ AUDIO = {
     "au": ("AU", "ULAW", "au"), "caf": ("CAF", "ALAC_16", "caf"), "w64": ("W64", "PCM_16", "w64"),
 }  # fmt: skip
 
+MORE_AUDIO = {
+    "m4a": ("aac", "m4a"), "webm": ("libopus", "webm"), "wma": ("wmav2", "wma"),
+}  # fmt: skip
+
 READERS: dict[str, Reader] = {
     "manifest": _bundle("manifest.json", _classify),
     "tokenizer": _bundle("tokenizer.json", _classify),
     "audio graph": _bundle("audio.onnx", _classify),
     "text graph": _bundle("text.onnx", _classify),
     "audio graph, openvino": _bundle("audio.onnx", _classify_openvino),
+    "tagger": Reader(_taggers, _read_tagger, _graph_or_metadata),
     "label bank": Reader(_banks, _read_bank),
     "signature": Reader(_signed, _read_signed, inside="manifest.sig"),
     "key": Reader(_signed, _read_signed, inside="owner.pub"),
@@ -292,3 +345,5 @@ READERS: dict[str, Reader] = {
     "listing": Reader(_listings, _read_listing, _odd_text),
     **{name: Reader(_recordings(*kind), _decode) for name, kind in AUDIO.items()},
 }
+if ffmpeg.program() is not None:
+    READERS |= {name: Reader(_by_ffmpeg(*kind), _decode) for name, kind in MORE_AUDIO.items()}

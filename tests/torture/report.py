@@ -30,7 +30,7 @@ def keep(part: str, rows: list[Row], settings: dict[str, Any]) -> None:
     here = machine()
     made = {
         **settings, "commit": _commit(), "cpu": here.cpu, "cores": here.cores,
-        "python": here.python,
+        "python": here.python, "load": round(here.load_average or 0.0, 1),
     }  # fmt: skip
     old = {row["name"]: row for row in found.get(part, {}).get("rows", [])}
     new = old | {row["name"]: {**row, "made": made} for row in rows}
@@ -58,9 +58,13 @@ def _commit() -> str:
 
 
 def _made(rows: list[Row]) -> str:
-    """What the rows were made on, a line."""
-    made = {f"commit {m['commit']}, {m['cpu']}, {m['cores']} cores" for m in _all(rows, "made")}
-    return "".join(f"\n{line}\n" for line in ["; ".join(sorted(made))] if line)
+    """What the rows were made by and on, a line for each machine."""
+    commits: dict[str, list[str]] = {}
+    for made in _all(rows, "made"):
+        busy = " with other work" if made["load"] > 2 * made["cores"] else ""
+        on = commits.setdefault(f"{made['cpu']}, {made['cores']} cores{busy}", [])
+        on += [made["commit"]] * (made["commit"] not in on)
+    return "".join(f"\nCommit {', '.join(by)} on {on}.\n" for on, by in commits.items())
 
 
 def _all(rows: list[Row], key: str) -> Iterable[Any]:

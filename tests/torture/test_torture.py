@@ -75,7 +75,7 @@ def test_what_grows_with_use_is_not_steady() -> None:
 
 def test_the_page_gets_the_figures() -> None:
     page = "".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in report.PARTS)
-    made = {"commit": "abc", "cpu": "a CPU", "cores": 2}
+    made = {"commit": "abc", "cpu": "a CPU", "cores": 2, "load": 9.5}
     wav = {"name": "wav", "outcomes": {"refused": 3}, "slowest": 0.5, "largest": 1 << 21}
     opus = {"name": "opus", "outcomes": {"accepted": 2000}, "slowest": 0.1, "largest": 0}
     used = vars(load.Load(10, 2, 1.0, 0.5, 7, (1.0, 2.0), 0, 0, 0))
@@ -90,7 +90,7 @@ def test_the_page_gets_the_figures() -> None:
     for line in (
         "| wav | 0 | 3 | 0 | 0 | 0 | 0.50 s | 2 MiB |",
         "| all 2,003 | 2,000 | 3 | 0 | 0 | 0 | 0.50 s | 2 MiB |",
-        "commit abc, a CPU, 2 cores",
+        "Commit abc on a CPU, 2 cores with other work.",
         "| wav | 3 s | 41 | 12 | 0 |",
         "| bank | 10 | 40 | 36 | 4 | 0 |",
         "| 10 | 2 | 1 s | +0.50 MiB | +7 | +1 +2 | +0 | +0 | 0 |",

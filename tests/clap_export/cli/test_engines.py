@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from runtime import Encoder
+from runtime import Classifier, Encoder, Tagger
 from runtime.backends.cuda import driver
 from runtime.backends.trt.dialect import Dialect
 from runtime.bundle import Bundle
-from runtime.errors import BackendError
+from runtime.errors import BackendError, BundleError
 from runtime.manifest import read_manifest
 from tests import tiny
 from tests.clap_export.cli.test_cli import call, refused
@@ -239,3 +239,31 @@ def test_json_is_the_manifest(tmp_path: Path, tensorrt_rtx: Dialect) -> None:
     command = [sys.executable, "-m", "clap_export", "build", str(folder), *AHEAD, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     assert json.loads(done.stdout)["engines"]["text"]["library"] == "tensorrt_rtx"
+
+
+def test_the_engine_of_a_tagger_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tensorrt_rtx: Dialect
+) -> None:
+    folder = tinybundle.build(tmp_path / "bundle")
+    path, bank = tmp_path / "t.onnx", tmp_path / "b.npz"
+    assert call("freeze", folder, "dog,rain", "-o", path, "--top-k", 2).exit_code == 0
+    result = call("build", path, *AHEAD, "--max-batch", 2)
+    assert result.exit_code == 0, result.output
+    assert "t.onnx.engine: fp32, tensorrt_rtx" in result.stdout
+    clip = tinybundle.clip(0)
+    with Classifier(folder, ["dog", "rain"]) as classifier, Tagger(path, providers="cpu") as tagger:
+        assert tagger.predict(clip, tinybundle.RATE) == classifier.predict(clip, tinybundle.RATE)
+        classifier.bank.save(bank)
+    monkeypatch.setattr(driver, "bindings", lambda: driver.started(FakeCuda()))
+    with pytest.raises(BackendError, match=r"capability 8\.9, and this one has 9\.0"):
+        Tagger(path)
+    engine = tmp_path / "t.onnx.engine"
+    engine.write_bytes(engine.read_bytes()[:-1] + b"x")
+    with pytest.raises(BundleError, match="not the engine that was built"):
+        Tagger(path)
+    assert call("freeze", "--relabel", path, bank, "-o", path, "--overwrite").exit_code == 0
+    Tagger(path, providers="cpu").close()
+    assert call("freeze", folder, "dog,sea", "-o", path, "--overwrite").exit_code == 0
+    with pytest.raises(BundleError, match="another tagger"):
+        Tagger(path)
+    assert "no tagger" in refused("build", folder / "audio.onnx", *AHEAD)

@@ -89,14 +89,14 @@ def test_openvino_runs_its_own_format(tiny_bundle: Path, here: Path) -> None:
     result = call(*given, "-o", "t.xml", "--format", "openvino")
     assert result.exit_code == 0, result.output
     assert {p.name for p in here.iterdir()} == {"labels.txt", "t.xml", "t.bin", "t.labels.txt"}
-    assert call(*given, "-o", "u.onnx").exit_code == 0
+    assert call(*given, "-o", "t.onnx").exit_code == 0  # beside the same names
     core = openvino.Core()
     model = core.read_model("t.xml")
     assert json.loads(model.get_rt_info([KEY]).astype(str))["labels"] == LABELS
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     windows = np.stack([tiny.clip(i) for i in range(2)])
     found = compiled({"waveform": windows})
-    with Tagger("u.onnx", top_k=4) as tagger:
+    with Tagger("t.onnx", top_k=4) as tagger:
         for i, window in enumerate(windows):
             for p in tagger.predict(window, tiny.RATE):
                 score = found["scores"][i][LABELS.index(p.label)]
@@ -110,6 +110,7 @@ def test_what_cannot_be_is_one_sentence_and_leaves_nothing(tiny_bundle: Path, he
     new = ("-o", "new.onnx")
     for arguments, said in (
         ((tiny_bundle, "dog,rain", "-o", "a.onnx"), "exists"),
+        ((tiny_bundle, "cat", "-o", "a.xml", "--format", "openvino"), "a.labels.txt' exists"),
         ((tiny_bundle, "dog,rain", "-o", "a.bin"), "must end in .onnx"),
         ((tiny_bundle, "dog,rain", "--format", "openvino", *new), "must end in .xml"),
         ((tiny_bundle, "dog,rain", "-o", "no/a.onnx"), "does not exist"),

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from clap_export.cli.listening.webhook import Webhook
 from runtime import Classifier
 from runtime.backlog import Piece
 from runtime.errors import AudioError
+from tests.fakes.camera import camera
 from tests.places import ROOT
 from tests.tiny import bundle as tiny
 
@@ -60,6 +62,17 @@ def call(bundle: Path, *arguments: object, stdin: bytes = b"") -> Done:
         env=environment(),
     )  # fmt: skip
     return Done(run.returncode, run.stdout.decode(), run.stderr.decode())
+
+
+def inside(bundle: Path, sound: bytes, *arguments: object, pcm: str = "s16le") -> Done:
+    """In this process, with a file of raw samples: quicker than a process for each."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sound.pcm"
+        path.write_bytes(sound)
+        given = ["--input", path, "--pcm", pcm, "--rate", 16_000, *arguments]
+        words = ["listen", str(bundle), "--labels", LABELS, *map(str, given)]
+        run = CliRunner().invoke(main, words)
+    return Done(run.exit_code, run.stdout, run.stderr)
 
 
 def command(bundle: Path, *arguments: object) -> list[str]:
@@ -146,7 +159,7 @@ def test_a_file_on_standard_input_is_read_like_one(tiny_bundle: Path, tmp_path: 
 
 
 def test_people_get_lines_and_a_summary(tiny_bundle: Path) -> None:
-    done = call(tiny_bundle, *EVERYTHING, "--only", "dog", "--rate", 16_000, stdin=pcm(1.0))
+    done = inside(tiny_bundle, pcm(1.0), *EVERYTHING, "--only", "dog")
     assert done.exit_code == 0
     (line,) = done.stdout.splitlines()
     assert line.split() == ["0.0", "-", "1.0", "s", line.split()[4], "dog"]
@@ -155,14 +168,29 @@ def test_people_get_lines_and_a_summary(tiny_bundle: Path) -> None:
 
 def test_silence_is_gated_and_counted(tiny_bundle: Path) -> None:
     sound = pcm(1.0) + bytes(32_000 * 4)
-    done = call(tiny_bundle, "--gate", -50, "--rate", 16_000, "--json", *EVERYTHING, stdin=sound)
+    done = inside(tiny_bundle, sound, "--gate", -50, "--json", *EVERYTHING)
     found = lines_of(done.stdout)
     assert {line["end"] for line in found if line.get("phase") == "ended"} == {1.0}
     assert (found[-1]["windows"], found[-1]["silent"]) == (2, 8)
 
 
+def test_a_machine_that_is_too_slow_drops_and_says_so(tiny_bundle: Path) -> None:
+    """A minute comes at once, in pieces of 2 s, and each of its windows takes its time."""
+    done = inside(tiny_bundle, pcm(60.0), "--hop", 0.02, "--backlog", 0.5, "--json")
+    assert done.exit_code == 0
+    found = lines_of(done.stdout)
+    end = found[-1]
+    gaps = [line for line in found if line["type"] == "gap"]
+    assert end["dropped"] > 0
+    assert end["missing"] == pytest.approx(end["dropped"])
+    assert sum(gap["seconds"] for gap in gaps) == pytest.approx(end["dropped"])
+    assert end["seconds"] == pytest.approx(60.0)  # the clock goes on over what was dropped
+    people = inside(tiny_bundle, pcm(60.0), "--hop", 0.02, "--backlog", 0.5)
+    assert "this machine is too slow" in people.stderr
+
+
 def test_an_empty_input_is_heard_to_its_end(tiny_bundle: Path) -> None:
-    done = call(tiny_bundle, "--rate", 16_000, "--json")
+    done = inside(tiny_bundle, b"", "--json")
     assert done.exit_code == 0
     (end,) = lines_of(done.stdout)
     assert (end["seconds"], end["windows"], end["ended"]) == (0.0, 0, "input")
@@ -208,10 +236,8 @@ def test_a_signal_ends_it_while_nothing_comes(tiny_bundle: Path) -> None:
 def test_what_was_found_before_a_broken_chunk_is_told(tiny_bundle: Path) -> None:
     samples = np.tile(tiny.clip(0, 16_000), 4)
     samples[50_000] = np.nan
-    done = call(
-        tiny_bundle, *EVERYTHING, "--rate", 16_000, "--pcm", "f32le", "--json",
-        stdin=samples.astype("<f4").tobytes(),
-    )  # fmt: skip
+    sound = samples.astype("<f4").tobytes()
+    done = inside(tiny_bundle, sound, *EVERYTHING, "--json", pcm="f32le")
     assert done.exit_code == 2
     *_, ended, end = lines_of(done.stdout)
     assert ended["phase"] == "ended"
@@ -223,7 +249,7 @@ def test_what_was_found_before_a_broken_chunk_is_told(tiny_bundle: Path) -> None
 
 
 def test_half_a_sample_at_the_end_is_said(tiny_bundle: Path) -> None:
-    done = call(tiny_bundle, "--rate", 16_000, "--json", stdin=pcm(1.0) + b"\1")
+    done = inside(tiny_bundle, pcm(1.0) + b"\1", "--json")
     assert done.exit_code == 0
     assert "ends within a sample" in done.stderr
 
@@ -329,9 +355,7 @@ def test_events_are_posted(tiny_bundle: Path) -> None:
         answer(request, 503 if len(got) == 1 else 204)
 
     with server(take) as url:
-        done = call(
-            tiny_bundle, *EVERYTHING, "--rate", 16_000, "--json", "--post", url, stdin=pcm(1.0)
-        )
+        done = inside(tiny_bundle, pcm(1.0), *EVERYTHING, "--json", "--post", url)
     assert done.exit_code == 0, done.stderr
     *events, end = lines_of(done.stdout)
     assert got[1:] == events  # in order; the first one twice, as it was refused at first
@@ -347,9 +371,7 @@ def test_a_server_that_refuses_is_counted_and_said_once(tiny_bundle: Path) -> No
         answer(request, 404)
 
     with server(refuse) as url:
-        done = call(
-            tiny_bundle, *EVERYTHING, "--rate", 16_000, "--json", "--post", url, stdin=pcm(1.0)
-        )
+        done = inside(tiny_bundle, pcm(1.0), *EVERYTHING, "--json", "--post", url)
     assert done.exit_code == 0
     end = lines_of(done.stdout)[-1]
     assert end["post"] == {"posted": 0, "failed": 10, "dropped": 0}
@@ -467,6 +489,18 @@ def test_a_recording_by_its_address_is_heard_once(radio: tuple[str, list[int]]) 
     address = Address(url, reconnect=False)
     assert sum(p.seconds for p in address.pieces()) == pytest.approx(1.5, abs=0.1)
     assert len(served) == 1
+
+
+@needs_ffmpeg
+def test_a_camera_is_heard_sample_for_sample() -> None:
+    samples = (tiny.clip(3, 2 * tiny.RATE) * 32767).astype(np.int16)
+    with camera(samples, tiny.RATE) as url:
+        pieces = list(Address(url, reconnect=False).pieces())
+    found = np.concatenate([piece.samples for piece in pieces], axis=1)
+    assert {piece.rate for piece in pieces} == {tiny.RATE}
+    assert found.shape[0] == 1
+    assert found.shape[1] >= len(samples) - 3 * 320  # the last packets may go down with it
+    assert np.array_equal(found[0] * 32768, samples[: found.shape[1]])
 
 
 @needs_ffmpeg

@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime import audio
+from runtime import Encoder, audio
 from runtime.audio import sources, spool
 from runtime.errors import AudioError
 from tests.places import ROOT
 from tests.runtime.audio.encoded import encode, mono, needs_ffmpeg, sound, wav
+from tests.tiny import bundle as tinybundle
 
 WAV = wav(sound())
 FLAC = wav(sound(), format="FLAC")
@@ -235,3 +236,25 @@ def test_closed_when_it_is_ours_alone(tmp_path: Path) -> None:
     with sources.opened(path) as content:
         assert content.descriptor is not None
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_gives_the_same_again(tmp_path: Path) -> None:
+    path, pipe = tmp_path / "a.flac", tmp_path / "pipe"
+    path.write_bytes(FLAC)
+    os.mkfifo(pipe)
+    assert all(map(sources.repeatable, (path, str(path), FLAC, bytearray(FLAC), np.zeros(9))))
+    assert not any(map(sources.repeatable, (pipe, str(pipe), Once(FLAC), io.BytesIO(FLAC), None)))
+
+
+def test_the_middle_of_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.clip.HELD", 1000)  # samples; of more, the source is opened again
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    rate, window = tinybundle.RATE, tinybundle.clip(0)
+    data = wav(np.tile(window, 20), rate, subtype="FLOAT")
+    with Encoder(tinybundle.build(tmp_path / "b"), windows="middle") as encoder:
+        want = encoder.embed_audio(data)
+        writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+        writer.start()
+        assert np.array_equal(encoder.embed_audio(pipe), want)
+        writer.join()
