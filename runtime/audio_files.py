@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-# What libsndfile reads, by the suffixes in use, and what the ffmpeg program does where there is one.
+# What libsndfile reads, by the suffixes in use, and the ffmpeg program where there is one.
 SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf"}
     | {".w64", ".rf64"}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,10 +219,11 @@ class Gatherer:
     def _copy(self, block: NDArray[np.float32], start: int) -> None:
         end = start + len(block)
         here: NDArray[np.bool_] = (self._begin < end) & (self._end > start)
-        for i in np.flatnonzero(here).tolist():
-            low, high = max(self._begin[i], start), min(self._end[i], end)
-            at = int(self._at[i] + low - self._begin[i])
-            self._result[at : at + int(high - low)] = block[low - start : high - start]
+        for i in cast("list[int]", np.flatnonzero(here).tolist()):
+            begin, finish = int(self._begin[i]), int(self._end[i])
+            low, high = max(begin, start), min(finish, end)
+            at = self._at[i] + low - begin
+            self._result[at : at + high - low] = block[low - start : high - start]
 
 
 def _extended(wave: NDArray[np.float32], half: int, samples: int) -> NDArray[np.float32]:

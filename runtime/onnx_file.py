@@ -3,8 +3,7 @@
 A graph of a bundle is one plain data flow. What it cannot hold: weights outside its file (which no
 hash covers; OpenVINO even reads them from an address in memory), control flow (a loop may never
 end), functions, subgraphs, operations that are not in :data:`OPERATIONS`, tensors whose bytes do
-not fit their shape. This is a reader of protobuf's wire format, stricter than protobuf: a field
-that is not known is refused, because an engine may know it.
+not fit their shape. A field that is not known is refused, because an engine may know it.
 
 It says nothing about memory and time that a run takes: a product of two large matrices is allowed.
 """
@@ -12,12 +11,13 @@ It says nothing about memory and time that a run takes: a product of two large m
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from runtime import protobuf
 from runtime.errors import BundleError
 from runtime.plain_text import printable
+from runtime.protobuf import BYTES, FIXED32, FIXED64, VARINT, Fields, Malformed, View
 
 # What our graphs are made of, in every family and precision, and their close relatives. None of
 # them runs another graph, opens a file or depends on chance.
@@ -40,7 +40,6 @@ MOST_NODES = MOST_TENSORS = 20_000
 MOST_RANK = 8
 MOST_ELEMENTS = 1 << 31  # of a shape that a constant asks for
 MOST_TYPED = 1 << 20  # bytes of a list of varints: large constants are raw
-MOST_TEXT = 4096  # bytes of a name
 MOST_METADATA = 64 << 20  # bytes of a text beside the graph: a tagger's labels
 # Beginnings of other formats that an engine would tell by these bytes.
 OTHER_FORMATS = (b"ORTM", b"TFL3")
@@ -51,8 +50,6 @@ FLOAT, INT64 = 1, 7
 
 Shape: TypeAlias = "tuple[int | None, ...]"
 Node: TypeAlias = "tuple[str, list[str], list[str]]"
-View: TypeAlias = "memoryview[int]"
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True)
@@ -104,10 +101,6 @@ class OnnxGraph:
         return None
 
 
-class _Bad(Exception):
-    """Why a file is refused."""
-
-
 def check(data: bytes, name: str) -> OnnxGraph:
     """Look through an ONNX file, without copying its weights.
 
@@ -120,7 +113,7 @@ def check(data: bytes, name: str) -> OnnxGraph:
     """
     try:
         return _model(memoryview(data))
-    except _Bad as problem:
+    except Malformed as problem:
         raise BundleError(
             f"'{name}' is not used: {printable(str(problem))}. A bundle's graph is one file of "
             "plain operations with its weights inside. Export the bundle again."
@@ -129,28 +122,30 @@ def check(data: bytes, name: str) -> OnnxGraph:
 
 def _model(data: View) -> OnnxGraph:
     if bytes(data[4:8]) in OTHER_FORMATS or bytes(data[:1]) != b"\x08":
-        raise _Bad("it is no ONNX model")
+        raise Malformed("it is no ONNX model")
     result: OnnxGraph | None = None
     domains: set[str] = set()
     metadata: dict[str, str] = {}
-    for number, value in _fields(data, _MODEL, "model"):
+    for number, value in protobuf.fields(data, _MODEL, "model"):
         if number == 7:
             if result is not None:  # protobuf would merge them
-                raise _Bad("it holds two graphs")
+                raise Malformed("it holds two graphs")
             result = _graph(value)
         elif number == 8:
-            domains.update(_text(v) for n, v in _fields(value, _OPSET, "opset") if n == 1)
+            domains.update(
+                protobuf.text(v) for n, v in protobuf.fields(value, _OPSET, "opset") if n == 1
+            )
         elif number == 14:
-            entry = dict(_fields(value, _ENTRY, "metadata"))
-            name = _text(entry.get(1, data[:0]))
+            entry = dict(protobuf.fields(value, _ENTRY, "metadata"))
+            name = protobuf.text(entry.get(1, data[:0]))
             if name in metadata:
-                raise _Bad(f"its metadata has two texts '{name}'")
-            metadata[name] = _text(entry.get(2, data[:0]), MOST_METADATA)
+                raise Malformed(f"its metadata has two texts '{name}'")
+            metadata[name] = protobuf.text(entry.get(2, data[:0]), MOST_METADATA)
     if result is None:
-        raise _Bad("it holds no graph")
+        raise Malformed("it holds no graph")
     strange = sorted(domains - set(DOMAINS))
     if strange:
-        raise _Bad(f"it uses operations of '{strange[0]}', which are not ONNX's own")
+        raise Malformed(f"it uses operations of '{strange[0]}', which are not ONNX's own")
     result.metadata.update(metadata)
     return result
 
@@ -158,7 +153,7 @@ def _model(data: View) -> OnnxGraph:
 def _graph(data: View) -> OnnxGraph:
     graph = OnnxGraph()
     made: set[str] = set()
-    for number, value in _fields(data, _GRAPH, "graph"):
+    for number, value in protobuf.fields(data, _GRAPH, "graph"):
         if number == 1:
             operation, inputs, outputs, constant = _node(value)
             graph.nodes.append((operation, inputs, outputs))
@@ -166,18 +161,18 @@ def _graph(data: View) -> OnnxGraph:
                 graph.tensors[outputs[0]] = constant
             made.update(outputs)
             if len(graph.nodes) > MOST_NODES:
-                raise _Bad(f"it has more than {MOST_NODES} operations")
+                raise Malformed(f"it has more than {MOST_NODES} operations")
         elif number == 5:
             name, tensor = _tensor(value)
             graph.tensors[name] = tensor
             if len(graph.tensors) > MOST_TENSORS:
-                raise _Bad(f"it has more than {MOST_TENSORS} constants")
+                raise Malformed(f"it has more than {MOST_TENSORS} constants")
         elif number in (11, 12):
             name, shape = _value_info(value)
             (graph.inputs if number == 11 else graph.outputs)[name] = shape
     for name in graph.outputs:
         if name not in made:
-            raise _Bad(f"nothing in it makes its output '{name}'")
+            raise Malformed(f"nothing in it makes its output '{name}'")
     for operation, inputs, _ in graph.nodes:
         _check_size(operation, [graph.tensors.get(name) for name in inputs])
     return graph
@@ -191,7 +186,7 @@ def _check_size(operation: str, inputs: list[Tensor | None]) -> None:
     if operation == "Range" and any(
         abs(n) > MOST_ELEMENTS for tensor in inputs if tensor for n in tensor.values
     ):
-        raise _Bad("a range in it is longer than any tensor")
+        raise Malformed("a range in it is longer than any tensor")
     if operation == "Pad" and len(inputs) > 1 and inputs[1]:
         for n in inputs[1].values:
             _product([abs(n)])
@@ -202,7 +197,7 @@ def _product(shape: list[int]) -> int:
     for n in shape:
         total *= max(n, 1)
     if total > MOST_ELEMENTS:
-        raise _Bad(f"a tensor of {total} elements is asked for")
+        raise Malformed(f"a tensor of {total} elements is asked for")
     return total if all(shape) else 0
 
 
@@ -210,28 +205,30 @@ def _node(data: View) -> tuple[str, list[str], list[str], Tensor | None]:
     inputs: list[str] = []
     outputs: list[str] = []
     operation, constant = "", None
-    for number, value in _fields(data, _NODE, "operation"):
+    for number, value in protobuf.fields(data, _NODE, "operation"):
         if number == 1:
-            inputs.append(_text(value))
+            inputs.append(protobuf.text(value))
         elif number == 2:
-            outputs.append(_text(value))
+            outputs.append(protobuf.text(value))
         elif number == 4:
-            operation = _text(value)
+            operation = protobuf.text(value)
             if operation not in OPERATIONS:
-                raise _Bad(f"it holds the operation '{operation}', which is not on the list")
+                raise Malformed(f"it holds the operation '{operation}', which is not on the list")
         elif number == 5:
             constant = _attribute(value) or constant
-        elif number == 7 and _text(value) not in DOMAINS:
-            raise _Bad(f"it uses an operation of '{_text(value)}', which is not one of ONNX's own")
+        elif number == 7 and protobuf.text(value) not in DOMAINS:
+            raise Malformed(
+                f"it uses an operation of '{protobuf.text(value)}', which is not one of ONNX's own"
+            )
     if not operation:
-        raise _Bad("an operation has no name")
+        raise Malformed("an operation has no name")
     return operation, inputs, outputs, constant if operation == "Constant" else None
 
 
 def _attribute(data: View) -> Tensor | None:
     """The attribute's tensor, if it is one."""
     found = None
-    for number, value in _fields(data, _ATTRIBUTE, "attribute"):
+    for number, value in protobuf.fields(data, _ATTRIBUTE, "attribute"):
         if number in (5, 10):
             found = _tensor(value)[1]
     return found
@@ -241,51 +238,51 @@ def _tensor(data: View) -> tuple[str, Tensor]:
     dims: list[int] = []
     kind, name, raw, typed = 0, "", None, 0
     values: View | None = None
-    for number, value in _fields(data, _TENSOR, "constant"):
+    for number, value in protobuf.fields(data, _TENSOR, "constant"):
         if number == 1:
-            dims += [value] if isinstance(value, int) else _varints(value, MOST_RANK)
+            dims += [value] if isinstance(value, int) else protobuf.varints(value, MOST_RANK)
         elif number == 2:
             kind = value
         elif number == 8:
-            name = _text(value)
+            name = protobuf.text(value)
         elif number == 9:
             raw = value
         elif number in (4, 10):  # packed floats or doubles
             size = 4 if number == 4 else 8
             if isinstance(value, int) or len(value) % size:
-                raise _Bad(f"constant '{name}' has numbers in a form that is not read")
+                raise Malformed(f"constant '{name}' has numbers in a form that is not read")
             typed += len(value) // size
         elif number in (5, 7, 11):  # packed whole numbers
             if isinstance(value, int) or len(value) > MOST_TYPED:
-                raise _Bad(f"constant '{name}' has numbers in a form that is not read")
-            typed += _count(value)
+                raise Malformed(f"constant '{name}' has numbers in a form that is not read")
+            typed += protobuf.count(value)
             values = value if number == 7 else values
         elif number == 14 and value != 0:
-            raise _Bad(f"constant '{name}' lies outside the file")
+            raise Malformed(f"constant '{name}' lies outside the file")
     if kind not in SIZES:
-        raise _Bad(f"constant '{name}' is of a type ({kind}) that no graph of ours has")
+        raise Malformed(f"constant '{name}' is of a type ({kind}) that no graph of ours has")
     if len(dims) > MOST_RANK or any(n < 0 for n in dims):
-        raise _Bad(f"constant '{name}' has the shape {dims}")
+        raise Malformed(f"constant '{name}' has the shape {dims}")
     count = _product(dims)
     found = typed if raw is None else len(raw) / SIZES[kind]
     if found != count or (raw is not None and typed):
-        raise _Bad(f"constant '{name}' of shape {dims} holds {found:g} numbers")
+        raise Malformed(f"constant '{name}' of shape {dims} holds {found:g} numbers")
     whole: tuple[int, ...] = ()
     if kind == INT64 and count <= 2 * MOST_RANK:
         whole = struct.unpack(f"<{count}q", raw) if raw is not None else ()
         if values is not None:
-            whole = tuple(_varints(values, count))
+            whole = tuple(protobuf.varints(values, count))
     return name, Tensor(tuple(dims), whole, raw, kind == FLOAT)
 
 
 def _value_info(data: View) -> tuple[str, tuple[int | None, ...]]:
     """Name and shape of an input or output."""
     name, shape = "", ()
-    for number, value in _fields(data, _VALUE_INFO, "input"):
+    for number, value in protobuf.fields(data, _VALUE_INFO, "input"):
         if number == 1:
-            name = _text(value)
+            name = protobuf.text(value)
         elif number == 2:
-            for kind, tensor in _fields(value, _TYPE, "type"):
+            for kind, tensor in protobuf.fields(value, _TYPE, "type"):
                 if kind == 1:
                     shape = _shape(tensor)
     return name, shape
@@ -293,119 +290,49 @@ def _value_info(data: View) -> tuple[str, tuple[int | None, ...]]:
 
 def _shape(data: View) -> tuple[int | None, ...]:
     axes: list[int | None] = []
-    for number, value in _fields(data, _TENSOR_TYPE, "type"):
+    for number, value in protobuf.fields(data, _TENSOR_TYPE, "type"):
         if number == 2:
-            for kind, axis in _fields(value, _SHAPE, "shape"):
+            for kind, axis in protobuf.fields(value, _SHAPE, "shape"):
                 if kind == 1:
-                    found = dict(_fields(axis, _AXIS, "axis"))
+                    found = dict(protobuf.fields(axis, _AXIS, "axis"))
                     axes.append(found.get(1))
     return tuple(axes)
 
 
 # Fields of each message: their numbers, the wire type of each, and what a refused one would be. A
 # field of another wire type is refused, but lists of numbers may be packed or not.
-_Fields = dict[int, Any]
-_MODEL: _Fields = {
+_MODEL: Fields = {
     1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES,
     20: "training", 25: "functions", 26: "a configuration of devices",
 }  # fmt: skip
-_OPSET: _Fields = {1: BYTES, 2: VARINT}
-_ENTRY: _Fields = {1: BYTES, 2: BYTES}
-_GRAPH: _Fields = {
+_OPSET: Fields = {1: BYTES, 2: VARINT}
+_ENTRY: Fields = {1: BYTES, 2: BYTES}
+_GRAPH: Fields = {
     1: BYTES, 2: BYTES, 5: BYTES, 10: BYTES, 11: BYTES, 12: BYTES, 13: BYTES, 14: BYTES,
     15: "sparse constants", 16: BYTES,
 }  # fmt: skip
-_NODE: _Fields = {
+_NODE: Fields = {
     1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 5: BYTES, 6: BYTES, 7: BYTES,
     8: "an overloaded function", 9: BYTES, 10: "a configuration of devices",
 }  # fmt: skip
-_ATTRIBUTE: _Fields = {
+_ATTRIBUTE: Fields = {
     1: BYTES, 2: FIXED32, 3: VARINT, 4: BYTES, 5: BYTES, 6: "a graph inside an operation",
     7: (FIXED32, BYTES), 8: (VARINT, BYTES), 9: BYTES, 10: BYTES,
     11: "graphs inside an operation", 13: BYTES, 14: "a type as an attribute",
     15: "types as an attribute", 20: VARINT, 21: "a function's attribute",
     22: "a sparse constant", 23: "sparse constants",
 }  # fmt: skip
-_TENSOR: _Fields = {
+_TENSOR: Fields = {
     1: (VARINT, BYTES), 2: VARINT, 3: "a constant in segments", 4: (FIXED32, BYTES),
     5: (VARINT, BYTES), 6: "a constant of texts", 7: (VARINT, BYTES), 8: BYTES, 9: BYTES,
     10: (FIXED64, BYTES), 11: (VARINT, BYTES), 12: BYTES,
     13: "a constant outside the file", 14: VARINT, 16: BYTES,
 }  # fmt: skip
-_VALUE_INFO: _Fields = {1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES}
-_TYPE: _Fields = {
+_VALUE_INFO: Fields = {1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES}
+_TYPE: Fields = {
     1: BYTES, 4: "a sequence as input", 5: "a map as input", 6: BYTES, 7: "an opaque type",
     8: "a sparse input", 9: "an optional input",
 }  # fmt: skip
-_TENSOR_TYPE: _Fields = {1: VARINT, 2: BYTES}
-_SHAPE: _Fields = {1: BYTES}
-_AXIS: _Fields = {1: VARINT, 2: BYTES, 3: BYTES}
-
-
-def _fields(data: View, known: _Fields, where: str) -> Iterator[tuple[int, Any]]:
-    """Fields of a message: an int for a varint, else a view of the bytes."""
-    at, end = 0, len(data)
-    while at < end:
-        tag = data[at]
-        at += 1
-        if tag > 127:
-            tag, at = _long(data, at - 1)
-        number, wire = tag >> 3, tag & 7
-        expected = known.get(number)
-        if isinstance(expected, str):
-            raise _Bad(f"it holds {expected}")
-        if wire != expected and not (isinstance(expected, tuple) and wire in expected):
-            raise _Bad(f"its {where} has a field ({number}, {wire}) that is not known")
-        if wire == VARINT:
-            value, at = _long(data, at)
-            yield number, value
-            continue
-        if wire == BYTES:
-            size, at = _long(data, at)
-        else:
-            size = 4 if wire == FIXED32 else 8
-        if not 0 <= size <= end - at:
-            raise _Bad("it is cut short")
-        yield number, data[at : at + size]
-        at += size
-
-
-def _long(data: View, at: int) -> tuple[int, int]:
-    """A varint as a signed number of 64 bits, and where it ends."""
-    value = shift = 0
-    while True:
-        if at >= len(data) or shift > 63:
-            raise _Bad("it is cut short")
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            break
-        shift += 7
-    value &= (1 << 64) - 1
-    return (value - (1 << 64) if value >> 63 else value), at
-
-
-def _varints(data: View, most: int) -> list[int]:
-    found: list[int] = []
-    at = 0
-    while at < len(data):
-        value, at = _long(data, at)
-        found.append(value)
-        if len(found) > most:
-            raise _Bad(f"a list of more than {most} numbers is not read")
-    return found
-
-
-def _count(data: View) -> int:
-    """How many varints there are: each ends in a byte below 128."""
-    return sum(byte < 128 for byte in data)
-
-
-def _text(data: View, most: int = MOST_TEXT) -> str:
-    if len(data) > most:
-        raise _Bad(f"a name of {len(data)} bytes is too long")
-    try:
-        return str(data, "utf-8")
-    except UnicodeDecodeError:
-        raise _Bad("a name in it is not UTF-8") from None
+_TENSOR_TYPE: Fields = {1: VARINT, 2: BYTES}
+_SHAPE: Fields = {1: BYTES}
+_AXIS: Fields = {1: VARINT, 2: BYTES, 3: BYTES}

@@ -10,6 +10,7 @@ import numpy as np
 
 TRAINED = "clap-mini"
 RESULT = Path(__file__).with_name("faithful.json")
+DOCS = Path(__file__).parents[2] / "docs" / "recordings.md"
 
 INTRODUCTION = """\
 # Vectors that match the originals'
@@ -42,9 +43,13 @@ def page(found: dict[str, Any]) -> str:
 
 
 def write() -> None:
-    """The page beside the record."""
-    made = page(json.loads(RESULT.read_text(encoding="utf-8")))
-    RESULT.with_suffix(".md").write_text(made, encoding="utf-8")
+    """The page beside the record, and the table in the documentation."""
+    found = json.loads(RESULT.read_text(encoding="utf-8"))
+    RESULT.with_suffix(".md").write_text(page(found), encoding="utf-8")
+    before, rest = DOCS.read_text(encoding="utf-8").split("<!-- faithful -->\n")
+    after = rest.split("<!-- /faithful -->")[1]
+    made = f"{before}<!-- faithful -->\n{_match(found)}<!-- /faithful -->{after}"
+    DOCS.write_text(made, encoding="utf-8")
 
 
 def _match(found: dict[str, Any]) -> str:

@@ -21,7 +21,6 @@ from runtime.audio.parts import Part
 from runtime.audio.seam import Seam
 from runtime.errors import AudioError
 
-
 SHORTEST = 64  # bytes of a file with sound
 TEXT = frozenset(b"\t\n\r" + bytes(range(0x20, 0x7F)))
 
