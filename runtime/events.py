@@ -13,7 +13,6 @@ Three steps, each of which an array of scores would show in the same way:
 from __future__ import annotations
 
 import math
-import statistics
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -282,6 +281,8 @@ class _Smoother:
     """Scores of windows smoothed with as many before as behind."""
 
     def __init__(self, size: int, smoothing: Smoothing) -> None:
+        import statistics  # it brings many others
+
         self._half = size // 2
         self._middle: Callable[[Sequence[float]], float] = (
             statistics.median if smoothing == "median" else statistics.fmean

@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.audio import ffmpeg, ffmpeg_track, sndfile, track
+from runtime.audio import sndfile, track
 from runtime.audio.content import Content
 from runtime.audio.parts import Part
 from runtime.audio.seam import Seam
@@ -74,6 +74,8 @@ class Choice:
         """What ffmpeg gives of a part that libsndfile cannot open."""
         if not self._helped or _no_sound(self._given[0], self._given[1]):
             raise refused
+        from runtime.audio import ffmpeg, ffmpeg_track  # seldom needed, and they bring many others
+
         second = ffmpeg_track.Track(*self._given)
         try:
             with closing(second.blocks()) as blocks:
@@ -90,6 +92,8 @@ class Choice:
         """What ffmpeg gives behind the place where libsndfile stopped."""
         if not self._helped:
             return
+        from runtime.audio import ffmpeg, ffmpeg_track
+
         second, before = ffmpeg_track.Track(*self._given), self._frames
         # Decoders differ by less at the end of a file that was cut: that is no sound of it.
         least = int(track.MISSING_SECONDS * self.rate)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
@@ -55,6 +54,8 @@ def copy(pieces: Iterable[bytes], name: str) -> Generator[BinaryIO]:
     Raises:
         AudioError: the disk is full, or cannot be written to.
     """
+    import tempfile  # it brings many others
+
     # Elsewhere it needs a name, by which another program can open it.
     make = (
         tempfile.TemporaryFile if os.path.exists("/proc/self/fd") else tempfile.NamedTemporaryFile
@@ -92,6 +93,8 @@ def _disk(name: str) -> Generator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         found = "is full" if full else f"cannot be written to ({error.strerror or error})"
+        import tempfile
+
         folder = printable(tempfile.tempdir or "the folder for temporary files")
         raise AudioError(
             f"{name} must be kept while it is decoded, and the disk of '{folder}' {found}. "

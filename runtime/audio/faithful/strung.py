@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from tempfile import SpooledTemporaryFile, gettempdir
 from typing import IO
 
 import numpy as np
@@ -38,6 +37,8 @@ class LaterChannels:
         Raises:
             AudioError: the recording had another number of channels before, or the disk is full.
         """
+        from tempfile import SpooledTemporaryFile  # it brings many others
+
         if self._kept is None:
             self._kept = [
                 self._files.enter_context(
@@ -54,6 +55,8 @@ class LaterChannels:
             for file, channel in zip(self._kept, channels, strict=True):
                 file.write(np.ascontiguousarray(channel).tobytes())
         except OSError as error:
+            from tempfile import gettempdir
+
             raise AudioError(
                 f"the later channels of {self._name} need room in {gettempdir()} until "
                 f"the first one is heard ({error.strerror}). Free some."

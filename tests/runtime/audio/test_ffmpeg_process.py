@@ -106,7 +106,7 @@ def test_descriptors_are_given_back(long_file: Path) -> None:
     for _ in range(5):
         audio.read(data)
         with pytest.raises(AudioError):
-            audio.read(b"nothing that is sound, " * 1000)
+            audio.read(b"nothing that is sound\0" * 1000)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -129,7 +129,7 @@ def instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instead:
 
 HEADER = r"printf '.snd\0\0\0\030\377\377\377\377\0\0\0\006\0\0\037\100\0\0\0\001'"  # 8 kHz, mono
 SAMPLES = "head -c 32000 /dev/zero"  # one second
-WHATEVER = b"no sound that anybody knows, " * 100
+WHATEVER = b"no sound that anybody knows\0" * 100
 
 
 def test_what_it_writes_is_read(instead: Instead) -> None:

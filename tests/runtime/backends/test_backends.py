@@ -167,12 +167,13 @@ def test_what_is_left_of_two_packages(tiny_bundle: Path, monkeypatch: pytest.Mon
 
 IMPORT = """
 import sys, time
-import numpy
 start = time.process_time()
+import numpy
+before = time.process_time()
 import runtime
 for name in runtime.__all__:
     getattr(runtime, name)
-spent = time.process_time() - start
+spent = (time.process_time() - before) / (before - start)
 heavy = {"onnxruntime", "tokenizers", "soundfile", "soxr", "torch", "torchaudio", "transformers",
          "onnx", "clap_export", "train"} & set(sys.modules)
 print(spent, ",".join(sorted(heavy)))
@@ -188,7 +189,8 @@ def test_import_is_light_and_fast() -> None:
         spent, heavy = out.split(" ")
         assert heavy == ""
         times.append(float(spent))
-    assert min(times) < 0.150  # seconds of CPU, with every public name loaded
+    # With every public name loaded, in times of the CPU that numpy's own import takes.
+    assert min(times) < 2.2
 
 
 def test_unknown_public_name() -> None:
