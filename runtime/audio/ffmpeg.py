@@ -10,6 +10,7 @@ killed, and where nobody is left to do that, it ends as it writes into a closed 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import os
 import selectors
@@ -21,7 +22,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +65,8 @@ def program() -> str | None:
     if found is not None:
         return os.path.abspath(found)
     try:
-        import imageio_ffmpeg  # pyright: ignore[reportMissingImports]
-
-        return os.path.abspath(str(cast(Any, imageio_ffmpeg).get_ffmpeg_exe()))
+        package: Any = importlib.import_module("imageio_ffmpeg")
+        return os.path.abspath(str(package.get_ffmpeg_exe()))
     except Exception:  # not installed, or without a program for this machine
         return None
 
