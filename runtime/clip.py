@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import fusion
-from runtime.audio import Stream, round_trip_int16, sources, warn
+from runtime.audio import Stream, round_trip_int16, sources, spool, warn
 from runtime.cutter import Cut, Cutter
 from runtime.errors import AudioError
 from runtime.fusion import Gathered, Gatherer
@@ -165,32 +167,27 @@ class Clip:
         self, blocks: Iterator[NDArray[np.float32]]
     ) -> tuple[int, Iterator[NDArray[np.float32]]]:
         """How many samples there are, and the samples again."""
-        again = sources.repeatable(self._source)
         held: list[NDArray[np.float32]] = []
-        disk: BinaryIO | None = None
         total = 0
         for block in blocks:
+            held.append(block)
             total += len(block)
-            if total <= HELD:
-                held.append(block)
-            elif not again:
-                disk = disk or self._on_disk()
-                _write(disk, [*held, block])
-                held = []
-            else:
-                held = []
-        if disk is not None:
-            return total, _read(disk)
-        if total > HELD:
+            if total > HELD:
+                break
+        else:
+            return total, iter(held)
+        if sources.repeatable(self._source):
+            held.clear()
+            total += sum(map(len, blocks))
             self._stream.close()
             self._stream = self._opened()
             return total, self._blocks()
-        return total, iter(held)
-
-    def _on_disk(self) -> BinaryIO:
-        import tempfile  # seldom needed, and it brings many others
-
-        return self._held.enter_context(cast(BinaryIO, tempfile.TemporaryFile(prefix="clap-")))
+        name = sources.name(self._source)
+        data = (block.tobytes() for block in itertools.chain(held, blocks))
+        disk = self._held.enter_context(spool.copy(data, name))
+        held.clear()
+        total = os.fstat(disk.fileno()).st_size // np.dtype(np.float32).itemsize
+        return total, _read(disk)
 
 
 def _fused(
@@ -215,18 +212,6 @@ def _piece(cuts: Sequence[Cut | Gathered], last: bool) -> Piece:
     )  # fmt: skip
 
 
-def _write(disk: BinaryIO, blocks: Iterable[NDArray[np.float32]]) -> None:
-    try:
-        for block in blocks:
-            disk.write(block.tobytes())
-    except OSError as error:
-        raise AudioError(
-            "a recording that can be read only once needs room for temporary files until its "
-            f"length is known ({error.strerror}). Free some, or give it as a file."
-        ) from error
-
-
 def _read(disk: BinaryIO) -> Iterator[NDArray[np.float32]]:
-    disk.seek(0)
     while data := disk.read(1 << 20):
         yield np.frombuffer(data, np.float32)

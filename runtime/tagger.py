@@ -28,7 +28,7 @@ class Tagger(Classifier):
         providers: ``cpu``, ``cuda``, ``tensorrt`` or ``openvino``; see :class:`Classifier`. Default
             ``tensorrt`` where an engine was built from the file, else ``cpu``.
         threads: of the CPU inside one run.
-        batch_size: most windows given to the engine at once; default 16.
+        batch_size: windows given to the engine at once; default 16, and on a CPU 4.
         max_seconds: longer recordings are refused; default any length is taken.
         device: number of the GPU, for ``cuda`` and ``tensorrt``; default the first.
         windows: which windows of a recording are heard and how they are pooled; default what the

@@ -5,7 +5,6 @@ Training and evaluation cut with these same functions, so that their numbers are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,8 +87,9 @@ def cut(
         ValueError: no samples, or a hop below 1.
     """
     at = starts(len(samples), spec.window_samples, spec.hop_samples if hop is None else hop)
-    (windows,) = batches(samples, spec, at, len(at))
-    return windows, at
+    if len(samples) < spec.window_samples:
+        samples = fill(samples, spec.window_samples, spec.fill)
+    return sliding_window_view(samples, spec.window_samples)[at], at
 
 
 def rows(samples: NDArray[np.float32], spec: AudioSpec) -> NDArray[np.float32]:
@@ -105,25 +105,3 @@ def rows(samples: NDArray[np.float32], spec: AudioSpec) -> NDArray[np.float32]:
     if spec.long_clips == "fusion" and len(samples) > spec.window_samples:
         return samples[None]
     return cut(samples, spec)[0]
-
-
-def batches(
-    samples: NDArray[np.float32], spec: AudioSpec, at: NDArray[np.int64], size: int
-) -> Iterator[NDArray[np.float32]]:
-    """The windows at given starts, a batch at a time: overlapping windows of a long clip take
-    many times its memory when all are held at once.
-
-    Args:
-        samples: float32 ``[n]``, n >= 1.
-        spec: the bundle's audio specification.
-        at: from :func:`starts`.
-        size: most windows in a batch.
-
-    Yields:
-        float32 ``[<= size, window_samples]``, copies that may be written to.
-    """
-    if len(samples) < spec.window_samples:
-        samples = fill(samples, spec.window_samples, spec.fill)
-    view = sliding_window_view(samples, spec.window_samples)
-    for i in range(0, len(at), size):
-        yield view[at[i : i + size]]

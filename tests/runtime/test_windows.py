@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 
 from runtime import windows
+from runtime.clip import Clip
+from runtime.policy import Policy
 from tests.tiny import bundle as tinybundle
 
 SPEC = tinybundle.MANIFEST.audio
@@ -102,6 +105,9 @@ def test_cut_uses_the_spec_rule() -> None:
 def test_batches_are_cut_in_pieces() -> None:
     clip = np.random.default_rng(0).standard_normal(30_000).astype(np.float32)
     whole, starts = windows.cut(clip, SPEC, 1000)
-    pieces = list(windows.batches(clip, SPEC, starts, 5))
+    policy = Policy("every", hop=1000 / SPEC.sample_rate)
+    with Clip(clip, SPEC.sample_rate, SPEC, policy, math.inf) as opened:
+        pieces = list(opened.pieces(5))
     assert [len(p) for p in pieces] == [5, 5, 5, 5, 3]
-    assert np.array_equal(np.concatenate(pieces), whole)
+    assert [start for p in pieces for start in p.starts] == starts.tolist()
+    assert np.array_equal(np.concatenate([p.rows for p in pieces]), whole)
