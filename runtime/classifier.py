@@ -337,9 +337,7 @@ class Classifier:
         with self._encoder.clip(source, sample_rate, policy) as clip:
             for piece, rows in self._encoder.embed_pieces(clip):
                 for start, end, row in zip(piece.starts, piece.ends, rows, strict=True):
-                    pool = Pool()
-                    pool.add(row[np.newaxis], piece)
-                    yield Segment(start / rate, end / rate, self._rank(pool, top_k))
+                    yield Segment(start / rate, end / rate, self.rank(row[np.newaxis], top_k))
 
     def _parallel(self, sources: Iterable[object]) -> int:
         """How many recordings to take at a time; of few, batches take less time than opening
