@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from runtime.classifier import Classifier, Result, Segment
     from runtime.encoder import Encoder
     from runtime.errors import AudioWarning, ClapError
-    from runtime.events import Event, Events, Rule
     from runtime.labels import LabelBank
-    from runtime.listener import Listener
+    from runtime.listening.events import Event, Events, Rule
+    from runtime.listening.listener import Listener
     from runtime.scores import Prediction
     from runtime.tagger import Tagger
 
@@ -48,14 +48,14 @@ _HOME = {
     "Classifier": "runtime.classifier",
     "ClapError": "runtime.errors",
     "Encoder": "runtime.encoder",
-    "Event": "runtime.events",
-    "Events": "runtime.events",
+    "Event": "runtime.listening.events",
+    "Events": "runtime.listening.events",
     "LabelBank": "runtime.labels",
-    "Listener": "runtime.listener",
+    "Listener": "runtime.listening.listener",
     "Prediction": "runtime.scores",
     "Recording": "runtime.audio",
     "Result": "runtime.classifier",
-    "Rule": "runtime.events",
+    "Rule": "runtime.listening.events",
     "Segment": "runtime.classifier",
     "Tagger": "runtime.tagger",
 }

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import fusion, grouping
 from runtime.audio_spec import AudioSpec
+from runtime.clips import fusion, grouping
 from runtime.errors import BundleError, ClapError
 from runtime.manifest import EMBEDDING, NORM, Manifest
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from runtime.backends import Backend
-    from runtime.clip import Piece
-    from runtime.fusion import Gathered
+    from runtime.clips.clip import Piece
+    from runtime.clips.fusion import Gathered
     from runtime.lease import Lease
 
     Embeddings: TypeAlias = NDArray[np.float32]
@@ -33,7 +33,7 @@ class AudioGraph:
     Args:
         manifest: of the bundle.
         lease: of the engine.
-        always_longer: see :func:`runtime.fusion.inputs`.
+        always_longer: see :func:`runtime.clips.fusion.inputs`.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ def graph_inputs(
     Args:
         rows: windows float32 ``[window_samples]``, or with feature fusion clips at least as long.
         spec: of the bundle.
-        always_longer: see :func:`runtime.fusion.inputs`.
+        always_longer: see :func:`runtime.clips.fusion.inputs`.
     """
     if spec.long_clips == "fusion":
         return fusion.inputs(list(rows), spec, always_longer)

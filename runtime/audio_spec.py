@@ -53,7 +53,7 @@ class AudioSpec:
         int16_round_trip: samples go through int16 first, as the family was trained.
         mel: the frontend inside the graph.
         long_clips: how a clip longer than the window is embedded: ``windows`` (the mean of its
-            windows' embeddings) or ``fusion`` (at once; see :mod:`runtime.fusion`).
+            windows' embeddings) or ``fusion`` (at once; see :mod:`runtime.clips.fusion`).
     """
 
     sample_rate: Rate

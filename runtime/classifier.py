@@ -17,13 +17,13 @@ import numpy as np
 from runtime import audio, pipeline
 from runtime.arguments import MOST_THREADS, check_batch_size, maybe_whole, shown, whole
 from runtime.bundle import Bundle
+from runtime.clips.policy import Policy
+from runtime.clips.pooling import Peaks, Pool, check_heard, mean_embedding
 from runtime.encoder import Encoder
 from runtime.errors import ClapError, LabelError
 from runtime.labels import LabelBank, read_labels
 from runtime.lookup import Lookup
 from runtime.manifest import Manifest
-from runtime.policy import Policy
-from runtime.pooling import Peaks, Pool, check_heard, mean_embedding
 from runtime.scores import Mode, Prediction, Ranking, check_top_k
 
 MANY = 2  # recordings for each core, above which an engine of one thread pays

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import audio, windows
+from runtime import audio
 from runtime.arguments import MOST_THREADS, check_batch_size, maybe_whole, shown
 from runtime.audio_graph import AudioGraph, checked_result
 from runtime.backends import GPU, Backend
 from runtime.bundle import Bundle
-from runtime.clip import Clip, Piece
+from runtime.clips import windows
+from runtime.clips.clip import Clip, Piece
+from runtime.clips.policy import Policy, chosen
+from runtime.clips.pooling import Peaks, Pool, check_finite
 from runtime.cores import usable_cores
 from runtime.errors import BundleError, ClapError, LabelError
 from runtime.loaded import Loaded
 from runtime.manifest import Manifest
-from runtime.policy import Policy, chosen
-from runtime.pooling import Peaks, Pool, check_finite
 
 if TYPE_CHECKING:
     from runtime.audio_graph import Embeddings, Rows
@@ -54,7 +55,7 @@ class Encoder:
         max_seconds: longer recordings are refused; default any length is taken.
         device: number of the GPU, for ``cuda`` and ``tensorrt``; default the first.
         windows: which windows of a recording are heard and how they are pooled: a
-            :class:`runtime.policy.Policy`, the name of a preset, or None for the bundle's own.
+            :class:`runtime.clips.policy.Policy`, a preset's name, or None for the bundle's own.
 
     Attributes:
         batch_size: of windows.

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from runtime import bank_file, files
 from runtime.arguments import shown
+from runtime.clips.pooling import mean_embedding
 from runtime.errors import BundleError, LabelError
 from runtime.plain_text import is_control, printable
-from runtime.pooling import mean_embedding
 from runtime.problems import listed
 from runtime.prompts import check_templates, fill_all
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from runtime import fusion
 from runtime.agreement import check_shapes
 from runtime.backends import TENSORRT, Backend, choose, open_backend, open_engine
 from runtime.bundle import Bundle
+from runtime.clips import fusion
 from runtime.content import Content
 from runtime.engines import Engine
 from runtime.errors import BundleError

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from runtime import files, schema
 from runtime.audio_spec import AudioSpec, Count
+from runtime.clips.policy import Policy
 from runtime.engines import Engines
 from runtime.errors import BundleError, SchemaError
-from runtime.policy import Policy
 from runtime.prompts import MOST_LETTERS
 from runtime.schema import Text, Within
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import audio
-from runtime.clip import Clip, Piece
+from runtime.clips.clip import Clip, Piece
+from runtime.clips.handover import Handover, Left
+from runtime.clips.pooling import Peaks, Pool
 from runtime.encoder import Encoder
 from runtime.errors import AudioError, ClapError
-from runtime.handover import Handover, Left
-from runtime.pooling import Peaks, Pool
 
 if TYPE_CHECKING:
     from runtime.audio_graph import Rows

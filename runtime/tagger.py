@@ -9,8 +9,8 @@ from typing import Any
 
 from runtime.backends import TENSORRT
 from runtime.classifier import Classifier
+from runtime.clips.policy import Policy
 from runtime.encoder import Encoder
-from runtime.policy import Policy
 from runtime.tagger_file import TaggerFile
 
 

@@ -32,8 +32,8 @@ from benchmarks.originals.vectors import LONG_TEXT
 from clap_export.checkpoints import load
 from clap_export.export.pack import write_bundle
 from runtime import Encoder
-from runtime.faithful import Quirks
-from runtime.policy import Policy
+from runtime.clips.policy import Policy
+from runtime.clips.quirks import Quirks
 
 ROOT = Path(__file__).parents[2]
 NAMES = (*checkpoints.NAMES, "transformers", "transformers-fused")

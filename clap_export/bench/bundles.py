@@ -20,12 +20,12 @@ from runtime.audio_graph import graph_inputs
 from runtime.backends import open_backend, open_engine
 from runtime.bundle import Bundle
 from runtime.classifier import Classifier
+from runtime.clips.pooling import mean_embedding
 from runtime.encoder import Encoder
 from runtime.engines import Engine
 from runtime.labels import LabelBank
 from runtime.lookup import similarities
 from runtime.manifest import MANIFEST, Graph
-from runtime.pooling import mean_embedding
 from runtime.scores import Ranking
 from runtime.tokenizer import TextTokenizer
 

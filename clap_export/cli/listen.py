@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clap_export.cli.listening.inputs import Input
     from clap_export.cli.listening.outputs import Output
     from runtime import Classifier, Event, Events, Listener, Segment
-    from runtime.backlog import Backlog, Piece
+    from runtime.listening.backlog import Backlog, Piece
 
 PATIENCE = 2.0  # seconds that the reading thread has to end
 
@@ -187,7 +187,7 @@ def listen(as_json: bool, **given: Any) -> int:
     if request.segments and not as_json:
         raise click.UsageError("--segments needs --json.")
     from clap_export.cli.listening.stopping import gently
-    from runtime.backlog import Backlog
+    from runtime.listening.backlog import Backlog
 
     source, events = request.input(), request.events()
     drop = source.live or request.backlog is not None
@@ -215,7 +215,7 @@ def listen(as_json: bool, **given: Any) -> int:
 
 def _read(source: Input, backlog: Backlog) -> None:
     """The work of the thread that reads."""
-    from runtime.backlog import Stopped
+    from runtime.listening.backlog import Stopped
 
     try:
         with closing(source.pieces()) as pieces:

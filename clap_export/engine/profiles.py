@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from clap_export.engine.options import BuildOptions
-from runtime import fusion
 from runtime.audio_spec import AudioSpec
+from runtime.clips import fusion
 from runtime.engines import Profile, Range
 from runtime.manifest import Manifest, TextSpec
 from runtime.tokenizer import MIN_TOKENS

@@ -19,7 +19,7 @@ from clap_export.model.clap import ClapModel, unit_and_norm
 from clap_export.model.fusion import pick
 from clap_export.model.mel import LogMel
 from clap_export.model.swin import WindowAttention
-from runtime import fusion
+from runtime.clips import fusion
 from runtime.manifest import EMBEDDING, LOG_MEL, NORM, TextSpec
 from runtime.tokenizer import MIN_TOKENS
 
@@ -52,7 +52,7 @@ class AudioGraph(nn.Module):
 
 
 class FusedAudioGraph(nn.Module):
-    """The inputs of :func:`runtime.fusion.inputs` to embedding, norm and spectrograms."""
+    """The inputs of :func:`runtime.clips.fusion.inputs` to embedding, norm and spectrograms."""
 
     def __init__(self, model: ClapModel) -> None:
         super().__init__()

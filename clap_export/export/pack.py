@@ -15,6 +15,7 @@ from clap_export.export.health import examine
 from clap_export.model.checkpoint import Checkpoint
 from clap_export.model.config import ClapConfig
 from runtime.bundle import entries
+from runtime.clips.policy import Policy
 from runtime.errors import ClapError
 from runtime.files import publish, scratch
 from runtime.manifest import (
@@ -25,7 +26,6 @@ from runtime.manifest import (
     TextSpec,
     write_manifest,
 )
-from runtime.policy import Policy
 
 AUDIO_FILE, TEXT_FILE, TOKENIZER_FILE = "audio.onnx", "text.onnx", "tokenizer.json"
 

@@ -1,7 +1,8 @@
 """The four spectrograms by which a model with feature fusion hears a long clip.
 
 Two forms of the same: :func:`channels` for clips of one length, as LAION writes it, and
-:func:`pick` for a graph, which takes clips of all lengths and the indices of `runtime.fusion`.
+:func:`pick` for a graph, which takes clips of all lengths and the indices of
+`runtime.clips.fusion`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runtime.fusion import chunk_starts
+from runtime.clips.fusion import chunk_starts
 
 
 def channels(log_mel: Tensor, frames: int) -> tuple[Tensor, Tensor]:

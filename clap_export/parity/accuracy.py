@@ -12,9 +12,9 @@ import numpy as np
 
 from clap_export.metrics import mean_average_precision, wilson
 from runtime import Encoder
+from runtime.clips.pooling import mean_embedding
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
-from runtime.pooling import mean_embedding
 from runtime.problems import listed
 
 

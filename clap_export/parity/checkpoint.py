@@ -14,14 +14,15 @@ from clap_export.model.clap import ClapModel
 from clap_export.parity.clips import VERIFY_LABELS, MadeClip, awkward_clips
 from clap_export.parity.inner import with_output
 from clap_export.parity.tolerances import distance
-from runtime import Encoder, audio, windows
+from runtime import Encoder, audio
 from runtime.audio_graph import graph_inputs
 from runtime.backends import open_backend
 from runtime.bundle import Bundle
+from runtime.clips import windows
+from runtime.clips.pooling import mean_embedding
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
 from runtime.manifest import LOG_MEL, NORM, Check, Manifest, Parity, write_manifest
-from runtime.pooling import mean_embedding
 from runtime.prompts import fill
 
 BATCHES = (1, 2, 5)

@@ -12,8 +12,8 @@ from clap_export.parity.accuracy import Labelled, Scored, agreement, evaluate
 from clap_export.parity.phrases import PHRASES
 from clap_export.parity.tolerances import distance
 from runtime import Encoder
+from runtime.clips.pooling import mean_embedding
 from runtime.manifest import Check, Parity, Precision
-from runtime.pooling import mean_embedding
 
 # What a precision may lose in accuracy on a listing, and to how many of its recordings it must give
 # the same best label.

@@ -13,9 +13,9 @@ import runtime.loaded
 from runtime import Encoder
 from runtime.backends.ort import OrtBackend
 from runtime.bundle import Bundle
+from runtime.clips.pooling import mean_embedding
 from runtime.errors import AudioError, BackendError, BundleError, ClapError, LabelError
 from runtime.manifest import TextSpec
-from runtime.pooling import mean_embedding
 from tests.tiny import bundle as tinybundle
 from tests.tiny.bundle import DIM, RATE, WINDOW, clip
 

@@ -17,9 +17,9 @@ from onnx import helper, numpy_helper
 from clap_export.freeze.graph import freeze, relabel
 from runtime import Bundle, ClapError, Classifier, LabelBank, Tagger
 from runtime.backends import open_backend
+from runtime.clips.policy import PRESETS
 from runtime.errors import BundleError, LabelError, SchemaError
 from runtime.manifest import Calibration
-from runtime.policy import PRESETS
 from runtime.tagger_file import KEY, LABELS, MANIFEST_KEY, TaggerFile
 from tests.tiny import bundle as tiny
 

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from runtime import bundle
 from runtime.audio_spec import AudioSpec, Mel
+from runtime.clips.policy import Policy
 from runtime.manifest import (
     FORMAT,
     FORMAT_VERSION,
@@ -29,7 +30,6 @@ from runtime.manifest import (
     TextSpec,
     write_manifest,
 )
-from runtime.policy import Policy
 
 RATE = 16_000
 WINDOW = 8_000

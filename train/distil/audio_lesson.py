@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from clap_export.model.clap import ClapModel, normalise
+from runtime.clips.windows import fill
 from runtime.cores import usable_cores
 from runtime.errors import ClapError
-from runtime.windows import fill
 from train.config.distil import DistilConfig
 from train.data import prefetch
 from train.data.augment import MelAugment, mix, mixstyle

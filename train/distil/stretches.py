@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clap_export.model.clap import ClapModel
 from runtime.audio_spec import AudioSpec
-from runtime.windows import starts
+from runtime.clips.windows import starts
 from train.distil.cache import CacheKey, kept
 from train.distil.recordings import Recordings
 from train.machine.progress import track

@@ -12,12 +12,13 @@ import torch
 from tokenizers import Tokenizer
 
 from clap_export.checkpoints import Checkpoint, load
-from runtime import audio, windows
+from runtime import audio
 from runtime.audio_spec import AudioSpec
+from runtime.clips import windows
+from runtime.clips.pooling import mean_embedding
 from runtime.cores import usable_cores
 from runtime.encoder import Encoder
 from runtime.manifest import MANIFEST
-from runtime.pooling import mean_embedding
 from train.machine.progress import track
 from train.zero_shot.embedding import embed_clips, embed_texts
 

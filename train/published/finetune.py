@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from clap_export.model.clap import ClapModel
-from runtime import windows
 from runtime.audio_spec import AudioSpec
+from runtime.clips import windows
 from runtime.errors import ClapError
 from train.data.recording import FULL_SCALE, Recording
 from train.machine.device import channels_last, send

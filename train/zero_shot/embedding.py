@@ -10,8 +10,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from clap_export.model.clap import ClapModel, normalise
-from runtime import grouping, windows
-from runtime.pooling import mean_embedding
+from runtime.clips import grouping, windows
+from runtime.clips.pooling import mean_embedding
 from runtime.prompts import fill_all
 from train.data.texts import encode
 from train.machine.device import send

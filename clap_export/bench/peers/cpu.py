@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from clap_export.bench.candidate import LABELS, Candidate, Kind, Plan
 from clap_export.bench.report import Model
 from clap_export.bench.rows import Row, batch_rows, loading_rows
-from runtime import audio, windows
+from runtime import audio
 from runtime.backends import quiet
+from runtime.clips import windows
+from runtime.clips.pooling import mean_embedding
 from runtime.errors import ClapError
-from runtime.pooling import mean_embedding
 
 TOP_K = 5
 NAMES = {torch.float32: "fp32", torch.float16: "fp16"}

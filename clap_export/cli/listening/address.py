@@ -12,8 +12,8 @@ from clap_export.command import terminal
 from runtime.audio import ffmpeg
 from runtime.audio.rates import check_rate
 from runtime.audio.track import Undecodable
-from runtime.backlog import Piece
 from runtime.errors import AudioError
+from runtime.listening.backlog import Piece
 
 PATIENCE = 15.0  # seconds without a sample, after which it is opened again
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before it is opened again; twice as long each time

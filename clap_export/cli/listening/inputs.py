@@ -18,8 +18,8 @@ from runtime.audio import ffmpeg
 from runtime.audio.rates import check_rate
 from runtime.audio.stream import Stream
 from runtime.audio.track import Undecodable
-from runtime.backlog import Piece
 from runtime.errors import AudioError
+from runtime.listening.backlog import Piece
 
 STDIN = "-"
 DEVICE = "device:"

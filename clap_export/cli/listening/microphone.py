@@ -10,8 +10,8 @@ import numpy as np
 
 from runtime.arguments import shown
 from runtime.audio.rates import check_rate
-from runtime.backlog import Piece
 from runtime.errors import AudioError
+from runtime.listening.backlog import Piece
 
 BLOCK_SECONDS = 0.05
 PATIENCE = 5.0  # seconds without samples, after which the device counts as gone

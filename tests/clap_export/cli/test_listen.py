@@ -31,8 +31,8 @@ from clap_export.cli.listening.inputs import Format, chosen
 from clap_export.cli.listening.microphone import Microphone
 from clap_export.cli.listening.webhook import Webhook
 from runtime import Classifier
-from runtime.backlog import Piece
 from runtime.errors import AudioError
+from runtime.listening.backlog import Piece
 from tests.fakes.camera import camera
 from tests.places import ROOT
 from tests.tiny import bundle as tiny

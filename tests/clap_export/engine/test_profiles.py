@@ -9,9 +9,9 @@ import pytest
 
 from clap_export.engine.options import BuildOptions
 from clap_export.engine.profiles import LABEL_TOKENS, audio_profiles, text_profiles
-from runtime import fusion
 from runtime.audio_graph import graph_inputs
 from runtime.audio_spec import AudioSpec, Mel
+from runtime.clips import fusion
 from runtime.engines import Range
 from runtime.manifest import Manifest
 from runtime.tokenizer import MIN_TOKENS

@@ -13,7 +13,8 @@ from clap_export.export.pack import write_bundle
 from clap_export.model.fusion import channels, pick
 from clap_export.model.htsat import Fusion
 from clap_export.parity.checkpoint import verify
-from runtime import ClapError, Classifier, Encoder, fusion
+from runtime import ClapError, Classifier, Encoder
+from runtime.clips import fusion
 from tests import tiny
 
 SPEC = tiny.config(tiny.FUSION).audio

@@ -247,7 +247,9 @@ def test_what_gives_the_same_again(tmp_path: Path) -> None:
 
 
 def test_the_middle_of_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.clip.HELD", 1000)  # samples; of more, the source is opened again
+    monkeypatch.setattr(
+        "runtime.clips.clip.HELD", 1000
+    )  # samples; of more, the source is opened again
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     rate, window = tinybundle.RATE, tinybundle.clip(0)

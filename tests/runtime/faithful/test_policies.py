@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import soxr
 
-from runtime import ClapError, Encoder, fusion
-from runtime.faithful import Quirks
+from runtime import ClapError, Encoder
+from runtime.clips import fusion
+from runtime.clips.policy import Policy
+from runtime.clips.quirks import Quirks
 from runtime.manifest import Source
-from runtime.policy import Policy
-from tests.runtime.faithful.test_resamplers import sinc_hann
+from tests.runtime.clips.quirks.test_resamplers import sinc_hann
 from tests.tiny import bundle as tinybundle
 
 WINDOW = tinybundle.WINDOW

@@ -65,7 +65,8 @@ def test_texts_are_the_runtimes_whatever_the_batch(
 
 
 def test_feature_fusion_hears_each_clip_alone(paths: list[Path]) -> None:
-    from runtime import audio, windows
+    from runtime import audio
+    from runtime.clips import windows
 
     checkpoint = tiny.checkpoint(tiny.FUSION)
     spec = checkpoint.model.config.audio

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from runtime import Encoder, LabelBank, windows
+from runtime import Encoder, LabelBank
+from runtime.clips import windows
 from tests import tiny
 from train.zero_shot import embedding
 from train.zero_shot.embedding import by_length, embed_clips, embed_labels, embed_texts

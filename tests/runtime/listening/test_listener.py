@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime import ClapError, Classifier, Event, Events, Listener, Rule, Segment
+from runtime.clips.policy import Policy
+from runtime.clips.quirks import Quirks
 from runtime.errors import AudioError, BackendError
-from runtime.faithful import Quirks
-from runtime.listener import loudness
+from runtime.listening.listener import loudness
 from runtime.manifest import Calibration
-from runtime.policy import Policy
 from tests.tiny import bundle as tiny
 
 WINDOW_SECONDS = tiny.WINDOW / tiny.RATE

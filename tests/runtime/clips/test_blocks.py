@@ -17,12 +17,13 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import AudioWarning, ClapError, Classifier, Encoder, audio, fusion, windows
+from runtime import AudioWarning, ClapError, Classifier, Encoder, audio
 from runtime.audio import Chunks, Stream
-from runtime.clip import HELD, Clip
-from runtime.cutter import Cutter
+from runtime.clips import fusion, windows
+from runtime.clips.clip import HELD, Clip
+from runtime.clips.cutter import Cutter
+from runtime.clips.policy import Policy
 from runtime.errors import AudioError
-from runtime.policy import Policy
 from tests.tiny import bundle as tinybundle
 from tests.tiny.bundle import LABELS, RATE, WINDOW, clip, slow_audio_embedding
 
@@ -261,7 +262,7 @@ def test_counted_windows(n: int, count: int) -> None:
 def test_a_long_recording_is_read_twice_or_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = clip(9, 20 * WINDOW)
     wanted = rows(Policy("x", "spaced", 5), samples)
-    monkeypatch.setattr("runtime.clip.HELD", 3 * WINDOW)
+    monkeypatch.setattr("runtime.clips.clip.HELD", 3 * WINDOW)
     assert HELD > 3 * WINDOW
     data = tinybundle.wav(samples)
     for source in (data, samples, io.BytesIO(data), Chunks(parts(samples, [777]), RATE)):

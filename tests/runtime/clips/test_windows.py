@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from runtime import windows
-from runtime.clip import Clip
-from runtime.policy import Policy
+from runtime.clips import windows
+from runtime.clips.clip import Clip
+from runtime.clips.policy import Policy
 from tests.tiny import bundle as tinybundle
 
 SPEC = tinybundle.MANIFEST.audio

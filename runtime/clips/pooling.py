@@ -13,8 +13,8 @@ from runtime.errors import AudioError, BackendError, BundleError
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from runtime.clip import Piece
-    from runtime.policy import Pooling
+    from runtime.clips.clip import Piece
+    from runtime.clips.policy import Pooling
 
     Embeddings: TypeAlias = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ class Pool:
     """The embedding of a recording whose windows come bit by bit.
 
     Args:
-        pooling: how windows count; see :class:`runtime.policy.Policy`. Not ``max``.
+        pooling: how windows count; see :class:`runtime.clips.policy.Policy`. Not ``max``.
     """
 
     def __init__(self, pooling: Pooling = "mean") -> None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.windows import fill
+from runtime.clips.windows import fill
 
 if TYPE_CHECKING:
     from runtime.audio_spec import AudioSpec, Fill
-    from runtime.policy import Tail
+    from runtime.clips.policy import Tail
 
 NEVER = 1 << 62  # samples: no recording has so many
 
@@ -27,7 +27,7 @@ class Cut:
         end: of what it holds of the recording: of the window, or the recording's where that is
             earlier.
         row: float32 ``[window_samples]``, its own memory; with feature fusion, of a longer clip,
-            see :mod:`runtime.fusion`.
+            see :mod:`runtime.clips.fusion`.
     """
 
     start: int

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from runtime.arguments import number, shown
+from runtime.clips.quirks import Quirks, quirks
 from runtime.errors import BundleError, ClapError
-from runtime.faithful import Quirks, quirks
 from runtime.schema import Text, Within
 
 if TYPE_CHECKING:

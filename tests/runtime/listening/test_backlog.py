@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.backlog import Backlog, Piece, Stopped
 from runtime.errors import ClapError
+from runtime.listening.backlog import Backlog, Piece, Stopped
 
 
 def piece(first: int, count: int = 100, gap: float = 0.0) -> Piece:

@@ -17,7 +17,7 @@ from runtime.audio import faithful
 from runtime.audio.arrays import ArrayBlocks
 from runtime.audio.limit import Limit
 from runtime.classifier import Classifier, Segment
-from runtime.cutter import Cut, Cutter
+from runtime.clips.cutter import Cut, Cutter
 from runtime.errors import AudioError, ClapError
 from runtime.scores import check_top_k
 

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import fusion
 from runtime.audio import Stream, round_trip_int16, sources, spool, warn
-from runtime.cutter import Cut, Cutter
+from runtime.clips import fusion
+from runtime.clips.cutter import Cut, Cutter
+from runtime.clips.fusion import Gathered, Gatherer
+from runtime.clips.handover import ahead
 from runtime.errors import AudioError
-from runtime.fusion import Gathered, Gatherer
-from runtime.handover import ahead
 
 if TYPE_CHECKING:
     from runtime.audio import Source
     from runtime.audio.stretch import Stretches
     from runtime.audio_spec import AudioSpec
-    from runtime.policy import Policy
+    from runtime.clips.policy import Policy
 
 # Samples that are held while a recording's length is being found; of a longer one they are decoded
 # again or, where that cannot be, kept on the disk.
