@@ -9,7 +9,7 @@ export interface WebOptions {
   readonly device?: "wasm" | "webgpu";
   /** Of WebAssembly. More than one needs a page that is isolated (COOP and COEP); default what there is. */
   readonly threads?: number;
-  /** Folder of onnxruntime-web's `.wasm` and `.mjs` files; default beside its script. */
+  /** Address of the folder of onnxruntime-web's `.wasm` and `.mjs` files; default beside the worker's script. */
   readonly wasmPath?: string;
 }
 
