@@ -23,6 +23,7 @@ VERBS = {
     "classify": "classify",
     "listen": "listen",
     "freeze": "freeze",
+    "conformance": "conformance",
     "bench": "bench",
     "demo": "demo",
 }
