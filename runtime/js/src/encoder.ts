@@ -9,7 +9,7 @@ import { checkFinite, Pool } from "./clips/pooling.js";
 import type { Engine, Session } from "./engines/engine.js";
 import { BundleError, ClapError, LabelError } from "./errors.js";
 import type { Model } from "./format/bundle.js";
-import { family, type Graph, givesNorm, type Manifest } from "./format/manifest.js";
+import { family, type Graph, givesNorm, type Manifest, textEncoder } from "./format/manifest.js";
 import { wholeNumber } from "./text/arguments.js";
 import { shown, tuple } from "./text/pythonic.js";
 import { TextTokenizer } from "./tokenizer.js";
@@ -201,7 +201,7 @@ export class Encoder {
   }
 
   private async loadText(): Promise<TextEncoder> {
-    const { text: spec, text_graph: graph } = this.manifest;
+    const { spec, graph } = textEncoder(this.manifest);
     const { data, path } = await this.model.read(spec.tokenizer);
     const tokenizer = await TextTokenizer.open(data, path, spec, this.policy.quirks.whole_texts);
     const session = await this.load(graph, tokenizer.largestId);

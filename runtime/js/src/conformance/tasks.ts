@@ -9,6 +9,7 @@ import { Encoder } from "../encoder.js";
 import type { Engine } from "../engines/engine.js";
 import { AudioError, BundleError, ClapError, LabelError } from "../errors.js";
 import { Bundle } from "../format/bundle.js";
+import { textEncoder } from "../format/manifest.js";
 import { LabelBank } from "../labels.js";
 import { Events } from "../listening/events.js";
 import { type Chunk, Listener } from "../listening/listener.js";
@@ -168,9 +169,9 @@ export class Reader {
 
   private async tokens({ bundle, texts }: Input): Promise<Outputs> {
     const opened = await Bundle.open(this.files.bundle(this.path(bundle)));
-    const { text } = opened.manifest;
-    const { data, path } = await opened.read(text.tokenizer);
-    const tokens = (await TextTokenizer.open(data, path, text)).tokens(texts as string[]);
+    const { spec } = textEncoder(opened.manifest);
+    const { data, path } = await opened.read(spec.tokenizer);
+    const tokens = (await TextTokenizer.open(data, path, spec)).tokens(texts as string[]);
     return Object.fromEntries(Object.entries(tokens).map(([name, tensor]) => [name, ofTensor(tensor)]));
   }
 

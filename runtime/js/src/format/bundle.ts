@@ -66,8 +66,9 @@ export class Bundle implements Model {
 
   private async checkFiles(checkHashes: boolean): Promise<void> {
     const { manifest } = this;
-    const used = [manifest.audio_graph.file, manifest.text_graph.file, manifest.text.tokenizer];
-    if (manifest.engines) used.push(manifest.engines.audio.file, manifest.engines.text.file);
+    const { audio_graph, text_graph, text, engines } = manifest;
+    const parts = [audio_graph.file, text_graph?.file, text?.tokenizer, engines?.audio.file, engines?.text?.file];
+    const used = parts.filter((name) => name !== undefined);
     const problems = used
       .filter((name) => !manifest.files.has(name))
       .map((name) => `'${name}' is used but not listed in 'files'`);

@@ -1,6 +1,6 @@
 /** What a bundle says of its TensorRT engines. They are not run here, but the manifest is read whole. */
 
-import { choice, flag, list, record, table, text, whole } from "../text/schema.js";
+import { choice, flag, list, maybe, record, table, text, whole } from "../text/schema.js";
 import { tuple } from "../text/pythonic.js";
 
 const NAME = text(255);
@@ -29,4 +29,5 @@ const ENGINE = record({
   profiles: list(record({ inputs: table(NAME, RANGE) })),
 });
 
-export const ENGINES = record({ audio: ENGINE, text: ENGINE });
+/** Of a bundle without a text encoder there is one. */
+export const ENGINES = record({ audio: ENGINE, text: maybe(ENGINE) });

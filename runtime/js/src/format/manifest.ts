@@ -55,9 +55,9 @@ const FIELDS = {
   default_template: text(MOST_LETTERS),
   audio: AUDIO_SPEC,
   policy: POLICY,
-  text: TEXT_SPEC,
+  text: maybe(TEXT_SPEC),
   audio_graph: GRAPH,
-  text_graph: GRAPH,
+  text_graph: maybe(GRAPH),
   files: table(NAME, FILE_ENTRY),
   tools: table(NAME, NAME),
   findings: list(record({ name: NAME, detail: PROSE })),
@@ -66,11 +66,16 @@ const FIELDS = {
   engines: maybe(ENGINES),
 };
 
-const KIND = record(FIELDS, ({ default_template, space_id }) => {
+const KIND = record(FIELDS, ({ default_template, space_id, text: spec, text_graph, engines }) => {
   if (default_template.split("{}").length !== 2) {
     return `default_template ${quoted(default_template)} must hold one {}`;
   }
-  return space_id.trim() ? null : "space_id is empty: it says which label banks belong to the model";
+  if (!space_id.trim()) return "space_id is empty: it says which label banks belong to the model";
+  const hasText = spec !== null;
+  if (hasText !== (text_graph !== null) || (engines !== null && hasText !== (engines.text !== null))) {
+    return "'text' and 'text_graph', and 'text' of 'engines' if there are any, must all be null or none of them";
+  }
+  return null;
 });
 
 export type Manifest = Of<typeof KIND>;
@@ -81,6 +86,19 @@ export type FileEntry = Of<typeof FILE_ENTRY>;
 /** Whether the audio graph gives norms, of which the encoder's raw vectors are made. */
 export function givesNorm(manifest: Manifest): boolean {
   return manifest.format_version > OLDER_VERSION;
+}
+
+/**
+ * How texts are prepared, and the graph that embeds them.
+ *
+ * @throws BundleError the bundle has none: it is used with label banks alone.
+ */
+export function textEncoder({ text: spec, text_graph: graph }: Manifest): { spec: TextSpec; graph: Graph } {
+  if (spec !== null && graph !== null) return { spec, graph };
+  throw new BundleError(
+    "there is no text encoder here, so labels must come as a saved bank (.npz), which the whole bundle makes: clap-export " +
+      "labels BUNDLE FILE -o bank.npz",
+  );
 }
 
 /** The family of a manifest's source: older ones say which of msclap's two models it is. */

@@ -47,6 +47,12 @@ export class TaggerFile implements Model {
    */
   static async open(bytes: Bytes, path = "tagger.onnx"): Promise<TaggerFile> {
     const data = view(bytes);
+    if (/\.(xml|bin)$/.test(path)) {
+      throw new BundleError(
+        `'${path}' is in OpenVINO's own format, for programs that use OpenVINO alone: give the tagger's .onnx, which ` +
+          "providers=('openvino',) run on OpenVINO just as well.",
+      );
+    }
     const graph = checkOnnx(data, path.split(/[\\/]/).at(-1) ?? path);
     const [said, manifestText] = [graph.metadata.get(KEY), graph.metadata.get(MANIFEST_KEY)];
     if (said === undefined || manifestText === undefined) {

@@ -4,7 +4,7 @@
  */
 
 import { type ErrorClass, reason, SchemaError } from "../errors.js";
-import { characters, Float, type Json, type JsonTable, quoted, shownValue } from "./pythonic.js";
+import { characters, Float, type Json, type JsonTable, shownValue } from "./pythonic.js";
 import { decode } from "./utf8.js";
 
 const MOST_DEPTH = 100;
@@ -142,7 +142,7 @@ class Parser {
         found += String.fromCharCode(parseInt(hex, 16));
         this.at += 6;
       } else {
-        this.fail(`Invalid \\escape: ${quoted(letter).slice(1, -1)}`);
+        this.fail("Invalid \\escape");
       }
     }
     this.at += 1;
