@@ -8,11 +8,13 @@
  * crossings under a Hann window, cut off at 0.99 of the lower Nyquist frequency.
  */
 
+import { STEP } from "./products.js";
+
 export type Kind = "soxr" | "torchaudio" | "librosa";
 
 /** Weights of output samples on input samples, for positions between input samples. */
 export interface Filter {
-  /** Input samples under the filter. */
+  /** Input samples under the filter, with zeros at its end. */
   readonly taps: number;
   /** Of them, those at or before the output's own position. */
   readonly before: number;
@@ -21,7 +23,7 @@ export interface Filter {
   /** Positions lie between those of the table: weights are taken between two rows. */
   readonly between: boolean;
   /** `[phases (+ 1), taps]`. */
-  readonly table: Float64Array;
+  readonly table: Float32Array;
 }
 
 const BITS = 20;
@@ -62,8 +64,8 @@ function design({ reach, at }: Impulse, up: number): Filter {
   const between = up > MOST_PHASES;
   const phases = between ? MOST_PHASES : up;
   const before = Math.ceil(reach);
-  const taps = 2 * before + 1;
-  const table = new Float64Array((between ? phases + 1 : phases) * taps);
+  const taps = Math.ceil((2 * before + 1) / STEP) * STEP;
+  const table = new Float32Array((between ? phases + 1 : phases) * taps);
   for (let row = 0; row * taps < table.length; row += 1) {
     for (let tap = 0; tap < taps; tap += 1) table[row * taps + tap] = at(tap - before - row / phases);
   }
