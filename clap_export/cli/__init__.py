@@ -22,6 +22,7 @@ VERBS = {
     "labels": "classify",
     "classify": "classify",
     "listen": "listen",
+    "serve": "serve",
     "freeze": "freeze",
     "bench": "bench",
     "demo": "demo",
