@@ -57,7 +57,7 @@ class Door:
         """Requests that end in a second, as of late; None while nothing is known."""
         if len(self._left) < 2:
             return None
-        return len(self._left) / max(1e-3, self._clock() - self._left[0])
+        return (len(self._left) - 1) / max(1e-3, self._clock() - self._left[0])
 
     @property
     def retry_after(self) -> int:

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-
-if TYPE_CHECKING:
-    from clap_export.serve.service import Service
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -18,13 +14,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """All of a server's.
+    """All of a server's."""
 
-    Args:
-        service: whose state is looked at when it is asked.
-    """
-
-    def __init__(self, service: Service) -> None:
+    def __init__(self) -> None:
         self.registry = made = CollectorRegistry()
         self.requests = Counter(
             "clap_requests", "Requests that were answered.", ("route", "status"), registry=made
@@ -58,19 +50,16 @@ class Metrics:
         self._shared = Counter(
             "clap_shared_batches", "Batches of more than one request.", ("encoder",), registry=made
         )
-        info = Gauge("clap_engine", "What runs.", ("model", "provider", "lanes"), registry=made)
-        encoder = service.encoder
-        info.labels(encoder.manifest.name, encoder.providers[0], service.plan.lanes).set(1)
-        for name, text, value in (
-            ("clap_open_requests", "Requests in the server.", lambda: service.door.inside),
-            ("clap_open_streams", "Streams that are listened to.", lambda: service.streams.inside),
-            ("clap_turns_waiting", "Recordings that wait.", lambda: service.turns.waiting()),
-            ("clap_queue_windows", "Windows that wait.", lambda: service.audio.waiting),
-            ("clap_queue_texts", "Texts that wait.", lambda: service.text.waiting),
-            ("clap_memory_limit_bytes", "Of all requests.", lambda: service.most_memory),
-        ):
-            gauge = Gauge(name, text, registry=made)
-            gauge.set_function(value)
+
+    def engine(self, model: str, provider: str, lanes: int) -> None:
+        """Say what runs."""
+        names = ("model", "provider", "lanes")
+        gauge = Gauge("clap_engine", "What runs.", names, registry=self.registry)
+        gauge.labels(model, provider, lanes).set(1)
+
+    def look(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Look at a value whenever it is asked for."""
+        Gauge(name, text, registry=self.registry).set_function(value)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -13,7 +13,9 @@ from starlette.requests import Request
 from clap_export.serve.limits import MIB, Limits
 from clap_export.serve.multipart import Form
 from clap_export.serve.problems import Problem
+from clap_export.serve.scheduler import Late
 from clap_export.serve.uploads import Upload
+from clap_export.serve.work import Work
 
 MOST_JSON = 4 * MIB
 
@@ -22,38 +24,31 @@ class Gone(Exception):
     """The client has left: nobody reads an answer."""
 
 
-@dataclass(frozen=True)
-class Received:
-    """A body that is there.
-
-    Attributes:
-        upload: the recording.
-        fields: of the form, if it was one.
-    """
-
-    upload: Upload
-    fields: tuple[tuple[str, str], ...]
-
-
-async def recording(request: Request, upload: Upload, limits: Limits) -> Received:
+async def recording(
+    request: Request, upload: Upload, limits: Limits, work: Work
+) -> list[tuple[str, str]]:
     """Receive a recording: the body itself, or the part ``file`` of a form.
+
+    Returns:
+        the other fields of the form.
 
     Raises:
         Problem: too large, too slow, or no form.
+        Late: the deadline is over.
         Gone: the client has left.
     """
     content_type = request.headers.get("content-type", "")
     form = Form(content_type, upload.write) if _is_form(content_type) else None
     write = upload.write if form is None else form.write
-    async for piece in pieces(request, limits.body, limits):
+    async for piece in pieces(request, limits.body, limits, work.deadline):
         # The disk may be slow, and others wait for this thread.
         await run_in_threadpool(write, piece) if upload.on_disk else write(piece)
     if form is None:
-        return Received(upload, ())
+        return []
     form.close()
     if not form.has_file:
         raise Problem(400, "form", "the form has no part 'file': send the recording as that.")
-    return Received(upload, tuple(form.fields))
+    return form.fields
 
 
 async def json_bytes(request: Request, limits: Limits) -> bytes:
@@ -70,11 +65,14 @@ async def json_bytes(request: Request, limits: Limits) -> bytes:
     return b"".join([piece async for piece in pieces(request, MOST_JSON, limits)])
 
 
-async def pieces(request: Request, most: int, limits: Limits) -> AsyncIterator[bytes]:
+async def pieces(
+    request: Request, most: int, limits: Limits, deadline: float = math.inf
+) -> AsyncIterator[bytes]:
     """The body as it comes.
 
     Raises:
         Problem: 413 as soon as it is known to be too large, 408 when it is too slow.
+        Late: the deadline is over.
         Gone: the client has left.
     """
     stated = request.headers.get("content-length", "")
@@ -82,10 +80,13 @@ async def pieces(request: Request, most: int, limits: Limits) -> AsyncIterator[b
         raise _too_large(most)
     end, size = time.monotonic() + limits.upload, 0
     while True:
-        left = min(limits.idle, end - time.monotonic())
+        now = time.monotonic()
+        left = min(limits.idle, end - now, deadline - now)
         try:
             message = await asyncio.wait_for(request.receive(), max(0.001, left))
         except asyncio.TimeoutError:
+            if time.monotonic() >= deadline:
+                raise Late from None
             raise Problem(
                 408, "slow", f"the body did not come: {limits.idle:g} s may pass without a byte "
                 f"of it, and {limits.upload:g} s in all.",

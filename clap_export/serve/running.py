@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.requests import Request
 
-from clap_export.serve.admission import Turn
 from clap_export.serve.problems import Problem
 from clap_export.serve.receiving import Gone
 from clap_export.serve.scheduler import Cancelled, Late
-from clap_export.serve.service import Longer, Service
-from clap_export.serve.uploads import Upload
+from clap_export.serve.service import Service
 from clap_export.serve.work import Work
 
 T = TypeVar("T")
@@ -64,7 +61,7 @@ async def beside(request: Request, work: Work, doing: Awaitable[T]) -> T:
 
 async def in_thread(pool: Executor, work: Work, call: Callable[[], T]) -> T:
     """A call in a thread; the work is stopped when nobody waits for it any more."""
-    future = _submitted(pool, call)
+    future = submitted(pool, call)
     try:
         return await asyncio.wrap_future(future)
     except asyncio.CancelledError:
@@ -72,53 +69,16 @@ async def in_thread(pool: Executor, work: Work, call: Callable[[], T]) -> T:
         raise
 
 
-async def in_turn(
-    service: Service, work: Work, upload: Upload, large: bool, hear: Callable[[Turn], T]
-) -> T:
-    """Hear a recording when it is its turn.
+def submitted(pool: Executor, call: Callable[[], T]) -> Future[T]:
+    """Start a call in a thread.
 
-    Args:
-        service: that hears it.
-        work: of the request.
-        upload: the recording; closed when nobody uses it any more.
-        large: it counts as long from the beginning.
-        hear: in a thread; called again where a recording turned out to be long too early.
+    Raises:
+        Cancelled: the server is ending.
     """
-    kind, future = "long" if large else "quick", None
-    try:
-        while True:
-            with service.metrics.stage("wait"):
-                turn = await service.turns.take(kind)
-            try:
-                future = _submitted(service.threads, partial(hear, turn))
-            except Cancelled:
-                turn.close()
-                raise
-            future.add_done_callback(_closing(turn))
-            try:
-                with service.metrics.stage("hear"):
-                    return await asyncio.wrap_future(future)
-            except Longer:
-                kind = "long"
-            except asyncio.CancelledError:
-                work.stop()
-                raise
-    finally:
-        if future is None:
-            upload.close()
-        else:  # at once, if it is done
-            future.add_done_callback(lambda _: upload.close())
-
-
-def _submitted(pool: Executor, call: Callable[[], T]) -> Future[T]:
     try:
         return pool.submit(call)
     except RuntimeError:  # it was shut down
         raise Cancelled from None
-
-
-def _closing(turn: Turn) -> Callable[[Future[Any]], None]:
-    return lambda _: turn.close()
 
 
 async def _gone(request: Request) -> None:

@@ -96,7 +96,9 @@ class Scheduler(Generic[T, R]):
         self._first: deque[Job[T, R]] = deque()
         self._later: deque[Job[T, R]] = deque()
         self._jobs: set[Job[T, R]] = set()
-        self._waiting = self._idle = self._picked = 0
+        # Windows that wait, and all that are given and not taken; lanes that are free; windows
+        # that were picked so far.
+        self._waiting = self._held = self._idle = self._picked = 0
         self._closed = False
         self.failed: str | None = None
         self._lanes = [
@@ -110,6 +112,11 @@ class Scheduler(Generic[T, R]):
     def waiting(self) -> int:
         """Windows that wait now."""
         return self._waiting
+
+    @property
+    def held(self) -> int:
+        """Windows that were given, and their results not taken."""
+        return self._held
 
     @property
     def jobs(self) -> int:
@@ -144,10 +151,13 @@ class Scheduler(Generic[T, R]):
 
     # What follows is called by jobs, with the lock held.
 
-    def _share(self) -> int:
-        return max(LEAST, self.plan.waiting // max(1, len(self._jobs)))
+    def _room(self, given: int) -> bool:
+        """Whether a job that has given so many may give more."""
+        share = self.plan.waiting // max(1, len(self._jobs))
+        return given < LEAST or (given < share and self._held < self.plan.waiting)
 
     def _give(self, job: Job[T, R], slot: _Slot[T, R]) -> None:
+        self._held += 1
         if not job.waiting:
             self._queue_of(job).append(job)
         job.waiting.append(slot)
@@ -336,6 +346,7 @@ class Job(Generic[T, R]):
         """Nothing is given or taken any more."""
         with self._lock:
             self._scheduler._forget(self)
+            self._scheduler._held -= len(self._given)
             self._given.clear()
 
     def __enter__(self) -> Job[T, R]:
@@ -356,7 +367,8 @@ class Job(Generic[T, R]):
             while self._given and self._given[0].done:
                 slot = self._given.popleft()
                 found.append((slot.item, cast(R, slot.result)))
-            if found or (room and len(self._given) < self._scheduler._share()):
+            self._scheduler._held -= len(found)
+            if found or (room and self._scheduler._room(len(self._given))):
                 return found
             left = LOOK if self.deadline is None else self.deadline - time.monotonic()
             self.changed.wait(max(0.0, min(LOOK, left)) or 0.001)

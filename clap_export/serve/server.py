@@ -60,10 +60,10 @@ class Server(uvicorn.Server):
         app = create_app(service, access)
         config = uvicorn.Config(
             app, host=place.host, port=place.port, http=_protocol(service.limits.headers),
-            ws_max_size=MESSAGE, ws_max_queue=4, log_config=None, access_log=False,
-            server_header=False, date_header=True, lifespan="off", backlog=BACKLOG,
+            ws_max_size=MESSAGE, ws_max_queue=4, ws_per_message_deflate=False,
+            log_config=None, access_log=False, server_header=False, lifespan="off",
+            backlog=BACKLOG, proxy_headers=False, timeout_graceful_shutdown=1,
             timeout_keep_alive=KEEP_ALIVE, h11_max_incomplete_event_size=MOST_HEADERS,
-            proxy_headers=False, timeout_graceful_shutdown=1,
         )  # fmt: skip
         super().__init__(config)
 

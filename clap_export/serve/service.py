@@ -80,7 +80,7 @@ class Service:
         self.named = NamedBanks(
             manifest.space_id, manifest.embedding_dim, setup.banks, setup.folder, setup.allow_banks
         )
-        self.metrics = Metrics(self)
+        self.metrics = Metrics()
         self.audio: Scheduler[Piece, Embedded] = Scheduler(
             self._embed, setup.plan, self.metrics.watch("audio")
         )
@@ -97,6 +97,7 @@ class Service:
         self.threads = ThreadPoolExecutor(limits.quick + limits.long, "clap-hear")
         self.text_threads = ThreadPoolExecutor(TEXT_THREADS, "clap-text")
         self.stream_threads = ThreadPoolExecutor(limits.listeners, "clap-stream")
+        self._measured()
         self.backlogs: set[Backlog] = set()  # of the streams that are open
         self.draining = False
 
@@ -222,6 +223,17 @@ class Service:
             "clip_space_id": policy.clip_space_id(manifest.space_id, manifest.audio),
             "seconds": ending.seconds, "windows_heard": ending.windows, "warning": ending.warning,
         }  # fmt: skip
+
+    def _measured(self) -> None:
+        look, manifest = self.metrics.look, self.encoder.manifest
+        self.metrics.engine(manifest.name, self.encoder.providers[0], self.plan.lanes)
+        look("clap_open_requests", "Requests in the server.", lambda: self.door.inside)
+        look("clap_open_long_requests", "Long ones of these.", lambda: self.large.inside)
+        look("clap_open_streams", "Streams that are listened to.", lambda: self.streams.inside)
+        look("clap_turns_waiting", "Recordings that wait for a turn.", self.turns.waiting)
+        look("clap_queue_windows", "Windows that wait.", lambda: self.audio.waiting)
+        look("clap_queue_texts", "Texts that wait.", lambda: self.text.waiting)
+        look("clap_memory_limit_bytes", "Of all requests.", lambda: self.most_memory)
 
     def _embed(self, pieces: list[Piece]) -> list[Embedded]:
         return self.encoder.embed_together(pieces, one_thread=self._one_thread)

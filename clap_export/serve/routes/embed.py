@@ -17,7 +17,8 @@ from clap_export.serve.documents import document, openapi_of
 from clap_export.serve.embedding import embed
 from clap_export.serve.options import EmbedOptions
 from clap_export.serve.problems import Problem
-from clap_export.serve.routes.common import HEARD, RECORDING, Recording, refused, service_of
+from clap_export.serve.routes.common import HEARD, RECORDING, refused, service_of
+from clap_export.serve.routes.recordings import Recording
 from clap_export.serve.running import beside, in_thread, work_of
 from clap_export.serve.service import Service
 
@@ -84,7 +85,8 @@ class OpenAiEmbeddings(BaseModel):
 )  # fmt: skip
 async def embed_audio(request: Request, options: Annotated[EmbedOptions, Query()]) -> Response:
     """The recording is the body, or the part `file` of a form; of any format and length."""
-    async with Recording(request, options) as r:
+    with Recording(request, options) as r:
+        await r.receive()
         hearing = r.heard(lambda turn: embed(r.service, r.work, turn, r.upload, r.options))
         return JSONResponse(await beside(request, r.work, hearing))
 
