@@ -120,7 +120,15 @@ def names_of(labels: Iterable[str]) -> list[str] | dict[str, str | list[str]]:
         if isinstance(found, list):
             names += cast("list[str]", found)
         else:
-            texts.update(found)
+            texts |= {name: _texts(name, value) for name, value in found.items()}
     if texts and names:
         raise LabelError("labels are names, or an object of names to texts: not both.")
     return texts or names
+
+
+def _texts(name: str, value: object) -> str | list[str]:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(text, str) for text in value):
+        return value
+    raise LabelError(f"label {schema.shown(name)} has no text, nor a list of texts.")
