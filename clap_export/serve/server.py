@@ -90,8 +90,6 @@ class Server(uvicorn.Server):
 
     def run_on(self, listening: socket.socket) -> None:
         """Serve on a socket until the end."""
-        host, port = listening.getsockname()[:2]
-        say("listening", host=host, port=port)
         self.run([listening])
         say("ended")
 
@@ -102,6 +100,13 @@ class Server(uvicorn.Server):
             os._exit(128 + sig)
         self.should_exit = True
         say("draining", seconds=self._place.drain, signal=signal.Signals(sig).name)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections; signals are heard from before this on."""
+        await super().startup(sockets)
+        for listening in sockets or []:
+            host, port = listening.getsockname()[:2]
+            say("listening", host=host, port=port)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let requests end, for so many seconds, and then end them."""
@@ -123,6 +128,10 @@ def _protocol(seconds: float) -> type[H11Protocol]:
 
     class Timed(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.access_log = False  # it names paths, and ours says more
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)

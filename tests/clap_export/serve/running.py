@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +24,7 @@ from clap_export.serve.scheduler import Plan
 from clap_export.serve.server import Place, Server
 from clap_export.serve.service import Service, Setup
 from runtime import Encoder, LabelBank
+from tests.places import ROOT
 from tests.tiny import bundle as tiny
 
 
@@ -95,3 +100,26 @@ def error_of(answer: httpx.Response, status: int, kind: str) -> str:
     assert error["request_id"] == answer.headers["x-request-id"]
     assert error["message"].endswith((".", ".npz"))  # or with a command
     return error["message"]
+
+
+@contextmanager
+def process(bundle: Path, *arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command in a process of its own, and its address; killed at the end."""
+    command = [sys.executable, "-m", "clap_export", "serve", str(bundle), "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    made = subprocess.Popen(
+        [*command, *map(str, arguments)], stderr=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        assert made.stderr is not None
+        lines = []
+        for line in made.stderr:
+            lines.append(line)
+            if '"listening"' in line:
+                break
+        else:
+            raise AssertionError("".join(lines))
+        yield made, f"http://127.0.0.1:{json.loads(lines[-1])['port']}"
+    finally:
+        made.kill()
+        made.communicate()
