@@ -21,7 +21,7 @@ from clap_export.serve.service import Service
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CSP = (
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "object-src 'none'"
+    "object-src 'none'; media-src 'self' blob:"  # the player has what the browser itself holds
 )
 SAFE = {
     "content-security-policy": CSP,
