@@ -22,6 +22,7 @@ from runtime.problems import listed
 from runtime.prompts import check_templates, fill_all
 
 if TYPE_CHECKING:
+    from runtime.encoder import Encoder
     from runtime.manifest import Manifest
     from runtime.tokenizer import TextTokenizer
 
@@ -150,6 +151,20 @@ class LabelBank:
                 f"the label bank belongs to embedding space {self.space_id}, the bundle to "
                 f"{space_id}: their cosines would mean nothing. Build the bank again with this "
                 "bundle: clap-export labels BUNDLE FILE -o bank.npz"
+            )
+
+    def check_fits(self, manifest: Manifest) -> None:
+        """Make sure that the bank can be looked up with a bundle's embeddings.
+
+        Raises:
+            BundleError: it belongs to another space.
+            LabelError: it has another number of dimensions.
+        """
+        self.check_space(manifest.space_id)
+        if self.embeddings.shape[1] != manifest.embedding_dim:
+            raise LabelError(
+                f"the label bank has {self.embeddings.shape[1]} dimensions, the bundle "
+                f"{manifest.embedding_dim}."
             )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:

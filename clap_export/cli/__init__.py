@@ -23,7 +23,9 @@ VERBS = {
     "classify": "classify",
     "listen": "listen",
     "serve": "serve",
+    "slim": "slim",
     "freeze": "freeze",
+    "conformance": "conformance",
     "bench": "bench",
     "demo": "demo",
 }
