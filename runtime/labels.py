@@ -22,7 +22,6 @@ from runtime.problems import listed
 from runtime.prompts import check_templates, fill_all
 
 if TYPE_CHECKING:
-    from runtime.encoder import Encoder
     from runtime.manifest import Manifest
     from runtime.tokenizer import TextTokenizer
 

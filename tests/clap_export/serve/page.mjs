@@ -41,7 +41,7 @@ await inBrowser(
       await page.keyboard.press("Enter");
     }
     await page.waitForSelector("#files:enabled");
-    await page.fill("#names", "dog\nsiren\n  \nsiren\n<b>rain</b>");
+    await page.fill("#names", "dog\nsea\n  \nsea\n<b>rain</b> bell");
     await page.waitForFunction(() => document.getElementById("labels-status").textContent === "3 labels.");
 
     await page.setInputFiles("#files", files);
