@@ -22,7 +22,10 @@ VERBS = {
     "labels": "classify",
     "classify": "classify",
     "listen": "listen",
+    "serve": "serve",
+    "slim": "slim",
     "freeze": "freeze",
+    "conformance": "conformance",
     "bench": "bench",
     "demo": "demo",
 }
