@@ -201,15 +201,20 @@ def labels_of(text: str) -> LabelBank | Sequence[str]:
     ``@FILE`` is a file, whatever its name; so is what ends in ``.txt``, ``.csv`` or ``.npz``. All
     else is names between commas, which may hold slashes or be names of files.
     """
-    suffix = Path(text).suffix.lower()
-    if not text.startswith("@") and suffix not in LABEL_FILES:
+    path = file_of(text)
+    if path is None:
         return [options.TEXT.convert(n.strip(), None, None) for n in text.split(",") if n.strip()]
-    path = Path(text.removeprefix("@"))
-    if suffix != ".npz":
+    if path.suffix.lower() != ".npz":
         return names_in(path)
     from runtime import LabelBank
 
     return LabelBank.load(path)
+
+
+def file_of(text: str) -> Path | None:
+    """The file that ``--labels`` names; None where it is the names themselves."""
+    is_file = text.startswith("@") or Path(text).suffix.lower() in LABEL_FILES
+    return Path(text.removeprefix("@")) if is_file else None
 
 
 def names_in(path: Path) -> tuple[str, ...]:

@@ -100,6 +100,17 @@ class Policy:
         return replace(policy, hop=seconds)
 
     @property
+    def streamed(self) -> str:
+        """A sentence: what of this counts where windows come every hop, however long it lasts."""
+        kept = ["the resampler"] * (self.quirks.resampler != "soxr")
+        kept += ["the rule for channels"] * (self.quirks.channels != "mean")
+        counts = f"{' and '.join(kept)} alone" if kept else "nothing"
+        return (
+            f"Of the windows '{self.name}' {counts} counts here: all windows are heard, one "
+            "each hop, and none are pooled."
+        )
+
+    @property
     def needs_total(self) -> bool:
         """Whether windows can be chosen only when the length is known."""
         return self.windows in ("spaced", "middle", "fusion")

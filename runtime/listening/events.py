@@ -116,11 +116,7 @@ class Events:
         smooth: int = 1,
         smoothing: Smoothing = "median",
     ) -> None:
-        self._rule = Rule() if rule is None else rule
-        self._rules = dict(rules or {})
-        if isinstance(only, str):
-            raise ClapError(f"only={shown(only)}: pass several labels, in a list.")
-        self._only = None if only is None else frozenset(only)
+        self.change(rule, rules=rules, only=only)
         if whole("smooth", smooth) % 2 == 0:
             raise ClapError(f"smooth={smooth}: pass an odd number of windows.")
         if smoothing not in get_args(Smoothing):
@@ -134,6 +130,41 @@ class Events:
         """Those that have begun and not ended, in the order in which they began."""
         found = [state.event("began") for state in self._states.values() if state.said]
         return sorted(found, key=lambda event: event.start)
+
+    @property
+    def rule(self) -> Rule:
+        """For every label that has none of its own."""
+        return self._rule
+
+    @property
+    def budding(self) -> float:
+        """Start of the oldest stretch that is not long enough for an event yet; infinity if there
+        is none."""
+        starts = (state.start for state in self._states.values() if not state.said)
+        return min(starts, default=math.inf)
+
+    def change(
+        self,
+        rule: Rule | None = None,
+        *,
+        rules: Mapping[str, Rule] | None = None,
+        only: Collection[str] | None = None,
+    ) -> None:
+        """Other rules from the next window on; what is on keeps the rule that it began with.
+
+        Args:
+            rule: for every label.
+            rules: for single labels, in place of it.
+            only: labels of which events are wanted; default all.
+
+        Raises:
+            ClapError: an argument is out of range.
+        """
+        if isinstance(only, str):
+            raise ClapError(f"only={shown(only)}: pass several labels, in a list.")
+        self._rule = Rule() if rule is None else rule
+        self._rules = dict(rules or {})
+        self._only = None if only is None else frozenset(only)
 
     def push(self, segment: Segment) -> list[Event]:
         """Events that began or ended, as far as the next segment shows.
