@@ -245,7 +245,10 @@ def test_a_playlist_opens_no_file_of_this_machine(parts: Path) -> None:
         with shared(
             parts, bad=lambda evil=evil: playlist("p0.ts", evil), moved=lambda: f"file://{secret}"
         ) as url:
-            seconds, tone = heard(f"{url}/bad.m3u8")
+            try:
+                seconds, tone = heard(f"{url}/bad.m3u8")
+            except AudioError:  # newer ones refuse some as soon as they see them
+                continue
         assert seconds < 1.2, evil
         assert tone == pytest.approx(TONE, abs=1.0)
 
