@@ -159,7 +159,7 @@ class ClassifyRequest:
 @click.option(
     "--windows", metavar="NAME",
     help="Which windows of a file are heard and how they are pooled: all, head:N, middle:N, "
-    "spaced:N, loudest, rare, back-to-back, faithful.  [default: the bundle's own]",
+    "spaced:N, loudest, rare, back-to-back, past-intro:N, faithful.  [default: the bundle's own]",
 )  # fmt: skip
 @click.option("--max-seconds", type=float, help="Refuse longer recordings.  [default: none]")
 @options.public_key_option
