@@ -187,6 +187,10 @@ def classify(as_json: bool, **given: Any) -> int:
     with request.classifier() as classifier:
         _warn_of_one(classifier, request)
         if request.timeline:
+            policy = classifier.encoder.policy
+            policy.timeline(classifier.manifest.audio, request.hop)  # says now what is no hop
+            if request.windows is not None:
+                terminal.warn(policy.streamed)
             failed = timelines.run(classifier, wanted, places)
         else:
             found = _whole(classifier, request)

@@ -82,6 +82,15 @@ class ListenRequest:
     threads: int | None
     public_key: Path | None
 
+    def __post_init__(self) -> None:
+        from runtime.arguments import number
+
+        if self.gate is not None:
+            number("--gate", self.gate, "a number of dBFS, such as -50")
+        wanted = "a positive number of seconds"
+        if self.backlog is not None and not number("--backlog", self.backlog, wanted) > 0:
+            raise click.UsageError(f"--backlog={self.backlog}: pass {wanted}.")
+
     def input(self) -> Input:
         """What is listened to; nothing is opened yet."""
         from clap_export.cli.listening.inputs import Format, chosen

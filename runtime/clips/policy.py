@@ -110,8 +110,8 @@ class Policy:
         kept += ["the rule for channels"] * (self.quirks.channels != "mean")
         counts = f"{' and '.join(kept)} alone" if kept else "nothing"
         return (
-            f"Of the windows '{self.name}' {counts} counts here: all windows are heard, one "
-            "each hop, and none are pooled."
+            f"Of the windows '{self.name}' {counts} counts here: all windows are heard, one each "
+            "hop, and none are pooled."
         )
 
     @property

@@ -84,6 +84,8 @@ def chosen(text: str, given: Format, reconnect: bool) -> Input:
         click.UsageError: options that do not go with it.
         AudioError: no such protocol, device or rate.
     """
+    if not text:
+        raise click.UsageError("--input is empty: name what to hear.")
     raw = given.pcm is not None or (text == STDIN and given.rate is not None)
     address = ADDRESS.match(text)
     if text.startswith(DEVICE):

@@ -227,3 +227,16 @@ def test_pages_come_while_windows_do(capsys: pytest.CaptureFixture[str]) -> None
 
     assert results.print_timelines([timeline(windows())]) == 0
     assert [i for i, count in enumerate(printed) if count] == [201, 401, 601, 801]
+
+
+def test_a_hop_that_is_none_is_refused_once(tiny_bundle: Path, clips: list[str]) -> None:
+    for hop in ("0", "nan", "-1", "1e-9"):
+        line = refused("classify", tiny_bundle, *clips, *LABELS, "--timeline", "--hop", hop)
+        assert f"hop={float(hop)}" in line
+
+
+def test_what_counts_of_a_policy_is_said(tiny_bundle: Path, clips: list[str]) -> None:
+    given = ("classify", tiny_bundle, clips[0], *LABELS, "--timeline", "--format", "csv")
+    plain, head = call(*given), call(*given, "--windows", "head")
+    assert head.stdout == plain.stdout
+    assert "'head' nothing counts here" in head.stderr
