@@ -138,7 +138,7 @@ class Clip:
     def _stretches(self) -> Stretches | None:
         """The file, where only a few windows of it are wanted and it can be sought in."""
         policy = self._policy
-        few = policy.windows in ("spaced", "middle")
+        few = policy.windows in ("spaced", "past_intro", "middle")
         ours = policy.quirks.resampler == "soxr" and policy.quirks.channels == "mean"
         return self._stream.stretches() if few and ours else None
 
