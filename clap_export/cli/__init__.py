@@ -23,6 +23,7 @@ VERBS = {
     "classify": "classify",
     "listen": "listen",
     "freeze": "freeze",
+    "triton": "triton",
     "bench": "bench",
     "demo": "demo",
 }
