@@ -30,6 +30,7 @@ from runtime.engines import Engine
 from runtime.errors import BundleError, ClapError
 from runtime.manifest import MANIFEST
 from runtime.onnx_file import OnnxGraph
+from runtime.prompts import check_templates
 from runtime.scores import Ranking
 from runtime.tagger_file import TaggerFile, engine_record
 
@@ -109,9 +110,12 @@ def of_bundle(bundle: Bundle, bank: LabelBank | None, wanted: Wanted) -> Iterato
     Raises:
         BundleError: a file was altered, the bank is of another space, or there are no engines.
         ClapError: an option that does not fit the bundle.
+        LabelError: an ill-formed template.
     """
     manifest = bundle.manifest
     Ranking.of(manifest, wanted.scores, None, None, None)
+    if wanted.templates:
+        check_templates(wanted.templates)
     if bank is not None:
         bank.check_space(manifest.space_id)
     policy = chosen(
