@@ -57,7 +57,7 @@ class RemoteGraph:
         request = pb.InferenceRequest(
             model_name=self._model,
             requested_output_names=list(self.output_names),
-            inputs=[pb.Tensor(name, np.ascontiguousarray(a)) for name, a in inputs.items()],
+            inputs=[pb.Tensor(name, _with_axis(a)) for name, a in inputs.items()],
             # A model on a GPU leaves its outputs there unless it is asked.
             preferred_memory=pb.PreferredMemory(pb.TRITONSERVER_MEMORY_CPU, 0),
         )
@@ -122,6 +122,11 @@ class RemoteEncoder(Encoder):
         size = self.text_batch_size
         feeds = ({"text": rows[i : i + size]} for i in range(0, len(rows), size))
         return np.concatenate([found[EMBEDDING] for found in self._text_graph.stream(feeds)])
+
+
+def _with_axis(values: NDArray[Any]) -> NDArray[Any]:
+    """One number a row gets the axis that Triton wants of a client."""
+    return np.ascontiguousarray(values[:, np.newaxis] if values.ndim == 1 else values)
 
 
 def audio_names(manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:

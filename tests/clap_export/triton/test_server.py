@@ -225,3 +225,22 @@ def test_a_file_that_was_changed_is_not_served(tiny_bundle: Path, tmp_path: Path
         server(tmp_path / "models", tmp_path),
     ):
         pass
+
+
+def test_feature_fusion_hears_long_recordings_at_once(tmp_path: Path) -> None:
+    environment()
+    from clap_export.export.pack import write_bundle
+    from tests import tiny as models
+
+    write_bundle(models.checkpoint(audio=models.FUSION), tmp_path / "bundle")
+    given = ("--form", "python", "--labels", ",".join(LABELS))
+    command("triton", tmp_path / "bundle", "--out", tmp_path / "models", *given)
+    lengths = [100, models.WINDOW, 3 * models.WINDOW + 11, 20 * models.WINDOW]
+    clips = [rows(tiny.clip(seed, length)) for seed, length in enumerate(lengths)]
+    with (
+        Classifier(tmp_path / "bundle", LABELS) as classifier,
+        server(tmp_path / "models", tmp_path) as found,
+    ):
+        answers = found.ask([("grpc", "classify", {"waveform": clip}, 0) for clip in clips])
+        for clip, answer in zip(clips, answers, strict=True):
+            same(answer, classifier, clip, models.RATE)
