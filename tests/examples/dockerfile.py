@@ -128,7 +128,7 @@ class Built:
 
     def _run(self, text: str) -> None:
         # A build sees the machine's own variables for its registries; the image does not keep them.
-        own = {n: v for n, v in os.environ.items() if n.startswith(("PIP_", "SSL_"))}
+        own = {n: v for n, v in os.environ.items() if n.startswith(("PIP_", "SSL_", "REQUESTS_"))}
         own.pop("PIP_FIND_LINKS", None)
         line = f"cd {shlex.quote(self._folder)} && {text}"
         subprocess.run(

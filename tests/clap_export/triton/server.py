@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -32,6 +32,9 @@ INSTALL = (
     "needs a real Triton: python3 -m venv .venv-triton && "
     '.venv-triton/bin/pip install ".[cpu,triton-test]"; CLAP_TRITON names another place'
 )
+
+# Way (http or grpc), model, inputs, how many best labels.
+Request: TypeAlias = "tuple[str, str, dict[str, Any], int]"
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,22 @@ class Server:
     grpc: str
     log: Path
 
-    def ask(self, requests: Sequence[tuple[str, str, dict[str, Any], int]]) -> list[Any]:
-        """Answers to requests (way, model, inputs, best), many at a time; see the client."""
+    def ask(self, requests: Sequence[Request]) -> list[Any]:
+        """Answers to requests, many at a time; see the client."""
+        return self._tell(requests, 0, 0.0)
+
+    def load(
+        self, requests: Sequence[Request], clients: int, seconds: float
+    ) -> tuple[list[float], float]:
+        """Ask for a time, by clients that never pause: seconds of each request, and of all."""
+        return self._tell(requests, clients, seconds)
+
+    def _tell(self, requests: Sequence[Request], clients: int, seconds: float) -> Any:
         assert self.client.stdin is not None
         assert self.client.stdout is not None
         addresses = {"http": self.http, "grpc": self.grpc}
         full = [(way, addresses[way], *rest) for way, *rest in requests]
-        pickle.dump(full, self.client.stdin)
+        pickle.dump((full, clients, seconds), self.client.stdin)
         self.client.stdin.flush()
         return pickle.load(self.client.stdout)
 
