@@ -220,11 +220,10 @@ def _classify(
     labels = Tensor("labels", "TYPE_STRING", (ANY,), optional=bank is not None, ragged=True)
     config = ModelConfig(
         "classify", "python", rows, (*_recording(), labels),
-        tuple(
-            Tensor(name, kind, (ANY,))
-            for name, kind in (
-                ("labels", "TYPE_STRING"), ("scores", "TYPE_FP32"), ("similarity", "TYPE_FP32")
-            )
+        (
+            Tensor("labels", "TYPE_STRING", (ANY,)),
+            Tensor("scores", "TYPE_FP32", (ANY,)),
+            Tensor("similarity", "TYPE_FP32", (ANY,)),
         ),
         Instances(wanted.instances or 1, "KIND_CPU"), parameters=more,
     )  # fmt: skip
@@ -242,9 +241,12 @@ def _graph_config(
     about: dict[str, str],
 ) -> ModelConfig:  # fmt: skip
     """Of what takes and gives what a graph does."""
-    backend: Backend = {"onnx": "onnxruntime", "tensorrt": "tensorrt", "python": "python"}[
-        wanted.form
-    ]
+    backends: dict[Form, Backend] = {
+        "onnx": "onnxruntime",
+        "tensorrt": "tensorrt",
+        "python": "python",
+    }
+    backend = backends[wanted.form]
     fixed = all(n is not None for shape in graph.inputs.values() for n in shape[1:])
     tuned = () if engine is None else engine.profiles
     best = {next(iter(profile.inputs.values())).opt[0] for profile in tuned}

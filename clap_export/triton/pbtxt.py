@@ -23,8 +23,7 @@ def text(message: Mapping[str, Value]) -> str:
 
 def _lines(message: Mapping[str, Value]) -> Iterator[str]:
     for name, value in message.items():
-        several = isinstance(value, Sequence) and not isinstance(value, str)
-        for one in value if several else (value,):
+        for one in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(one, Mapping):
                 yield f"{name} {{"
                 yield from (f"  {line}" for line in _lines(one))

@@ -19,8 +19,8 @@ KNOWN = set(
     "FROM RUN WORKDIR COPY ARG ENV USER EXPOSE STOPSIGNAL HEALTHCHECK ENTRYPOINT CMD".split()
 )
 # How the machine reaches its registries: a container would be given that by its engine.
-NETWORK = ("etc/resolv.conf", "etc/hosts", "etc/pip.conf", "etc/ssl/certs", "etc/apt/apt.conf.d",
-           "etc/apt/sources.list.d", "usr/share/ca-certificates")  # fmt: skip
+NETWORK = ("etc/resolv.conf", "etc/hosts", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt",
+           "etc/apt/apt.conf.d", "etc/apt/sources.list.d")  # fmt: skip
 
 
 @dataclass
@@ -80,7 +80,6 @@ class Built:
         for i, stage in enumerate(stages(path)):
             self.stage, self.root = stage, work / f"{i}"
             subprocess.run(["cp", "-a", "--reflink=auto", base, self.root], check=True)
-            _reach(self.root)
             self._roots[stage.name or str(i)] = self.root
             self.variables: dict[str, str] = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
             self._folder = "/"
@@ -127,6 +126,7 @@ class Built:
         return int(done.stdout.split()[0])
 
     def _run(self, text: str) -> None:
+        _reach(self.root)
         # A build sees the machine's own variables for its registries; the image does not keep them.
         own = {n: v for n, v in os.environ.items() if n.startswith(("PIP_", "SSL_", "REQUESTS_"))}
         own.pop("PIP_FIND_LINKS", None)
@@ -160,9 +160,12 @@ class Built:
 
 
 def _reach(root: Path) -> None:
+    """Lead to the registries; again before each step, as packages bring files of these names."""
     for name in NETWORK:
-        here, there = Path("/") / name, root / name
-        if here.is_dir():
-            shutil.copytree(here, there, symlinks=False, dirs_exist_ok=True)
-        elif here.exists():
-            shutil.copy(here, there)
+        here = Path("/") / name
+        for path in here.iterdir() if here.is_dir() else [here]:
+            place = root / path.relative_to("/")
+            if path.is_file():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.unlink(missing_ok=True)  # a link would lead out of the root
+                shutil.copy(path, place)

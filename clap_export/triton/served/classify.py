@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Any
 
 from clap_export.triton.served import BANK
-from clap_export.triton.served.model import Served, array, words
+from clap_export.triton.served.model import Served, maybe_array, words
 from clap_export.triton.served.recordings import Asked, answer
 from clap_export.triton.served.remote import RemoteEncoder
 from runtime import Classifier, LabelBank
@@ -43,7 +43,7 @@ class TritonPythonModel:
         self._encoder.close()
 
     def _classifier_of(self, request: Any) -> Classifier:
-        labels = array(request, "labels")
+        labels = maybe_array(request, "labels")
         if labels is None:
             if self._own is None:
                 raise LabelError("no labels were given, and this model has none of its own.")

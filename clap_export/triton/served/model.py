@@ -74,7 +74,19 @@ class Served:
         return int(self.config["max_batch_size"])
 
 
-def array(request: Any, name: str) -> NDArray[Any] | None:
+def array(request: Any, name: str) -> NDArray[Any]:
+    """An input.
+
+    Raises:
+        ClapError: it was left out, which Triton allows where any other input is optional.
+    """
+    found = maybe_array(request, name)
+    if found is None:
+        raise ClapError(f"the input '{name}' is missing.")
+    return found
+
+
+def maybe_array(request: Any, name: str) -> NDArray[Any] | None:
     """An input, or None where it was left out."""
     tensor = pb.get_input_tensor_by_name(request, name)
     return None if tensor is None else tensor.as_numpy()

@@ -10,7 +10,7 @@ import numpy as np
 import triton_python_backend_utils as pb  # pyright: ignore[reportMissingImports]
 from numpy.typing import NDArray
 
-from clap_export.triton.served.model import array, failed
+from clap_export.triton.served.model import array, failed, maybe_array
 from runtime import Classifier, Prediction
 from runtime.errors import AudioError
 
@@ -39,9 +39,7 @@ class Asked:
         try:
             classifier = classifier_of(request)
             rows = array(request, "waveform")
-            rates = array(request, "sample_rate")
-            if rows is None:  # what is optional makes Triton count no inputs
-                raise AudioError("no recording was given: the input 'waveform' is missing.")
+            rates = maybe_array(request, "sample_rate")
             rate = classifier.manifest.audio.sample_rate if rates is None else int(rates.flat[0])
             if rates is not None and (rates != rate).any():
                 raise AudioError("the rows of a request have different rates: send them alone.")
