@@ -26,6 +26,7 @@ VERBS = {
     "slim": "slim",
     "freeze": "freeze",
     "conformance": "conformance",
+    "triton": "triton",
     "bench": "bench",
     "demo": "demo",
 }
