@@ -193,7 +193,7 @@ class Reader {
     Value tokens(const Value& input) const {
         const Bundle bundle(path(input, "bundle"));
         const auto& spec = bundle.manifest().text;
-        if (!spec) throw no_text_encoder(bundle.manifest().name);
+        if (!spec) throw no_text_encoder();
         const Tokens found = Tokenizer(bundle.read(spec->tokenizer), bundle.path(spec->tokenizer),
                                        *spec)(texts(*input.find("texts")));
         Value answer = Value::object();

@@ -251,7 +251,7 @@ clap_code clap_embed_text(clap_model* model, const char* given, float* vector, s
     return guarded([&] {
         need(model, "model");
         need(given, "text");
-        if (model->tagger) throw no_text_encoder(model->classifier->manifest().name);
+        if (model->tagger) throw no_text_encoder();
         give(model->encoder->embed_text({given}).data, vector, dim);
     });
 }

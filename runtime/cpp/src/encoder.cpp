@@ -58,8 +58,10 @@ void check_unit(const Matrix& rows) {
 
 }  // namespace
 
-Error no_text_encoder(const std::string& name) {
-    return Error(Code::bundle, "'" + name + "' has no text encoder: use a saved label bank.");
+Error no_text_encoder() {
+    return Error(Code::bundle,
+                 "there is no text encoder here, so labels must come as a saved bank (.npz), which "
+                 "the whole bundle makes: clap-export labels BUNDLE FILE -o bank.npz");
 }
 
 Encoder::Encoder(const std::string& folder, const EncoderOptions& options)
@@ -98,8 +100,7 @@ void Encoder::open_audio(const std::string& graph, const std::string& name) {
 
 void Encoder::open_text() const {
     if (text_) return;
-    if (!bundle_ || !manifest_.text || manifest_.text_graph.empty())
-        throw no_text_encoder(manifest_.name);
+    if (!bundle_ || !manifest_.text || manifest_.text_graph.empty()) throw no_text_encoder();
     const TextSpec& spec = *manifest_.text;
     tokenizer_ =
         std::make_unique<Tokenizer>(bundle_->read(spec.tokenizer), bundle_->path(spec.tokenizer),

@@ -27,7 +27,7 @@ struct EncoderOptions {
 };
 
 // Of a bundle with an audio graph alone.
-Error no_text_encoder(const std::string& name);
+Error no_text_encoder();
 
 // A window that was heard.
 struct Window {

@@ -1,8 +1,7 @@
-"""Tokenizers of the kinds that text encoders have, whose tokens show where words and letters end."""
+"""Tokenizers of the kinds that text encoders have. Their tokens show where words end."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -73,11 +72,6 @@ def letters_of(pre_tokenizer: Any, normalizer: Any, letters: Iterable[str]) -> T
         made.normalizer = normalizer
     made.pre_tokenizer = pre_tokenizer
     return made
-
-
-def changed(made: Tokenizer, **parts: Any) -> Tokenizer:
-    """The same with other top-level parts of its JSON."""
-    return Tokenizer.from_str(json.dumps({**json.loads(made.to_str()), **parts}))
 
 
 def bert() -> Any:

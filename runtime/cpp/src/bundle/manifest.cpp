@@ -175,6 +175,11 @@ std::vector<std::string> read_engines(const Field& field) {
     return found;
 }
 
+bool has_half_a_text_encoder(const Manifest& found) {
+    const bool text = found.text.has_value(), graph = !found.text_graph.empty();
+    return text != graph || (!found.engines.empty() && (found.engines.size() > 1) != text);
+}
+
 Manifest read(const Value& document, const std::string& where, bool older) {
     Manifest found;
     Problems problems;
@@ -227,6 +232,10 @@ Manifest read(const Value& document, const std::string& where, bool older) {
             table.add("default_template " + quoted(found.default_template) + " must hold one {}");
         else if (unicode::stripped(found.space_id).empty())
             table.add("space_id is empty: it says which label banks belong to the model");
+        else if (has_half_a_text_encoder(found))
+            table.add(
+                "'text' and 'text_graph', and 'text' of 'engines' if there are any, must all be "
+                "null or none of them");
     }
     problems.raise(where);
     if (older) found.policy = Policy::of(found.audio);

@@ -45,6 +45,13 @@ TaggerFile TaggerFile::read(const std::string& given) {
     TaggerFile file;
     file.path = tidy(given);
     file.data = read_file(file.path, most_graph, Code::bundle);
+    for (const char* suffix : {".xml", ".bin"})
+        if (file.path.size() > 4 && file.path.compare(file.path.size() - 4, 4, suffix) == 0)
+            throw Error(Code::bundle,
+                        "'" + given +
+                            "' is in OpenVINO's own format, for programs that use OpenVINO alone: "
+                            "give the tagger's .onnx, which providers=('openvino',) run on "
+                            "OpenVINO just as well.");
     const OnnxGraph graph = OnnxGraph::check(file.data, file_name(file.path));
     const auto own = graph.metadata.find(key), manifest = graph.metadata.find(manifest_key);
     if (own == graph.metadata.end() || manifest == graph.metadata.end())
