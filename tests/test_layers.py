@@ -56,7 +56,8 @@ FORBIDDEN: list[tuple[str, set[str]]] = [
 # The rooms of each package from the ground up: one imports only those named before it.
 ROOMS = {
     "clap_export": "metrics figure invented slim timelines freeze triton command sounds "
-    "conformance model checkpoints export parity engine bench precision library serve cli __main__".split(),
+    "conformance model checkpoints export parity engine bench precision library serve "
+    "cli __main__".split(),
     "train": "machine losses schedule config tagger data zero_shot distil contrastive published "
     "average __main__".split(),
 }
