@@ -87,16 +87,20 @@ class Bundle:
         Raises:
             BundleError: one cannot be read, or would not be used.
         """
-        for graph in (self.manifest.audio_graph, self.manifest.text_graph):
+        manifest = self.manifest
+        for graph in manifest.graphs:
             self.graph(graph)
-        content = self.read(self.manifest.text.tokenizer)
-        tokenizer_file.check(content.data, str(content.path))
+        if manifest.text is not None:
+            content = self.read(manifest.text.tokenizer)
+            tokenizer_file.check(content.data, str(content.path))
 
     def _check_files(self) -> None:
         manifest = self.manifest
-        used = [manifest.audio_graph.file, manifest.text_graph.file, manifest.text.tokenizer]
+        used = [graph.file for graph in manifest.graphs]
+        if manifest.text is not None:
+            used.append(manifest.text.tokenizer)
         if manifest.engines is not None:
-            used += [manifest.engines.audio.file, manifest.engines.text.file]
+            used += [engine.file for engine in manifest.engines.each]
         problems = [
             f"'{name}' is used but not listed in 'files'"
             for name in used

@@ -52,8 +52,8 @@ FORBIDDEN: list[tuple[str, set[str]]] = [
 
 # The rooms of each package from the ground up: one imports only those named before it.
 ROOMS = {
-    "clap_export": "metrics figure timelines freeze command sounds conformance model checkpoints "
-    "export parity engine bench precision cli __main__".split(),
+    "clap_export": "metrics figure invented slim timelines freeze command sounds conformance model "
+    "checkpoints export parity engine bench precision cli __main__".split(),
     "train": "machine losses schedule config tagger data zero_shot distil contrastive published "
     "average __main__".split(),
 }
@@ -135,7 +135,11 @@ def run_without(blocked: set[str], code: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.parametrize(
     "verb",
-    ["", *"verify inspect eval labels classify listen freeze bench build demo".split()],
+    [
+        "",
+        *"verify inspect eval labels classify listen slim freeze conformance".split(),
+        *"bench build demo".split(),
+    ],
     ids=lambda v: v or "main",
 )
 def test_help_starts_without_torch(verb: str) -> None:

@@ -22,6 +22,7 @@ VERBS = {
     "labels": "classify",
     "classify": "classify",
     "listen": "listen",
+    "slim": "slim",
     "freeze": "freeze",
     "conformance": "conformance",
     "bench": "bench",

@@ -15,6 +15,7 @@ from runtime.labels import LabelBank
 from runtime.manifest import Manifest
 
 BUNDLE = "bundle"  # its folder in the kit
+WITHOUT_TEXT = "without-text"  # the same without its text encoder, if it has one
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,19 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-
-from clap_export import __version__
+from clap_export import __version__, invented
 from clap_export.conformance import kit, schema
 from clap_export.conformance.cases import clips, damage, ranking, sounds, streams, taggers, words
 from clap_export.conformance.draft import Draft
-from clap_export.conformance.subject import BUNDLE, Subject
+from clap_export.conformance.subject import BUNDLE, WITHOUT_TEXT, Subject
+from clap_export.slim import without_text
 from clap_export.sounds.catalogue import SOUNDS
 from runtime.bundle import Bundle
 from runtime.encoder import Encoder
 from runtime.errors import AudioWarning, ClapError
 from runtime.files import publish, scratch
 from runtime.labels import LabelBank
-from runtime.manifest import MANIFEST, Manifest
+from runtime.manifest import Manifest, write_manifest
 
 PACKAGES = ("numpy", "soxr", "soundfile", "tokenizers", "onnxruntime")
 
@@ -59,6 +58,8 @@ def write(
         made = folder / "kit"
         made.mkdir()
         _copy(source, made / BUNDLE, manifest)
+        if manifest.text is not None:
+            _copy(source, made / WITHOUT_TEXT, without_text(manifest))
         draft = Draft(made)
         progress("labels")
         subject = Subject(draft, manifest, _bank(made / BUNDLE, manifest, labels))
@@ -78,7 +79,7 @@ def _ask(subject: Subject, progress: Callable[[str], None]) -> None:
     sounds.resample(subject.draft, subject.rate)
     stages: dict[str, Sequence[Callable[[Subject], None]]] = {
         "windows and embeddings": (clips.space, clips.windows, clips.embed, clips.refused),
-        "texts and banks": (words.texts, words.banks),
+        "texts and banks": (words.texts, words.without_text, words.banks),
         "scores": (ranking.classify, ranking.timeline),
         "streams": (streams.listen,),
         "taggers": (taggers.tagger,),
@@ -99,7 +100,7 @@ def _copy(source: Path, target: Path, manifest: Manifest) -> None:
             os.link(source / name, target / name)
         except OSError:
             shutil.copyfile(source / name, target / name)
-    shutil.copyfile(source / MANIFEST, target / MANIFEST)
+    write_manifest(target, manifest)
 
 
 def _bank(bundle: Path, manifest: Manifest, labels: LabelBank | Sequence[str] | None) -> LabelBank:
@@ -108,16 +109,9 @@ def _bank(bundle: Path, manifest: Manifest, labels: LabelBank | Sequence[str] | 
         labels.check_fits(manifest)
         return labels
     if manifest.text_graph is None:
-        return _invented(manifest, labels or tuple(SOUNDS))
+        return invented.bank(manifest, labels or tuple(SOUNDS))
     with Encoder(bundle, providers=("cpu",), threads=1) as encoder:
         return LabelBank.build(encoder, labels or tuple(SOUNDS))
-
-
-def _invented(manifest: Manifest, names: Sequence[str]) -> LabelBank:
-    """Labels of a bundle without a text encoder: in any direction, which is as good for a test."""
-    rows = np.random.default_rng(0).standard_normal((len(names), manifest.embedding_dim))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return LabelBank(tuple(names), (), rows.astype(np.float32), manifest.space_id)
 
 
 def _document(subject: Subject) -> kit.Kit:

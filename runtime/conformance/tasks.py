@@ -136,7 +136,7 @@ def _embed(reader: Reader, given: Input) -> Outputs:
 
 def _tokens(reader: Reader, given: Input) -> Outputs:
     bundle = Bundle(reader.path(given["bundle"]))
-    text = bundle.manifest.text
+    text, _ = bundle.manifest.text_encoder
     return dict(TextTokenizer(bundle.read(text.tokenizer), text)(given["texts"]))
 
 

@@ -128,4 +128,5 @@ _MANIFESTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "later-version": _set("format_version", value=99),
     "outside-the-folder": _elsewhere,
     "not-a-table": _set("audio", value=[]),
+    "half-without-text": _set("text_graph", value=None),
 }

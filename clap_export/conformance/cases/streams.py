@@ -17,6 +17,7 @@ from runtime.conformance.tasks import events_of, segments_of
 NAMES = ("dog", "siren", "rain", "dog", "church bells")
 WINDOWS = 6.3  # of the stream
 SILENCE_DB = -60.0
+TRIED = 16  # thresholds
 SIZES = {
     "odd-chunks": (1, 2, 997, 160, 4_801, 0, 12_345),
     "small-chunks": (480,),
@@ -82,7 +83,7 @@ def _beyond_doubt(subject: Subject, given: dict[str, Any], margin: float) -> dic
     segments, _ = segments_of(subject.draft.reader, given)
     scores = sorted(found.score for segment in segments for found in segment.predictions)
     best, most = scores[-1] + 0.1, -1
-    for on in np.quantile(scores, np.linspace(0.55, 0.99, 60)):
+    for on in np.quantile(scores, np.linspace(0.55, 0.99, TRIED)):
         if on <= 2 * margin:
             continue
         rule = {**given.get("rule", {}), "on": float(on), "off": float(on) * share}

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from clap_export.conformance import signals
 from clap_export.conformance.kit import Tolerance
-from clap_export.conformance.subject import Subject
+from clap_export.conformance.subject import WITHOUT_TEXT, Subject
 from runtime import bank_file
 from runtime.labels import LabelBank
 
@@ -69,6 +70,23 @@ def texts(subject: Subject) -> None:
         draft.ask(f"tokens/refused/{name}", subject.given(texts=[text]))
         draft.ask(f"embed_text/refused/{name}", subject.given(texts=["rain", text]))
     draft.ask("embed_text/refused/none", subject.given(texts=[]))
+
+
+def without_text(subject: Subject) -> None:
+    """The bundle without its text encoder: banks can be used with it, and texts cannot."""
+    if not subject.has_text:
+        return
+    draft, bundle = subject.draft, {"bundle": WITHOUT_TEXT}
+    scale = {"logit_scale": Tolerance("absolute", 1e-6 * subject.manifest.logit_scale)}
+    draft.ask("space/without-text", bundle, scale)
+    sound = subject.sound(signals.scene(subject.rate, subject.window // 2, ("rain",)))
+    bank = subject.saved("without-text", subject.apart(subject.given(**sound)))
+    limits = subject.limits.ranked("softmax", subject.rate)
+    draft.ask("classify/without-text/bank", {**bundle, **sound, "bank": bank}, limits)
+    names = {**bundle, **sound, "labels": ["rain", "dog"]}
+    draft.ask("classify/refused/without-text", names)
+    draft.ask("tokens/refused/without-text", {**bundle, "texts": ["rain"]})
+    draft.ask("embed_text/refused/without-text", {**bundle, "texts": ["rain"]})
 
 
 def banks(subject: Subject) -> None:
