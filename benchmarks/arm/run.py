@@ -30,10 +30,10 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.arm.machine import CPU, QEMU, WHEELS  # noqa: E402 - run as a script
 from benchmarks.arm.readers import EMULATED, READERS, Reader, Workshop  # noqa: E402
+from benchmarks.page import put  # noqa: E402
 from clap_export.conformance.check import Check, Verdict  # noqa: E402
 
 RESULTS = Path(__file__).with_name("results.json")
-PAGE = ROOT / "docs" / "devices.md"
 PATIENCE = 900.0  # seconds for an answer: an engine that is emulated takes a minute to start
 NEVER = (
     "CUDA, TensorRT and TensorRT-RTX on devices (Jetson): never run",
@@ -83,14 +83,6 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*lines, "", *(f"- {line}" for line in NEVER)])
 
 
-def put(page: Path, name: str, text: str) -> None:
-    """Between the page's markers of this name."""
-    before, rest = page.read_text(encoding="utf-8").split(f"<!-- {name} -->\n")
-    after = rest.split(f"<!-- /{name} -->")[1]
-    written = f"{before}<!-- {name} -->\n\n{text}\n\n<!-- /{name} -->{after}"
-    page.write_text(written, encoding="utf-8")
-
-
 @click.command()
 @click.argument("kit", type=click.Path(exists=True, path_type=Path))
 @click.option("--reader", "names", multiple=True, type=click.Choice(list(READERS)),
@@ -128,7 +120,7 @@ def main(kit: Path, names: tuple[str, ...], folder: Path, only: str, write: bool
             readers = {**kept.get("readers", {}), f"{name} {one['kit']}": one}
             text = json.dumps({**machines(), "readers": readers}, indent=1, ensure_ascii=False)
             RESULTS.write_text(text + "\n", encoding="utf-8")
-            put(PAGE, "readers", table(readers))
+            put("readers", table(readers))
     raise SystemExit(1 if failed else 0)
 
 
