@@ -40,6 +40,7 @@ FORBIDDEN: list[tuple[str, set[str]]] = [
     ("clap_export/command", HEAVY),
     ("clap_export/freeze", (HEAVY - {"onnx"}) | {"onnxruntime", "click", "rich"}),
     ("clap_export/timelines", HEAVY | {"click", "rich"}),
+    ("clap_export/library", HEAVY | {"onnxruntime", "click", "rich"}),
     ("clap_export/cli", HEAVY),
     ("clap_export", set()),
     (
@@ -51,8 +52,8 @@ FORBIDDEN: list[tuple[str, set[str]]] = [
 
 # The rooms of each package from the ground up: one imports only those named before it.
 ROOMS = {
-    "clap_export": "metrics figure timelines freeze command sounds model checkpoints export parity "
-    "engine bench precision cli __main__".split(),
+    "clap_export": "metrics figure timelines library freeze command sounds model checkpoints "
+    "export parity engine bench precision cli __main__".split(),
     "train": "machine losses schedule config tagger data zero_shot distil contrastive published "
     "average __main__".split(),
 }
@@ -134,7 +135,11 @@ def run_without(blocked: set[str], code: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.parametrize(
     "verb",
-    ["", *"verify inspect eval labels classify listen freeze bench build demo".split()],
+    [
+        "",
+        *"verify inspect eval labels classify listen freeze bench build demo".split(),
+        *"embed search".split(),
+    ],
     ids=lambda v: v or "main",
 )
 def test_help_starts_without_torch(verb: str) -> None:

@@ -22,6 +22,8 @@ VERBS = {
     "labels": "classify",
     "classify": "classify",
     "listen": "listen",
+    "embed": "embed",
+    "search": "search",
     "freeze": "freeze",
     "bench": "bench",
     "demo": "demo",
