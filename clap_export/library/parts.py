@@ -84,20 +84,28 @@ def amend(
     Raises:
         LibraryError: it cannot be read or written.
     """
-    kinds = (WINDOWS, RECORDINGS) if said.each_window else (RECORDINGS,)
-    for kind in kinds:
-        old = part if kind == RECORDINGS else Part(folder / kind / part.name, said)
-        content = read(old, said)
-        table, stay = change(content.table)
-        changed = Content(table, content.has, content.vectors, content.scales).only(stay)
-        if len(changed.has):
-            _write(old.path, kind, changed, said)
-        else:
-            files_gone(old.path)
+    windows = folder / WINDOWS / part.name
+    if said.each_window:
+        _write(windows, WINDOWS, _changed(Part(windows, said), said, change), said)
+    left = _changed(part, said, change)
+    if len(left.has):
+        _write(part.path, RECORDINGS, left, said)
+        return
+    # In this order: windows without recordings are nothing, and are removed when they are met.
+    remove(part.path)
+    remove(windows)
 
 
-def files_gone(path: Path) -> None:
-    """Remove a part that has no rows left.
+def _changed(
+    part: Part, said: Description, change: Callable[[Any], tuple[Any, NDArray[Any]]]
+) -> Content:
+    content = read(part, said)
+    table, stay = change(content.table)
+    return Content(table, content.has, content.vectors, content.scales).only(stay)
+
+
+def remove(path: Path) -> None:
+    """Remove a part, if it is there.
 
     Raises:
         LibraryError: it cannot be removed.
@@ -147,7 +155,7 @@ def _windows(rows: Sequence[Row], said: Description) -> Content:
                 {"path": path, "member": member, "start": s, "end": e, "vanished": False}
                 for s, e in times
             )
-            vectors += row.windows.vectors
+            vectors.extend(row.windows.vectors)
     return _content(_table(cells, schema), np.ones(len(cells), bool), vectors, said)
 
 

@@ -226,7 +226,9 @@ class _Change:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed writers left of parts."""
+    """Remove what killed writers left: halves of parts, and windows without recordings."""
+    for name in {*columns.names(folder / WINDOWS)} - {*columns.names(folder / RECORDINGS)}:
+        parts.remove(folder / WINDOWS / name)
     for kind in (RECORDINGS, WINDOWS):
         for left in (folder / kind).glob(".part-*.part"):
             files.sweep(left.with_name(left.name[1 : 1 + len(parts.name(0))]))
