@@ -122,8 +122,22 @@ def shard(path: str, problems: list[str]) -> Iterator[Item]:
                 if member.isfile() and is_audio(member.name):
                     yield Item(absolute, member.name, member.size, changed, member.offset_data)
                 tar.members = []  # it would keep all of them
+            _check_end(absolute, tar.offset)
     except (OSError, tarfile.TarError) as error:
         problems.append(f"the shard '{printable(path)}' cannot be read to its end ({error}).")
+
+
+def _check_end(path: str, offset: int) -> None:
+    """See that behind the last member there is what ends a tar file, or nothing.
+
+    Raises:
+        tarfile.TarError: it is cut off, which the reader passes over.
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(offset)
+        if offset > size or any(file.read(tarfile.BLOCKSIZE)):
+            raise tarfile.TarError("it is cut off")
 
 
 def listing(path: str) -> Iterator[Item]:
