@@ -57,10 +57,13 @@ class EmbedRequest:
         from runtime import Bundle, Encoder
 
         own = library.policy if library is not None else None
+        longest: dict[str, Any] = {}
+        if self.max_seconds is not None:
+            longest["max_seconds"] = self.max_seconds
         return Encoder(
             Bundle(self.bundle, public_key=self.public_key), windows=self.windows or own,
             providers=self.provider and (self.provider,), threads=self.threads,
-            **({} if self.max_seconds is None else {"max_seconds": self.max_seconds}),
+            **longest,
         )  # fmt: skip
 
 

@@ -65,8 +65,8 @@ def write(folder: Path, number: int, rows: Sequence[Row], said: Description) -> 
         LibraryError: it cannot be written.
     """
     if said.each_window:
-        _write(folder / WINDOWS / name(number), WINDOWS, _windows(rows, said), said)
-    _write(folder / RECORDINGS / name(number), RECORDINGS, _recordings(rows, said), said)
+        save(folder / WINDOWS / name(number), WINDOWS, _windows(rows, said), said)
+    save(folder / RECORDINGS / name(number), RECORDINGS, _recordings(rows, said), said)
 
 
 def amend(
@@ -86,10 +86,10 @@ def amend(
     """
     windows = folder / WINDOWS / part.name
     if said.each_window:
-        _write(windows, WINDOWS, _changed(Part(windows, said), said, change), said)
+        save(windows, WINDOWS, _changed(Part(windows, said), said, change), said)
     left = _changed(part, said, change)
     if len(left.has):
-        _write(part.path, RECORDINGS, left, said)
+        save(part.path, RECORDINGS, left, said)
         return
     # In this order: windows without recordings are nothing, and are removed when they are met.
     remove(part.path)
@@ -137,10 +137,10 @@ def read(part: Part, said: Description) -> Content:
 
 def _recordings(rows: Sequence[Row], said: Description) -> Content:
     schema = columns.recordings(said.store, said.dim)
-    table = _table((row.cells() for row in rows), schema)
+    cells = table((row.cells() for row in rows), schema)
     vectors = [row.embedding for row in rows if row.embedding is not None]
     has = np.array([row.embedding is not None for row in rows])
-    return _content(table, has, vectors, said)
+    return _content(cells, has, vectors, said)
 
 
 def _windows(rows: Sequence[Row], said: Description) -> Content:
@@ -156,10 +156,11 @@ def _windows(rows: Sequence[Row], said: Description) -> Content:
                 for s, e in times
             )
             vectors.extend(row.windows.vectors)
-    return _content(_table(cells, schema), np.ones(len(cells), bool), vectors, said)
+    return _content(table(cells, schema), np.ones(len(cells), bool), vectors, said)
 
 
-def _table(cells: Iterable[dict[str, Any]], schema: Any) -> Any:
+def table(cells: Iterable[dict[str, Any]], schema: Any) -> Any:
+    """An Arrow table of rows, of all columns but the vectors."""
     arrow = pyarrow()
     named = arrow.schema([field for field in schema if field.name not in (VECTOR, SCALE)])
     return arrow.Table.from_pylist(list(cells), schema=named)
@@ -173,7 +174,18 @@ def _content(
     return Content(table, has, numbers, scales)
 
 
-def _write(path: Path, kind: str, content: Content, said: Description) -> None:
+def save(path: Path, kind: str, content: Content, said: Description) -> None:
+    """Write a part's file.
+
+    Args:
+        path: of it.
+        kind: recordings or windows, by the name of their folder.
+        content: of the part.
+        said: of the library.
+
+    Raises:
+        LibraryError: it cannot be written.
+    """
     of = columns.recordings if kind == RECORDINGS else columns.windows
     schema = of(said.store, said.dim).with_metadata({METADATA: description.text(said).encode()})
     table = content.table

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from clap_export.library.item import Item, Key
 from runtime import schema
@@ -121,7 +121,7 @@ def shard(path: str, problems: list[str]) -> Iterator[Item]:
             for member in tar:
                 if member.isfile() and is_audio(member.name):
                     yield Item(absolute, member.name, member.size, changed, member.offset_data)
-                tar.members = []  # it would keep all of them
+                cast(Any, tar).members = []  # it would keep all of them
             _check_end(absolute, tar.offset)
     except (OSError, tarfile.TarError) as error:
         problems.append(f"the shard '{printable(path)}' cannot be read to its end ({error}).")

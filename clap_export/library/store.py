@@ -179,8 +179,9 @@ class Store:
 
     def _know(self, part: Part) -> None:
         table = part.table(KNOWN)
-        for path, member, *rest in zip(*(c.to_pylist() for c in table.columns), strict=True):
-            self.known[path, member] = Known(*rest, part.name)
+        every = (table.column(name).to_pylist() for name in KNOWN)
+        for path, member, size, mtime, sha256, vanished, error in zip(*every, strict=True):
+            self.known[path, member] = Known(size, mtime, sha256, vanished, error, part.name)
 
     def _amend(self, changes: dict[Key, dict[str, Any] | None]) -> None:
         by_part: dict[str, dict[Key, dict[str, Any] | None]] = defaultdict(dict)

@@ -78,7 +78,8 @@ class Library:
     ) -> None:
         self.folder = Path(folder)
         self.description: Description = description.read(self.folder)
-        self._bundle, self._options = bundle, {"providers": providers, "threads": threads}
+        self._bundle = bundle
+        self._options: dict[str, Any] = {"providers": providers, "threads": threads}
         self._encoder = bundle if isinstance(bundle, Encoder) else None
         self._lock = threading.Lock()
         self._problems: dict[str, str] = {}

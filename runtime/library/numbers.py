@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ ROWS = 256
 def cosines(vectors: NDArray[Any], query: NDArray[np.float32]) -> NDArray[np.float32]:
     """Products ``[n]`` of stored vectors ``[n, dim]`` and a query float32 ``[dim]``."""
     if vectors.dtype == np.float32 and vectors.flags.aligned:
-        return cast("NDArray[np.float32]", vectors @ query)
+        return vectors @ query
     out = np.empty(len(vectors), np.float32)
     for start, rows in floats(vectors):
         np.matmul(rows, query, out=out[start : start + len(rows)])
@@ -33,10 +33,11 @@ def floats(vectors: NDArray[Any]) -> Iterator[tuple[int, NDArray[np.float32]]]:
     What is given out is overwritten by the next.
     """
     # In a file they lie wherever they lie; of what is not aligned numpy would copy all at once.
-    buffer = np.empty((min(ROWS, max(1, len(vectors))), vectors.shape[1]), np.float32)
-    bits = buffer.view(np.int32)
+    shape = min(ROWS, max(1, len(vectors))), vectors.shape[1]
+    buffer: NDArray[np.float32] = np.empty(shape, np.float32)
+    bits: NDArray[np.int32] = buffer.view(np.int32)
     for start in range(0, len(vectors), ROWS):
-        some = vectors[start : start + ROWS]
+        some: NDArray[Any] = vectors[start : start + ROWS]
         rows = buffer[: len(some)]
         if vectors.dtype == np.float16:
             _widen(some.view(np.int16), bits[: len(some)], rows)

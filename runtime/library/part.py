@@ -8,7 +8,7 @@ pages and copies nothing. A file that another program wrote is decoded instead.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +146,8 @@ class Part:
         if not count:
             return np.empty((0, self._dim), numbers)
         self._source.seek(end - size)
-        found = np.frombuffer(self._source.read_buffer(size), numbers).reshape(count, self._dim)
+        values: NDArray[Any] = np.frombuffer(self._source.read_buffer(size), numbers)
+        found = values.reshape(count, self._dim)
         # In several pages there would be headers between the vectors, which shift those behind.
         return found if self._store == "int8" or self._are_unit(found, None) else None
 
@@ -154,7 +155,8 @@ class Part:
         column = self._file.read_row_group(group, columns=[VECTOR]).column(0).combine_chunks()
         if self._store == "int8":
             joined = b"".join(cast("list[bytes]", column.drop_null().to_pylist()))
-            return np.frombuffer(joined, np.int8).reshape(-1, self._dim)
+            whole: NDArray[np.int8] = np.frombuffer(joined, np.int8)
+            return whole.reshape(-1, self._dim)
         return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self._dim)
 
     def _column(self, group: int) -> Any:
@@ -186,7 +188,7 @@ class Part:
             )
 
     @contextmanager
-    def _read(self) -> Iterator[None]:
+    def _read(self) -> Generator[None]:
         arrow = pyarrow()
         try:
             yield

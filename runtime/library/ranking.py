@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Ranking:
         self.spoilt: list[Part] = []
         self._scores = np.full(int(self._starts[-1]), -np.inf, np.float32)
         with ThreadPoolExecutor(usable_cores(), thread_name_prefix="clap-search") as threads:
-            found = threads.map(lambda block: self._cosines(block, query), blocks)
+            found = threads.map(partial(self._cosines, query), blocks)
             for start, block, cosines in zip(self._starts.tolist(), blocks, found, strict=False):
                 if not np.isfinite(cosines[cosines != -np.inf]).all():
                     self.spoilt.append(block.part)
@@ -67,10 +68,12 @@ class Ranking:
         # A stable sort, so that of equal ones the first come first, whatever the count.
         return places[np.argsort(-scores[places], kind="stable")][:count]
 
-    def _cosines(self, block: Block, query: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _cosines(self, query: NDArray[np.float32], block: Block) -> NDArray[np.float32]:
         there = None
         if self._wanted is not None:
-            there = np.isin(block.rows, self._wanted.get(block.part.name, ()), assume_unique=True)
+            none: NDArray[np.int64] = np.empty(0, np.int64)
+            rows = self._wanted.get(block.part.name, none)
+            there = np.isin(block.rows, rows, assume_unique=True)
             if not there.any():
                 return np.full(len(block.rows), -np.inf, np.float32)
         cosines = numbers.cosines(block.vectors, query)
