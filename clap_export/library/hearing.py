@@ -78,7 +78,7 @@ def rows(
     begun: deque[Opened] = deque()
     failed: deque[Row] = deque()
 
-    def sources() -> Iterator[str | bytes]:
+    def sources() -> Generator[str | bytes]:
         with closing(ahead(map(opened, items), HASHED)) as found:
             for each in found:
                 if each.error is not None:
@@ -90,7 +90,11 @@ def rows(
     def new_pool() -> Kept:
         return Kept(encoder, each_window)
 
-    with closing(pipeline.embed_many(encoder, sources(), None, schedule, new_pool)) as stream:
+    # Both are closed here, so that no thread goes on hashing where nothing counts references.
+    with (
+        closing(sources()) as given,
+        closing(pipeline.embed_many(encoder, given, None, schedule, new_pool)) as stream,
+    ):
         for heard in stream:
             yield from _all(failed)
             yield _row(begun.popleft(), heard)

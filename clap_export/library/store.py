@@ -105,8 +105,8 @@ class Store:
         Raises:
             LibraryError: it cannot be written.
         """
+        self._hold(row)  # first: whoever is interrupted in between makes a part of it
         self._journal.add(row)
-        self._hold(row)
         if len(self._waiting) >= self._rows or self._bytes >= FULL:
             self.seal()
 

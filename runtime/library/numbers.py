@@ -34,10 +34,10 @@ def floats(vectors: NDArray[Any]) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """
     # In a file they lie wherever they lie; of what is not aligned numpy would copy all at once.
     shape = min(ROWS, max(1, len(vectors))), vectors.shape[1]
-    buffer: NDArray[np.float32] = np.empty(shape, np.float32)
-    bits: NDArray[np.int32] = buffer.view(np.int32)
+    buffer: Any = np.empty(shape, np.float32)  # numpy types no view without a shape
+    bits = buffer.view(np.int32)
     for start in range(0, len(vectors), ROWS):
-        some: NDArray[Any] = vectors[start : start + ROWS]
+        some: Any = vectors[start : start + ROWS]
         rows = buffer[: len(some)]
         if vectors.dtype == np.float16:
             _widen(some.view(np.int16), bits[: len(some)], rows)

@@ -146,7 +146,7 @@ class Part:
         if not count:
             return np.empty((0, self._dim), numbers)
         self._source.seek(end - size)
-        values: NDArray[Any] = np.frombuffer(self._source.read_buffer(size), numbers)
+        values: Any = np.frombuffer(self._source.read_buffer(size), numbers)
         found = values.reshape(count, self._dim)
         # In several pages there would be headers between the vectors, which shift those behind.
         return found if self._store == "int8" or self._are_unit(found, None) else None
@@ -155,7 +155,7 @@ class Part:
         column = self._file.read_row_group(group, columns=[VECTOR]).column(0).combine_chunks()
         if self._store == "int8":
             joined = b"".join(cast("list[bytes]", column.drop_null().to_pylist()))
-            whole: NDArray[np.int8] = np.frombuffer(joined, np.int8)
+            whole: Any = np.frombuffer(joined, np.int8)
             return whole.reshape(-1, self._dim)
         return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self._dim)
 

@@ -36,7 +36,7 @@ class Ranking:
         wanted: Mapping[str, NDArray[np.int64]] | None = None,
     ) -> None:
         self._blocks = blocks
-        self._starts = np.cumsum([0, *(len(block.rows) for block in blocks)])
+        self._starts: NDArray[np.int64] = np.cumsum([0, *(len(block.rows) for block in blocks)])
         self._wanted = wanted
         self.spoilt: list[Part] = []
         self._scores = np.full(int(self._starts[-1]), -np.inf, np.float32)
@@ -69,7 +69,7 @@ class Ranking:
         return places[np.argsort(-scores[places], kind="stable")][:count]
 
     def _cosines(self, query: NDArray[np.float32], block: Block) -> NDArray[np.float32]:
-        there = None
+        there: Any = None
         if self._wanted is not None:
             none: NDArray[np.int64] = np.empty(0, np.int64)
             rows = self._wanted.get(block.part.name, none)

@@ -153,6 +153,30 @@ def test_windows_are_kept_with_their_times(tiny_bundle: Path, tmp_path: Path) ->
             assert np.abs(np.array(row["embedding"]) - want).max() < 1e-6
 
 
+@pytest.mark.parametrize("windows", ["all", "head:1", "middle:1", "spaced:2", "back-to-back"])
+def test_lengths_are_known_whatever_is_heard(
+    windows: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    made.recordings(tmp_path, 1, windows=2.5)
+    clip = tinybundle.clip(3, 5 * WINDOW)
+    stereo = np.stack([clip, clip], axis=1)
+    (tmp_path / "stereo.wav").write_bytes(tinybundle.wav(stereo, 44100))
+    import soundfile
+
+    soundfile.write(tmp_path / "packed.ogg", 0.1 * stereo, 44100)
+    made.library(tiny_bundle, [tmp_path], tmp_path / "lib", windows=windows)
+    facts = {
+        Path(path).name: (row["duration"], row["rate"], row["channels"], row["error"])
+        for (path, _), row in made.rows(tmp_path / "lib").items()
+    }
+    long = 5 * WINDOW / 44100
+    assert facts == {
+        "0000.wav": (2.5 * WINDOW / RATE, RATE, 1, None),
+        "stereo.wav": (long, 44100, 2, None),
+        "packed.ogg": (long, 44100, 2, None),
+    }
+
+
 def test_bad_recordings_are_rows_with_their_error(tiny_bundle: Path, tmp_path: Path) -> None:
     made.recordings(tmp_path / "sounds", 2)
     (tmp_path / "sounds" / "text.wav").write_text("no sound at all, " * 10)

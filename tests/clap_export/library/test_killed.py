@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.clap_export.library import made
+from tests.places import ROOT
 from tests.tiny import bundle as tinybundle
 from tests.tiny.bundle import RATE
 
@@ -66,6 +69,27 @@ def test_kills_at_random_moments(kills: int, tiny_bundle: Path, tmp_path: Path) 
     left = {p.name for p in out.rglob("*") if p.is_file() and not p.name.startswith("part-")}
     assert left == {"library.json", "journal.jsonl"}
     assert (out / "journal.jsonl").read_bytes() == b""
+
+
+def test_an_interrupted_command_leaves_what_is_finished_to_be_searched(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    made.recordings(tmp_path / "sounds", 12, windows=100)
+    out = tmp_path / "lib"
+    command = [sys.executable, "-m", "clap_export", "embed", str(tiny_bundle)]
+    command += [str(tmp_path / "sounds"), "--out", str(out), "--threads", "1"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    journal = out / "journal.jsonl"
+    while process.poll() is None and not (journal.exists() and journal.stat().st_size):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    found = made.rows(out)
+    assert process.returncode in (0, 130)  # 0: it was through already
+    assert (len(found) == 12) == (process.returncode == 0)
+    assert len(found) >= 1
+    assert made.library(tiny_bundle, [tmp_path / "sounds"], out).embedded == 12 - len(found)
+    assert len(made.rows(out)) == 12
 
 
 def test_a_torn_line_is_left_out_and_embedded_again(tiny_bundle: Path, tmp_path: Path) -> None:
