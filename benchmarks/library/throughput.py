@@ -4,6 +4,7 @@
 
 Generated recordings of one window each, at the model's rate, so that decoding is quick. The
 encoder's own rate is that of the same windows in memory, on as many threads as are best for it.
+Writes benchmarks/library/throughput.json.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from clap_export.library.embed import Work, described, embed
 from runtime import Encoder
 
 ROUNDS = 3
+RESULT = Path(__file__).with_name("throughput.json")
 
 
 def own_rate(encoder: Encoder, windows: np.ndarray) -> float:
@@ -76,7 +78,13 @@ def main() -> None:
             own = own_rate(encoder, windows)
             pairs.append((own, library_rate(encoder, given.bundle, sounds, Path(work) / str(i))))
         ratios = [library / own for own, library in pairs]
-        print(json.dumps({"pairs": pairs, "share": statistics.median(ratios)}, indent=1))
+        report = {
+            "model": encoder.manifest.name, "count": given.count, "pairs": pairs,
+            "share": statistics.median(ratios),
+        }  # fmt: skip
+    text = json.dumps(report, indent=1) + "\n"
+    print(text)
+    RESULT.write_text(text)
 
 
 if __name__ == "__main__":
