@@ -44,6 +44,7 @@ FORBIDDEN: list[tuple[str, set[str]]] = [
     ("clap_export/triton", HEAVY | {"onnxruntime", "click", "rich"}),
     ("clap_export/timelines", HEAVY | {"click", "rich"}),
     ("clap_export/serve", HEAVY | {"click", "rich"}),
+    ("clap_export/library", HEAVY | {"onnxruntime", "click", "rich"}),
     ("clap_export/cli", HEAVY),
     ("clap_export", set()),
     (

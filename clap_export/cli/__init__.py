@@ -24,6 +24,8 @@ VERBS = {
     "listen": "listen",
     "serve": "serve",
     "slim": "slim",
+    "embed": "embed",
+    "search": "search",
     "freeze": "freeze",
     "conformance": "conformance",
     "triton": "triton",

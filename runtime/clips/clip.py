@@ -21,6 +21,7 @@ from runtime.errors import AudioError
 
 if TYPE_CHECKING:
     from runtime.audio import Source
+    from runtime.audio.facts import Facts
     from runtime.audio.stretch import Stretches
     from runtime.audio_spec import AudioSpec
     from runtime.clips.policy import Policy
@@ -63,6 +64,7 @@ class Clip:
     Attributes:
         warning: a sentence that says what is wrong with a recording of which only a part can be
             used, or None; known when all pieces are out.
+        facts: the recording as it came, or None; known when all pieces are out.
 
     Raises:
         AudioError: it cannot be opened.
@@ -80,6 +82,7 @@ class Clip:
         self._spec, self._policy = spec, policy
         self._held = ExitStack()
         self.warning: str | None = None
+        self.facts: Facts | None = None
         self._stream = self._opened()
 
     def pieces(self, size: int) -> Generator[Piece]:
@@ -97,6 +100,7 @@ class Clip:
         if not waiting:
             raise AudioError(f"{sources.name(self._source)} was shorter when it was read again.")
         self.warning = self._stream.warning
+        self.facts = self.facts or self._stream.facts
         yield _piece(waiting, last=True)
 
     def pieces_ahead(self, size: int) -> Generator[Piece]:
@@ -146,6 +150,7 @@ class Clip:
         spec, policy = self._spec, self._policy
         stretches = self._stretches()
         if stretches is not None and stretches.total > spec.window_samples:
+            self.facts = stretches.facts
             for start in policy.starts(spec, stretches.total):
                 end = start + spec.window_samples
                 yield Cut(start, end, self._heard(stretches.samples(start, end)))
@@ -179,6 +184,7 @@ class Clip:
         if sources.repeatable(self._source):
             held.clear()
             total += sum(map(len, blocks))
+            self.facts = self._stream.facts  # of the second reading the end may be left out
             self._stream.close()
             self._stream = self._opened()
             return total, self._blocks()

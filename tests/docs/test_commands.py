@@ -118,6 +118,9 @@ def test_python_runs(desk: str, capsys: pytest.CaptureFixture[str], prepared: Pa
     if desk == "freeze.md":
         given = ["freeze", "bundle", "labels.txt", "-o", "tagger.onnx"]
         assert CliRunner().invoke(main, given).exit_code == 0
+    if desk == "library.md":
+        given = ["embed", "bundle", "sounds", "--out", "library"]
+        assert CliRunner().invoke(main, given).exit_code == 0
     names: dict[str, object] = {}
     for block in BLOCKS:
         if (block.page, block.language) == (desk, "python"):
