@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
 
+from anyio import fail_after
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -83,8 +83,9 @@ async def pieces(
         now = time.monotonic()
         left = min(limits.idle, end - now, deadline - now)
         try:
-            message = await asyncio.wait_for(request.receive(), max(0.001, left))
-        except asyncio.TimeoutError:
+            with fail_after(max(0.001, left)):
+                message = await request.receive()
+        except TimeoutError:
             if time.monotonic() >= deadline:
                 raise Late from None
             raise Problem(
