@@ -18,6 +18,7 @@ from clap_export.serve.uploads import Upload
 from clap_export.serve.work import Work
 
 MOST_JSON = 4 * MIB
+TO_DISK = 1 * MIB  # bytes that are written at once
 
 
 class Gone(Exception):
@@ -40,9 +41,19 @@ async def recording(
     content_type = request.headers.get("content-type", "")
     form = Form(content_type, upload.write) if _is_form(content_type) else None
     write = upload.write if form is None else form.write
+    held, size = list[bytes](), 0
     async for piece in pieces(request, limits.body, limits, work.deadline):
+        if not held and upload.fits(len(piece)):
+            write(piece)
+            continue
         # The disk may be slow, and others wait for this thread.
-        await run_in_threadpool(write, piece) if upload.on_disk else write(piece)
+        held.append(piece)
+        size += len(piece)
+        if size >= TO_DISK:
+            await run_in_threadpool(write, b"".join(held))
+            held, size = [], 0
+    if held:
+        await run_in_threadpool(write, b"".join(held))
     if form is None:
         return []
     form.close()
