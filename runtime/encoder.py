@@ -177,14 +177,25 @@ class Encoder:
         source: audio.Source,
         sample_rate: int | None = None,
         policy: Policy | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Clip:
         """A recording, opened, as the windows of a policy (default the encoder's); to be closed.
+
+        Args:
+            source: see :meth:`embed_audio`.
+            sample_rate: of an array, in Hz.
+            policy: which windows are wanted.
+            check: called for every block that is decoded, until the windows are all there; what it
+                raises ends the work.
 
         Raises:
             AudioError: the recording cannot be opened.
         """
         spec = self.manifest.audio
-        return Clip(source, sample_rate, spec, policy or self.policy, self.max_seconds)
+        wanted = policy or self.policy
+        if check is None:
+            return Clip(source, sample_rate, spec, wanted, self.max_seconds)
+        return Clip(source, sample_rate, spec, wanted, self.max_seconds, check)
 
     def embed_pieces(self, clip: Clip) -> Iterator[tuple[Piece, Embeddings]]:
         """A recording's pieces, and the embeddings float32 ``[n, dim]`` of their windows, as they

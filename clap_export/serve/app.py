@@ -36,6 +36,7 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
     # The pages that FastAPI brings load scripts from elsewhere.
     app = FastAPI(
         title="clap-export", version=__version__, docs_url=None, redoc_url=None,
+        redirect_slashes=False,
         description="Classify, embed and listen with a CLAP bundle.",
         openapi_tags=[
             {"name": name, "description": text}
@@ -48,7 +49,7 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
         ],
     )  # fmt: skip
     app.state.service, app.state.access = service, access
-    for module in (about, classify, embed, banks, listen):
+    for module in (classify, embed, about, banks, listen):  # the hot ones first
         app.include_router(module.router)
     for kind in (Problem, ClapError, Late, Cancelled, NoRoom):
         app.add_exception_handler(kind, _refused)

@@ -3,12 +3,13 @@ that keep browsers safe."""
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 import re
 import secrets
 from time import monotonic
 from typing import Any
 
+from anyio import fail_after
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +19,8 @@ from clap_export.serve.problems import FAULT
 from clap_export.serve.receiving import Gone
 from clap_export.serve.service import Service
 
+_ids = itertools.count()
+_started = secrets.token_hex(4)  # an id is unique, also beside those of other servers
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CSP = (
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -58,9 +61,8 @@ class Entry:
             await self._app(scope, receive, passing.send)
         except Gone:
             passing.status = CLIENT_LEFT
-        except (TimeoutError, asyncio.TimeoutError):
+        except TimeoutError:
             passing.status = CLIENT_LEFT  # it takes no answer
-            raise
         except Exception as error:
             log_fault(passing.id, error)
             if passing.status:
@@ -91,7 +93,7 @@ class _Passing:
     def __init__(self, scope: Scope, send: Send, patience: float) -> None:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        self.id = given if ID.fullmatch(given) else secrets.token_hex(8)
+        self.id = given if ID.fullmatch(given) else f"{_started}{next(_ids):08x}"
         scope.setdefault("state", {})["request_id"] = self.id
         self.status, self.bytes = 0, 0
         self._send, self._patience = send, patience
@@ -108,4 +110,5 @@ class _Passing:
         elif message["type"] == "http.response.body":
             self.bytes += len(message.get("body", b""))
         # A client that takes no answer must not hold a place for ever.
-        await asyncio.wait_for(self._send(message), self._patience)
+        with fail_after(self._patience):
+            await self._send(message)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from runtime import audio
 from runtime.clips.clip import Clip, Piece
-from runtime.errors import BundleError
+from runtime.errors import AudioError, BundleError
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -56,7 +56,7 @@ class Hearing:
         rate = self._encoder.manifest.audio.sample_rate
         raw = self._policy.pooling == "raw_mean"
         with audio.boundary(self._source):
-            clip = self._encoder.clip(self._source, None, self._policy)
+            clip = self._encoder.clip(self._source, None, self._policy, self._job.check)
         with clip, closing(self._pieces(clip)) as pieces:
             for piece, (rows, norms) in self._job.results(pieces):
                 self.windows += 1
@@ -70,8 +70,11 @@ class Hearing:
         with closing(clip.pieces(1)) as pieces:
             last = False
             while not last:
-                self._job.check()
-                with audio.boundary(self._source):
-                    piece = next(pieces)
+                try:
+                    with audio.boundary(self._source):
+                        piece = next(pieces)
+                except AudioError:
+                    self._job.check()  # it may be its end that ended the decoding
+                    raise
                 last = piece.last
                 yield piece

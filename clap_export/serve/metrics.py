@@ -25,10 +25,11 @@ class Metrics:
             "clap_request_seconds", "From a request's headers to the end of its answer.",
             ("route",), buckets=SECONDS, registry=made,
         )  # fmt: skip
-        self._stage = Histogram(
+        stages = Histogram(
             "clap_stage_seconds", "Of a request: receive its body, wait for its turn, hear it.",
             ("stage",), buckets=SECONDS, registry=made,
         )  # fmt: skip
+        self._stages = {name: stages.labels(name) for name in ("receive", "wait", "hear")}
         self.rejected = Counter(
             "clap_rejected", "Requests that were refused for want of room.", registry=made
         )
@@ -68,7 +69,7 @@ class Metrics:
         try:
             yield
         finally:
-            self._stage.labels(name).observe(monotonic() - began)
+            self._stages[name].observe(monotonic() - began)
 
     def watch(self, encoder: str) -> _Watch:
         """What a scheduler tells of its batches."""

@@ -71,28 +71,42 @@ class EmbedOptions(AudioOptions):
 Options = TypeVar("Options", bound=BaseModel)
 
 
-def merged(given: Options, fields: Iterable[tuple[str, str]]) -> Options:
+def read(
+    kind: type[Options], query: Iterable[tuple[str, str]], fields: Iterable[tuple[str, str]] = ()
+) -> Options:
     """Options of a query, and those that came as fields of a form.
 
     Raises:
-        Problem: 422, a field is unknown, has no such value, or is given twice.
+        Problem: 422, one is unknown, has no such value, or is given twice.
     """
-    kind = type(given)
-    values: dict[str, Any] = given.model_dump(exclude_unset=True)
-    asked = set(values)
-    for name, text in fields:
-        field = kind.model_fields.get(name)
-        many = field is not None and get_origin(field.annotation) is list
-        if name in asked or (name in values and not many):
-            raise Problem(422, "options", f"{schema.shown(name)} is given twice.")
-        if many:
-            values.setdefault(name, []).append(text)
-        else:
-            values[name] = text
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for place, pairs in (("query", query), ("form", fields)):
+        for name, text in pairs:
+            field = kind.model_fields.get(name)
+            many = field is not None and get_origin(field.annotation) is list
+            if name in values and not (many and places[name] == place):
+                raise Problem(422, "options", f"{schema.shown(name)} is given twice.")
+            places[name] = place
+            if many:
+                values.setdefault(name, []).append(text)
+            else:
+                values[name] = text
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         raise invalid(error.errors()) from error
+
+
+def parameters_of(kind: type[BaseModel]) -> list[dict[str, Any]]:
+    """What OpenAPI tells of options in a query."""
+    return [
+        {
+            "name": name, "in": "query", "required": False,
+            "description": described.pop("description", ""), "schema": described,
+        }
+        for name, described in kind.model_json_schema()["properties"].items()
+    ]  # fmt: skip
 
 
 def invalid(errors: Iterable[Any]) -> Problem:

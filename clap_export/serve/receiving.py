@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
 
+from anyio import fail_after
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -18,6 +18,7 @@ from clap_export.serve.uploads import Upload
 from clap_export.serve.work import Work
 
 MOST_JSON = 4 * MIB
+TO_DISK = 1 * MIB  # bytes that are written at once
 
 
 class Gone(Exception):
@@ -40,9 +41,19 @@ async def recording(
     content_type = request.headers.get("content-type", "")
     form = Form(content_type, upload.write) if _is_form(content_type) else None
     write = upload.write if form is None else form.write
+    held, size = list[bytes](), 0
     async for piece in pieces(request, limits.body, limits, work.deadline):
+        if not held and upload.fits(len(piece)):
+            write(piece)
+            continue
         # The disk may be slow, and others wait for this thread.
-        await run_in_threadpool(write, piece) if upload.on_disk else write(piece)
+        held.append(piece)
+        size += len(piece)
+        if size >= TO_DISK:
+            await run_in_threadpool(write, b"".join(held))
+            held, size = [], 0
+    if held:
+        await run_in_threadpool(write, b"".join(held))
     if form is None:
         return []
     form.close()
@@ -83,8 +94,9 @@ async def pieces(
         now = time.monotonic()
         left = min(limits.idle, end - now, deadline - now)
         try:
-            message = await asyncio.wait_for(request.receive(), max(0.001, left))
-        except asyncio.TimeoutError:
+            with fail_after(max(0.001, left)):
+                message = await request.receive()
+        except TimeoutError:
             if time.monotonic() >= deadline:
                 raise Late from None
             raise Problem(

@@ -42,10 +42,9 @@ class Upload:
         self._file: BinaryIO | None = None
         self.size = 0
 
-    @property
-    def on_disk(self) -> bool:
-        """Whether it is in a file: to write then takes a while."""
-        return self._file is not None
+    def fits(self, count: int) -> bool:
+        """Whether so many more bytes stay in memory; to write others takes a while."""
+        return self._file is None and self.size + count <= self._each
 
     def write(self, piece: bytes) -> None:
         """Add bytes.
@@ -55,7 +54,7 @@ class Upload:
             AudioError: the disk is full, or cannot be written to.
         """
         if self._file is None:
-            if self.size + len(piece) <= self._each and self._memory.take(len(piece)):
+            if self.fits(len(piece)) and self._memory.take(len(piece)):
                 self.size += len(piece)
                 self._data += piece
                 return

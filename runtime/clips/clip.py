@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -51,6 +51,9 @@ class Piece:
         return len(self.rows)
 
 
+def _nothing() -> None: ...
+
+
 class Clip:
     """Opens a recording.
 
@@ -60,6 +63,7 @@ class Clip:
         spec: of the bundle.
         policy: which windows are wanted.
         max_seconds: longer recordings are refused; infinity for no limit.
+        check: called for every block that is decoded; what it raises ends the work.
 
     Attributes:
         warning: a sentence that says what is wrong with a recording of which only a part can be
@@ -77,7 +81,9 @@ class Clip:
         spec: AudioSpec,
         policy: Policy,
         max_seconds: float,
+        check: Callable[[], None] = _nothing,
     ) -> None:
+        self._check = check
         self._source, self._sample_rate, self._max_seconds = source, sample_rate, max_seconds
         self._spec, self._policy = spec, policy
         self._held = ExitStack()
@@ -137,6 +143,7 @@ class Clip:
         return map(self._heard, self._stream.blocks())
 
     def _heard(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._check()
         return round_trip_int16(samples) if self._spec.int16_round_trip else samples
 
     def _stretches(self) -> Stretches | None:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from concurrent.futures import TimeoutError as TooSlow
 from contextlib import ExitStack
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -20,7 +20,7 @@ from clap_export.serve.answers import Classified
 from clap_export.serve.classifying import Tell, classify
 from clap_export.serve.log import log_fault
 from clap_export.serve.options import ClassifyOptions
-from clap_export.serve.routes.common import HEARD, RECORDING
+from clap_export.serve.routes.common import HEARD, recording_of
 from clap_export.serve.routes.recordings import Recording
 from clap_export.serve.running import beside
 from clap_export.serve.scheduler import Cancelled
@@ -34,19 +34,18 @@ Event = tuple[str, dict[str, Any]]
 
 
 @router.post(
-    "/v1/classify", response_model=Classified, responses=HEARD, openapi_extra=RECORDING,
-    tags=["recordings"], summary="Classify a recording",
+    "/v1/classify", response_model=Classified, responses=HEARD,
+    openapi_extra=recording_of(ClassifyOptions), tags=["recordings"],
+    summary="Classify a recording",
 )  # fmt: skip
-async def classify_recording(
-    request: Request, options: Annotated[ClassifyOptions, Query()]
-) -> Response:
+async def classify_recording(request: Request) -> Response:
     """The recording is the body, or the part `file` of a form; of any format and length.
 
     With `Accept: text/event-stream` the answer is told while it is heard: `progress`, with
     `timeline` each `segment`, and last the `result` or an `error`.
     """
     with ExitStack() as held:
-        recording = held.enter_context(Recording(request, options))
+        recording = held.enter_context(Recording(request, ClassifyOptions))
         await recording.receive()
         if EVENTS in request.headers.get("accept", ""):
             return _Told(recording, held.pop_all(), request.state.request_id)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import Request
+from pydantic import BaseModel
 
 from clap_export.serve.answers import Refused
+from clap_export.serve.options import parameters_of
 from clap_export.serve.service import Service
 
 REASONS = {
@@ -42,18 +44,23 @@ FILE = {
     "type": "string", "format": "binary",
     "description": "The recording. What may stand in the query may be fields of the form.",
 }  # fmt: skip
-RECORDING: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {"type": "object", "required": ["file"], "properties": {"file": FILE}}
+
+
+def recording_of(options: type[BaseModel]) -> dict[str, Any]:
+    """What OpenAPI tells of a request with a recording."""
+    form = {"type": "object", "required": ["file"], "properties": {"file": FILE}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": form},
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             },
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         },
-    },
-    "parameters": [DEADLINE],
-}
+        "parameters": [*parameters_of(options), DEADLINE],
+    }
+
+
 HEARD = refused(400, 404, 408, 409, 413, 429, 503, 504)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,7 +17,7 @@ from clap_export.serve.documents import document, openapi_of
 from clap_export.serve.embedding import embed
 from clap_export.serve.options import EmbedOptions
 from clap_export.serve.problems import Problem
-from clap_export.serve.routes.common import HEARD, RECORDING, refused, service_of
+from clap_export.serve.routes.common import HEARD, recording_of, refused, service_of
 from clap_export.serve.routes.recordings import Recording
 from clap_export.serve.running import beside, in_thread, work_of
 from clap_export.serve.service import Service
@@ -80,12 +80,12 @@ class OpenAiEmbeddings(BaseModel):
 
 
 @router.post(
-    "/v1/embed/audio", response_model=EmbeddedAudio, responses=HEARD, openapi_extra=RECORDING,
-    tags=["recordings"], summary="Embed a recording",
+    "/v1/embed/audio", response_model=EmbeddedAudio, responses=HEARD,
+    openapi_extra=recording_of(EmbedOptions), tags=["recordings"], summary="Embed a recording",
 )  # fmt: skip
-async def embed_audio(request: Request, options: Annotated[EmbedOptions, Query()]) -> Response:
+async def embed_audio(request: Request) -> Response:
     """The recording is the body, or the part `file` of a form; of any format and length."""
-    with Recording(request, options) as r:
+    with Recording(request, EmbedOptions) as r:
         await r.receive()
         hearing = r.heard(lambda turn: embed(r.service, r.work, turn, r.upload, r.options))
         return JSONResponse(await beside(request, r.work, hearing))

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from clap_export.serve import receiving
 from clap_export.serve.admission import LARGE, Turn
-from clap_export.serve.options import merged
+from clap_export.serve.options import read
 from clap_export.serve.routes.common import service_of
 from clap_export.serve.running import submitted, work_of
 from clap_export.serve.service import Longer
@@ -30,20 +30,21 @@ class Recording(Generic[Options]):
 
     Args:
         request: of HTTP.
-        options: of its query.
+        kind: of its options.
 
     Attributes:
         service: that hears it.
         work: on it.
         upload: the recording.
-        options: with those of its form, when it is received.
+        options: of its query; with those of its form, when it is received.
 
     Raises:
-        Problem: it has no deadline that can be kept.
+        Problem: it has options or a deadline that are none.
     """
 
-    def __init__(self, request: Request, options: Options) -> None:
-        self.service, self.options = service_of(request), options
+    def __init__(self, request: Request, kind: type[Options]) -> None:
+        self._query = request.query_params.multi_items()
+        self.service, self.options = service_of(request), read(kind, self._query)
         self._request, self._inside = request, ExitStack()
         stated = request.headers.get("content-length", "")
         # Of unknown length: whoever sends a long one would say nothing.
@@ -68,7 +69,8 @@ class Recording(Generic[Options]):
             fields = await receiving.recording(
                 self._request, self.upload, service.limits, self.work
             )
-        self.options = merged(self.options, fields)
+        if fields:
+            self.options = read(type(self.options), self._query, fields)
 
     async def heard(self, hear: Callable[[Turn], T]) -> T:
         """Have it heard in a thread, in its turn.

@@ -165,6 +165,34 @@ def test_a_client_that_leaves_ends_its_work(tiny_bundle: Path) -> None:
             assert time.monotonic() - began < 2  # and not the 3 s of 60 windows
 
 
+def test_decoding_ends_too_when_the_client_leaves(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where all of a recording is decoded before its first window is known."""
+    from runtime.audio.stream import Stream
+
+    blocks, given = Stream.blocks, [0]
+
+    def slow(self: Stream) -> Iterator[Any]:
+        for block in blocks(self):
+            for at in range(0, len(block), 8000):
+                time.sleep(0.02)
+                given[0] += 1
+                yield block[at : at + 8000]
+
+    monkeypatch.setattr(Stream, "blocks", slow)
+    monkeypatch.setattr(Stream, "stretches", lambda _: None)  # as of a format without seeking
+    with running(tiny_bundle) as server:
+        headers = {"X-Deadline-Ms": "300"}
+        for query in ("", "?windows=spaced:3", "?windows=middle"):
+            refused = server.post(f"/v1/classify{query}", LONG, headers=headers)
+            error_of(refused, 504, "deadline")
+            quiet(server)
+            before = given[0]
+            time.sleep(0.1)
+            assert given[0] == before
+
+
 def test_a_deadline(tiny_bundle: Path) -> None:
     with running(tiny_bundle, change=slowly(0.05)) as server:
         began = time.monotonic()
