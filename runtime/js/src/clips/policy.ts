@@ -7,6 +7,8 @@ import { finite } from "../text/arguments.js";
 import { quoted, repr, round, shown } from "../text/pythonic.js";
 import { choice, flag, maybe, number, type Of, optional, record, text, whole } from "../text/schema.js";
 
+const COUNTED = ["spaced", "past_intro", "head", "middle"];
+const INTRO = 45; // seconds of a track that are passed over
 const MOST_WINDOWS = 4096; // of a policy that counts them
 const MOST_SECONDS = 3600; // between windows, in a manifest
 const LONGEST_HOP = 2 ** 53; // samples: longer than any recording, so one window is left
@@ -28,7 +30,7 @@ export const NO_QUIRKS: Quirks = {
 export const POLICY = record(
   {
     name: text(255),
-    windows: optional(choice("all", "spaced", "head", "middle", "fusion"), () => "all" as const),
+    windows: optional(choice("all", "spaced", "past_intro", "head", "middle", "fusion"), () => "all" as const),
     count: optional(maybe(whole(1, MOST_WINDOWS)), () => null),
     hop: optional(maybe(number(1e-6, MOST_SECONDS)), () => null),
     tail: optional(choice("aligned", "dropped", "filled"), () => "aligned" as const),
@@ -50,14 +52,13 @@ interface Chosen {
 }
 
 function contradiction(policy: Chosen): string | null {
-  const counts = ["spaced", "head", "middle"].includes(policy.windows);
-  if ((policy.count === null) === counts) {
+  if ((policy.count === null) === COUNTED.includes(policy.windows)) {
     return (
-      `windows=${quoted(policy.windows)} and count=${repr(policy.count)}: a count is for 'spaced', 'head' and ` +
-      "'middle', which need one"
+      `windows=${quoted(policy.windows)} and count=${repr(policy.count)}: a count is for ` +
+      `${COUNTED.map(quoted).join(", ")}, which need one`
     );
   }
-  if (policy.hop !== null && (policy.windows === "spaced" || policy.windows === "fusion")) {
+  if (policy.hop !== null && ["spaced", "past_intro", "fusion"].includes(policy.windows)) {
     return `windows=${quoted(policy.windows)} have no hop, and it is ${general(policy.hop)}`;
   }
   return null;
@@ -109,7 +110,7 @@ export function timelinePolicy(policy: Policy, spec: AudioSpec, hop: number | nu
 
 /** Whether windows can be chosen only when the length is known. */
 export function needsTotal(policy: Policy): boolean {
-  return ["spaced", "middle", "fusion"].includes(policy.windows);
+  return ["spaced", "past_intro", "middle", "fusion"].includes(policy.windows);
 }
 
 /**
@@ -133,6 +134,13 @@ export function* starts(policy: Policy, spec: AudioSpec, total = 0): Generator<n
       if (start !== before) yield start;
       before = start;
     }
+    return;
+  }
+  if (policy.windows === "past_intro") {
+    const left = last - round(INTRO * spec.sample_rate);
+    const gaps = Math.min(count - 1, Math.floor(left / spec.window_samples));
+    if (left < 0) yield Math.floor(last / 2);
+    for (let i = 0; left >= 0 && i <= gaps; i += 1) yield last - left + Math.floor((i * left) / Math.max(1, gaps));
     return;
   }
   const fitting = policy.windows === "head" ? count : Math.min(count, Math.floor(last / hop) + 1);
@@ -169,6 +177,7 @@ const PRESETS: ReadonlyMap<string, Policy> = new Map(
     policyOf({ name: "loudest", pooling: "energy" }),
     policyOf({ name: "rare", pooling: "max" }),
     policyOf({ name: "back-to-back", tail: "dropped", pooling: "raw_mean" }),
+    policyOf({ name: "past-intro", windows: "past_intro", count: 1, pooling: "raw_mean" }),
   ].map((policy) => [policy.name, policy]),
 );
 // Those that match an original package, by where they take their window: the packages draw it.
@@ -215,7 +224,11 @@ function named(wanted: unknown, { bundled, spec, family }: ChosenFor): Policy {
     return policyOf({ name: wanted, windows: FAITHFUL[wanted], count: 1, quirks });
   }
   const [name = "", count] = typeof wanted === "string" ? (wanted.match(/^([^:]*)(?::(.*))?$/s)?.slice(1) ?? []) : [];
-  const preset = PRESETS.get(name);
+  let preset = PRESETS.get(name);
+  if (preset?.windows === "past_intro" && family === "msclap") {
+    // The collections that it matches were made with torchaudio, of the mean of the channels.
+    preset = { ...preset, quirks: { ...NO_QUIRKS, resampler: "torchaudio" } };
+  }
   if (preset !== undefined && count === undefined) return preset;
   const counted = Number(count);
   if (preset && preset.count !== null && /^[0-9]{1,9}$/.test(count ?? "") && counted >= 1 && counted <= MOST_WINDOWS) {

@@ -16,6 +16,8 @@ import { Rule } from "./rule.js";
 import { type Scored, SILENCE, Smoother, type Smoothing } from "./smoother.js";
 import { type Event, ROUNDING, State } from "./state.js";
 
+const MOST_SMOOTHED = 9_999; // windows that are held
+
 export interface EventsOptions {
   /** For every label. */
   readonly rule?: Rule;
@@ -35,25 +37,34 @@ export interface EventsOptions {
  * silence there. Behind a hole in the time everything begins anew. Memory does not grow.
  */
 export class Events {
-  private readonly rule: Rule;
-  private readonly rules: ReadonlyMap<string, Rule>;
-  private readonly only: ReadonlySet<string> | null;
+  private rule = new Rule();
+  private rules: ReadonlyMap<string, Rule> = new Map();
+  private only: ReadonlySet<string> | null = null;
   private readonly smoother: Smoother;
   private readonly states = new Map<string, State>();
   private before: Segment | null = null; // the last one that was decided
 
   /** @throws ClapError an argument is out of range. */
   constructor(options: EventsOptions = {}) {
-    const { smooth = 1, smoothing = "median", only } = options;
-    this.rule = options.rule ?? new Rule();
-    this.rules = options.rules ?? new Map();
-    if (typeof only === "string") throw new ClapError(`only=${shown(only)}: pass several labels, in a list.`);
-    this.only = only === undefined ? null : new Set(only);
-    if (wholeNumber("smooth", smooth) % 2 === 0) throw new ClapError(`smooth=${smooth}: pass an odd number of windows.`);
+    const { smooth = 1, smoothing = "median" } = options;
+    this.change(options);
+    if (wholeNumber("smooth", smooth, 1, MOST_SMOOTHED) % 2 === 0) throw new ClapError(`smooth=${smooth}: pass an odd number of windows.`);
     if (smoothing !== "median" && smoothing !== "mean") {
       throw new ClapError(`smoothing=${shown(smoothing)}: pass 'median' or 'mean'.`);
     }
     this.smoother = new Smoother(smooth, smoothing);
+  }
+
+  /**
+   * Other rules from the next window on; what is on keeps the rule that it began with.
+   *
+   * @throws ClapError an argument is out of range.
+   */
+  change({ rule, rules, only }: Omit<EventsOptions, "smooth" | "smoothing">): void {
+    if (typeof only === "string") throw new ClapError(`only=${shown(only)}: pass several labels, in a list.`);
+    this.rule = rule ?? new Rule();
+    this.rules = rules ?? new Map();
+    this.only = only === undefined ? null : new Set(only);
   }
 
   /** Those that have begun and not ended, in the order in which they began. */

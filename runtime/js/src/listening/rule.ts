@@ -5,7 +5,7 @@ import { finite } from "../text/arguments.js";
 import { Float, float, repr, shown } from "../text/pythonic.js";
 
 export interface RuleOptions {
-  /** Score from which a label is on; above 0, which is the score of silence. Default 0.5. */
+  /** Score from which a label is on; above 0, which is the score of silence, and at most 1. Default 0.5. */
   readonly on?: number;
   /** Score below which it is off again; default that of `on`. */
   readonly off?: number | null;
@@ -26,10 +26,10 @@ export class Rule {
   constructor({ on = 0.5, off = null, minimum = 0, gap = 0 }: RuleOptions = {}) {
     this.on = finite("on", on);
     this.until = off === null ? this.on : finite("off", off);
-    if (!(this.until > 0 && this.until <= this.on)) {
+    if (!(this.until > 0 && this.until <= this.on && this.on <= 1)) {
       throw new ClapError(
-        `on=${given(on)}, off=${given(off)}: pass scores above 0, which silence has, and an \`off\` that is not above ` +
-          "`on`.",
+        `on=${given(on)}, off=${given(off)}: pass scores above 0, which silence has, and up to 1, and an \`off\` that ` +
+          "is not above `on`.",
       );
     }
     for (const [name, value] of Object.entries({ minimum, gap })) {

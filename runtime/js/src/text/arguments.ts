@@ -1,16 +1,17 @@
 /** What callers pass: numbers of the right kind and size, or one sentence. */
 
-import { ClapError, type ErrorClass } from "../errors.js";
+import { ClapError } from "../errors.js";
 import { repr, shown } from "./pythonic.js";
 
 /**
- * A whole number of at least `least`.
+ * A whole number of at least `least`, and at most `most`.
  *
- * @throws ClapError as `error`: it is another type, or too small.
+ * @throws ClapError it is another type, too small or too large.
  */
-export function wholeNumber(name: string, value: unknown, least = 1, error: ErrorClass = ClapError): number {
-  if (!Number.isInteger(value)) throw new error(`${name}=${shown(value)}: pass a whole number of at least ${least}.`);
-  if ((value as number) < least) throw new error(`${name}=${shown(value)}: pass at least ${least}.`);
+export function wholeNumber(name: string, value: unknown, least = 1, most = Infinity): number {
+  if (!Number.isInteger(value)) throw new ClapError(`${name}=${shown(value)}: pass a whole number of at least ${least}.`);
+  if ((value as number) < least) throw new ClapError(`${name}=${shown(value)}: pass at least ${least}.`);
+  if ((value as number) > most) throw new ClapError(`${name}=${shown(value)}: pass at most ${most}.`);
   return value as number;
 }
 
