@@ -17,7 +17,8 @@ const lines = createInterface({ input: process.stdin, crlfDelay: Infinity })[Sym
 let next = await lines.next();
 if (!next.done) {
   const { kit } = JSON.parse(next.value);
-  const server = await serve({ "/": folder, "/kit/": kit });
+  // Isolated, so that ONNX Runtime has threads; the page of the demo is tried without.
+  const server = await serve({ "/": folder, "/kit/": kit }, { isolated: true });
   await inBrowser(async (context) => {
     const tab = await context.newPage();
     await tab.goto(server.url);

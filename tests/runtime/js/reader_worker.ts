@@ -37,7 +37,8 @@ function bundle(path: string): BundleSource {
   };
 }
 
-const engine = new WebEngine({ wasmPath: new URL("./", import.meta.url).href, threads: 1 });
+if (!crossOriginIsolated) throw new Error("this page was to be isolated, so that there are threads");
+const engine = new WebEngine({ wasmPath: new URL("./", import.meta.url).href, threads: 2 });
 const answers = new Answers({ read, bundle }, engine);
 
 page.onmessage = async ({ data }) => {
