@@ -73,9 +73,10 @@ function describe({ name, sampleRate, windowSeconds, engine }: Opened): string {
 
 async function relabel(): Promise<void> {
   const wanted = names.value.split("\n").map((name) => name.trim()).filter(Boolean);
+  say("Using these labels…");
   bars.label(await classifier.label([...new Set(wanted)]));
-  say("");
   await files.again();
+  say("");
 }
 
 let waiting: ReturnType<typeof setTimeout> | undefined;
@@ -144,17 +145,22 @@ classifier.onheard = ({ segments, events, counts }: Heard) => {
     say("");
     clock.textContent = time(counts.seconds);
   }
-  for (const event of events) if (event.phase === "ended") tell(event);
+  for (const event of events) tell(event);
 };
 classifier.onbroken = (error) => void silence().then(() => say(error.message, true));
 
-function tell({ label, start: from, end, peak }: Event): void {
-  const row = document.createElement("li");
-  const when = document.createElement("time");
-  when.textContent = `${time(from)}–${time(end)}`;
-  row.append(`${label} ${percent(peak)}`, when);
+const on = new Map<string, HTMLElement>(); // rows of events that have not ended
+
+function tell({ label, phase, start: from, end, peak }: Event): void {
   const list = element("events");
-  list.prepend(row);
+  const row = on.get(label) ?? document.createElement("li");
+  const when = document.createElement("time");
+  when.textContent = phase === "began" ? `since ${time(from)}` : `${time(from)}–${time(end)}`;
+  row.classList.toggle("on", phase === "began");
+  row.replaceChildren(`${label} ${percent(peak)}`, when);
+  if (phase === "began") on.set(label, row);
+  else on.delete(label);
+  if (!row.isConnected) list.prepend(row);
   while (list.children.length > MOST_EVENTS) list.lastChild?.remove();
 }
 
