@@ -242,7 +242,8 @@ def test_a_damaged_part_is_named_and_the_rest_is_searched(
         table = pq.read_table(path)
         numbers = np.stack(table.column("embedding").to_numpy(zero_copy_only=False)).copy()
         numbers[3 if name == "nan" else 0] = value
-        column = pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), DIM)
+        starts = pa.array(np.arange(len(numbers) + 1, dtype=np.int32) * DIM)
+        column = pa.ListArray.from_arrays(starts, pa.array(numbers.ravel()))
         at = table.schema.get_field_index("embedding")
         table = table.set_column(at, table.schema.field("embedding"), column)
         pq.write_table(table, path, compression="NONE", use_dictionary=False)
