@@ -51,14 +51,14 @@ class Form:
         except FormParserError as error:
             raise _broken(error) from error
 
-    def write(self, data: bytes) -> None:
+    def write(self, piece: bytes) -> None:
         """Read more bytes.
 
         Raises:
             Problem: it is no form, or has another shape.
         """
         try:
-            self._parser.write(data)
+            self._parser.write(piece)
         except FormParserError as error:
             raise _broken(error) from error
 
