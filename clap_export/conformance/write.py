@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -53,8 +54,7 @@ def write(
     if not out.parent.is_dir():
         raise ClapError(f"'{out}': the folder '{out.parent}' does not exist. Make it first.")
     manifest = Bundle(source).manifest
-    with scratch(out) as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", AudioWarning)  # a case's answer says it
+    with scratch(out) as folder, _quiet():
         made = folder / "kit"
         made.mkdir()
         _copy(source, made / BUNDLE, manifest)
@@ -70,6 +70,20 @@ def write(
         (made / kit.SCHEMA).write_text(text, encoding="utf-8")
         publish(made, out)
     return document
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings of recordings, texts and labels: that they are odd is what they are for."""
+    log = logging.getLogger("runtime")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AudioWarning)
+            yield
+    finally:
+        log.setLevel(before)
 
 
 def _ask(subject: Subject, progress: Callable[[str], None]) -> None:

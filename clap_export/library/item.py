@@ -119,7 +119,8 @@ def _member(item: Item) -> bytes:
     with open(item.path, "rb", buffering=0) as file:
         if os.fstat(file.fileno()).st_mtime_ns != item.mtime_ns:
             raise AudioError(f"the shard of '{item.where}' changed while it was read.")
-        data = os.pread(file.fileno(), item.size, item.offset)
+        file.seek(item.offset)
+        data = file.read(item.size) or b""
     if len(data) != item.size:
         raise AudioError(f"'{item.where}' is cut off: the shard ends before it does.")
     return data

@@ -207,17 +207,19 @@ def save(path: Path, kind: str, content: Content, said: Description) -> None:
 def _vectors(content: Content, said: Description) -> dict[str, Any]:
     """The columns of the vectors, with nothing in rows that have none."""
     arrow = pyarrow()
-    count = len(content.has)
-    every = np.zeros((count, said.dim), content.vectors.dtype)
-    every[content.has] = content.vectors
+    count, has = len(content.has), content.has
     if said.store != "int8":
-        missing = None if content.has.all() else arrow.array(~content.has)
-        values = arrow.array(every.ravel())
-        return {VECTOR: arrow.FixedSizeListArray.from_arrays(values, said.dim, mask=missing)}
-    valid = arrow.py_buffer(np.packbits(content.has, bitorder="little").tobytes())
+        starts = np.concatenate([[0], np.cumsum(has)]) * said.dim
+        # A list without a start is none; the last start is the end of all.
+        offsets = arrow.array(starts.astype(np.int32), mask=np.append(~has, False))
+        values = arrow.array(content.vectors.ravel())
+        return {VECTOR: arrow.ListArray.from_arrays(offsets, values)}
+    every = np.zeros((count, said.dim), content.vectors.dtype)
+    every[has] = content.vectors
+    valid = arrow.py_buffer(np.packbits(has, bitorder="little").tobytes())
     whole = arrow.Array.from_buffers(
         arrow.binary(said.dim), count, [valid, arrow.py_buffer(every.tobytes())]
     )
     scales = np.zeros(count, np.float32)
-    scales[content.has] = content.scales
-    return {VECTOR: whole, SCALE: arrow.array(scales, mask=~content.has)}
+    scales[has] = content.scales
+    return {VECTOR: whole, SCALE: arrow.array(scales, mask=~has)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.arguments import number, whole
-from runtime.audio import MAX_CHANNELS, check_max_seconds
+from runtime.audio import check_max_seconds
 from runtime.clips.clip import HELD
 from runtime.errors import ClapError
 
@@ -23,6 +23,12 @@ DECODING = 24 * MIB
 # float32, in base64, and in JSON.
 PREDICTION, NUMBER = 800, 24
 STREAM = 20 * MIB  # of samples that wait, as they came
+CONNECTIONS = 1024  # that are open at a time
+CONNECTION = MIB // 2  # bytes of one that were received, and not asked for yet
+DOCUMENT = MIB // 2  # bytes of JSON, or of the fields of a form
+PARSED = 6  # times that, as objects
+# Of banks of labels that are kept at hand; a name has so many bytes at most.
+LABELS_KEPT, BANKS_READ, NAME = 1 << 14, 32, 1100
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Limits:
         memory: of uploads that are kept in memory, all together; what does not fit goes to a
             private file.
         disk: of uploads that are kept in private files, all together.
+        answers: that clients have not taken yet, all together.
         headers: until a connection must have sent a request's headers.
         idle: without a byte of a body, or without taking one of an answer.
         upload: until a body must be there.
@@ -64,6 +71,7 @@ class Limits:
     predictions: int = 50_000
     memory: int = 256 * MIB
     disk: int = 8192 * MIB
+    answers: int = 256 * MIB
     headers: float = 10.0
     idle: float = 20.0
     upload: float = 600.0
@@ -73,7 +81,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in (
             "requests", "quick", "long", "listeners", "body", "texts", "rows", "predictions",
-            "memory", "disk",
+            "memory", "disk", "answers",
         ):  # fmt: skip
             whole(name, getattr(self, name))
         for name in ("headers", "idle", "upload", "silence", "deadline"):
@@ -100,10 +108,14 @@ class Limits:
         stream = WINDOWS_IN_HAND * window + DECODING + STREAM
         answer = max(PREDICTION * self.predictions, NUMBER * dim * self.rows)
         heard = self.quick + self.long
+        banks = LABELS_KEPT * (FLOAT * dim + NAME) + BANKS_READ * self.texts * NAME
         return (
             heard * (hearing + answer)
             + self.listeners * stream
             + (waiting + 2 * (heard + self.listeners)) * window
             + 2 * self.memory
-            + MAX_CHANNELS * MIB
+            + self.answers
+            + self.requests * DOCUMENT * (1 + PARSED)
+            + CONNECTIONS * CONNECTION
+            + banks
         )

@@ -8,10 +8,11 @@ from typing import Any, cast
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from clap_export.serve.limits import DOCUMENT
 from clap_export.serve.problems import Problem
 
 FILE = "file"
-MOST_FIELDS, MOST_BYTES = 100, 1 << 20  # of fields, all together
+MOST_FIELDS = 100
 
 
 class Form:
@@ -51,14 +52,14 @@ class Form:
         except FormParserError as error:
             raise _broken(error) from error
 
-    def write(self, data: bytes) -> None:
+    def write(self, piece: bytes) -> None:
         """Read more bytes.
 
         Raises:
             Problem: it is no form, or has another shape.
         """
         try:
-            self._parser.write(data)
+            self._parser.write(piece)
         except FormParserError as error:
             raise _broken(error) from error
 
@@ -103,8 +104,8 @@ class Form:
             self._sink(data[start:end])
             return
         self._size += end - start
-        if self._size > MOST_BYTES:
-            raise FormParserError(f"its fields have more than {MOST_BYTES} bytes")
+        if self._size > DOCUMENT:
+            raise FormParserError(f"its fields have more than {DOCUMENT} bytes")
         self._text += data[start:end]
 
     def _end(self) -> None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from clap_export.serve.limits import BANKS_READ
 from clap_export.serve.problems import Problem
 from runtime import LabelBank
 from runtime.errors import BundleError, LabelError
@@ -91,6 +92,8 @@ class NamedBanks:
             raise Problem(409, "bank", f"the bank {name!r} cannot be used: {sentence}") from error
         with self._lock:
             self._read[name] = version, bank
+            while len(self._read) > BANKS_READ:
+                del self._read[next(iter(self._read))]
         return bank
 
     def check_writable(self, name: str) -> None:

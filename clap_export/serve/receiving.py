@@ -10,14 +10,13 @@ from anyio import fail_after
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from clap_export.serve.limits import MIB, Limits
+from clap_export.serve.limits import DOCUMENT, MIB, Limits
 from clap_export.serve.multipart import Form
 from clap_export.serve.problems import Problem
 from clap_export.serve.scheduler import Late
 from clap_export.serve.uploads import Upload
 from clap_export.serve.work import Work
 
-MOST_JSON = 4 * MIB
 TO_DISK = 1 * MIB  # bytes that are written at once
 
 
@@ -73,7 +72,7 @@ async def json_bytes(request: Request, limits: Limits) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Problem(415, "type", "send JSON, with Content-Type: application/json.")
-    return b"".join([piece async for piece in pieces(request, MOST_JSON, limits)])
+    return b"".join([piece async for piece in pieces(request, DOCUMENT, limits)])
 
 
 async def pieces(

@@ -15,13 +15,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from clap_export.serve.app import create_app
 from clap_export.serve.gate import Access
-from clap_export.serve.limits import MIB
+from clap_export.serve.limits import CONNECTIONS, MIB
 from clap_export.serve.log import say
 from clap_export.serve.service import Service
 from runtime.errors import ClapError
 
 MOST_HEADERS = 32 << 10  # bytes of a request's headers
-MOST_CONNECTIONS = 2048
 KEEP_ALIVE = 10  # seconds between two requests of a connection
 MESSAGE = 1 * MIB  # bytes of a message of a stream
 BACKLOG = 1024  # connections that wait to be accepted
@@ -135,7 +134,7 @@ def _protocol(seconds: float) -> type[H11Protocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            if len(self.connections) > MOST_CONNECTIONS:
+            if len(self.connections) > CONNECTIONS:
                 transport.close()
                 return
             self._timer = self.loop.call_later(seconds, self._slow)

@@ -19,7 +19,7 @@ from clap_export.serve.named import NamedBanks
 from clap_export.serve.problems import without_place
 from clap_export.serve.scheduler import Plan, Scheduler
 from clap_export.serve.texts import Banks, WorkTexts
-from clap_export.serve.uploads import Upload, Uploads
+from clap_export.serve.uploads import Room, Upload, Uploads
 from clap_export.serve.work import Work
 from runtime.clips.clip import Piece
 from runtime.clips.policy import Policy, chosen
@@ -90,6 +90,7 @@ class Service:
         )  # fmt: skip
         self.banks = Banks(encoder, self.text, limits.texts)
         self.uploads = Uploads(limits.memory, limits.disk)
+        self.answers = Room(limits.answers)
         self.door, self.large, self.streams = (
             Door(limits.requests), Door(limits.large), Door(limits.listeners),
         )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clap_export.serve.limits import LABELS_KEPT
 from clap_export.serve.scheduler import Scheduler
 from clap_export.serve.work import Work
 from runtime import LabelBank
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     Row: TypeAlias = NDArray[np.float32]
     TextScheduler: TypeAlias = Scheduler[str, Row]
     Names: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
-
-KEPT = 1 << 16  # labels of banks that are kept
 
 
 class WorkTexts:
@@ -91,7 +90,7 @@ class Banks:
         made = LabelBank.build(texts, labels, tuple(templates) or None)
         with self._lock:
             self._kept[key] = made
-            while sum(map(len, self._kept.values())) > KEPT and len(self._kept) > 1:
+            while sum(map(len, self._kept.values())) > LABELS_KEPT and len(self._kept) > 1:
                 self._kept.popitem(last=False)
         return made
 

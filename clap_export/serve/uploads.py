@@ -26,7 +26,7 @@ class Uploads:
     """
 
     def __init__(self, memory: int, disk: int, each: int = spool.IN_MEMORY) -> None:
-        self.memory, self.disk, self._each = _Room(memory), _Room(disk), each
+        self.memory, self.disk, self._each = Room(memory), Room(disk), each
 
     def new(self) -> Upload:
         """An empty one; to be closed."""
@@ -36,7 +36,7 @@ class Uploads:
 class Upload:
     """One body as it comes; made by :meth:`Uploads.new`. Used by one thread at a time."""
 
-    def __init__(self, memory: _Room, disk: _Room, each: int) -> None:
+    def __init__(self, memory: Room, disk: Room, each: int) -> None:
         self._memory, self._disk, self._each = memory, disk, each
         self._data: bytearray | bytes = bytearray()
         self._file: BinaryIO | None = None
@@ -110,13 +110,14 @@ class Upload:
         spool.add(file, bytes(data), NAME)
 
 
-class _Room:
+class Room:
     """Bytes that are free; threads may share it."""
 
     def __init__(self, free: int) -> None:
         self.free, self._lock = free, threading.Lock()
 
     def take(self, count: int) -> bool:
+        """Whether so many could be had."""
         with self._lock:
             if count > self.free:
                 return False
@@ -124,5 +125,6 @@ class _Room:
             return True
 
     def give(self, count: int) -> None:
+        """Give them back."""
         with self._lock:
             self.free += count

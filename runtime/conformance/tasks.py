@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime import audio, schema
 from runtime.bundle import Bundle
@@ -90,7 +91,7 @@ def _encoder(folder: Path, policy: str, provider: str) -> Encoder:
 
 def _policy(given: object) -> Policy | str | None:
     if isinstance(given, dict):
-        return schema.read(Policy, given, "policy")
+        return schema.read(Policy, cast("dict[str, object]", given), "policy")
     return given  # pyright: ignore[reportReturnType] - the encoder says what is wrong with others
 
 
@@ -123,8 +124,9 @@ def _windows(reader: Reader, given: Input) -> Outputs:
     samples = wire.to_array(given["samples"], reader.kit)
     with encoder.clip(samples, encoder.manifest.audio.sample_rate) as clip:
         pieces = list(clip.pieces(encoder.batch_size))
+    rows = [cast("NDArray[np.float32]", piece.rows) for piece in pieces]
     return {
-        "windows": np.concatenate([np.stack(list(piece.rows)) for piece in pieces]),
+        "windows": np.concatenate(rows),
         "starts": [start for piece in pieces for start in piece.starts],
         "ends": [end for piece in pieces for end in piece.ends],
     }
@@ -181,8 +183,8 @@ def _timeline(reader: Reader, given: Input) -> Outputs:
 def segments_of(reader: Reader, given: Input) -> tuple[list[Segment], int]:
     """What a stream's chunks are heard as, and how many windows its gate kept from the encoder."""
     classifier = reader.classifier(given)
-    samples, rate = reader.sound(given)
-    listener = Listener(classifier, rate, hop=given["hop"], gate=given.get("gate"))
+    samples = wire.to_array(given["samples"], reader.kit)
+    listener = Listener(classifier, given["rate"], hop=given["hop"], gate=given.get("gate"))
     gaps = {gap["before"]: gap["seconds"] for gap in given.get("gaps", ())}
     found: list[Segment] = []
     at = 0

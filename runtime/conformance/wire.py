@@ -21,6 +21,7 @@ TYPES = {
     "uint8": "|u1", "bool": "|b1",
 }  # fmt: skip
 MOST_BYTES = 1 << 30  # of one array
+MOST_AXES = 8
 KIT = "{kit}"  # stands for the kit's folder in the sentences of errors
 
 
@@ -40,37 +41,37 @@ def to_array(value: object, kit: Path | None = None) -> NDArray[Any]:
         ClapError: it is none, or its bytes are not those of its shape.
     """
     table = cast("dict[str, Any]", value if isinstance(value, dict) else {})
-    kind = TYPES.get(str(table.get("dtype")))
-    shape = table.get("shape")
-    source = "file" if kit is not None else "base64"
-    if kind is None or not _is_shape(shape) or not isinstance(table.get(source), str):
+    kind, shape = TYPES.get(str(table.get("dtype"))), _shape(table.get("shape"))
+    place = "file" if kit is not None else "base64"
+    source = table.get(place)
+    if kind is None or shape is None or not isinstance(source, str):
         raise ClapError(
             f"an array needs 'dtype' (one of {', '.join(TYPES)}), 'shape' (a list of whole "
-            f"numbers) and '{source}'."
+            f"numbers) and '{place}'."
         )
     if kit is not None:
-        data = files.read(kit / table["file"], most=MOST_BYTES)
+        data = files.read(kit / source, most=MOST_BYTES)
     else:
         try:
-            data = base64.b64decode(table["base64"], validate=True)
+            data = base64.b64decode(source, validate=True)
         except (binascii.Error, ValueError) as error:
             raise ClapError(f"an array's 'base64' cannot be read ({error}).") from error
-    wanted = math.prod(shape) * np.dtype(kind).itemsize
+    written: np.dtype[Any] = np.dtype(kind)
+    wanted = math.prod(shape) * written.itemsize
     if len(data) != wanted:
         raise ClapError(
             f"an array of {table['dtype']} and shape {shape} has {wanted} bytes, and {len(data)} "
             "came."
         )
-    array = np.frombuffer(data, kind).reshape(shape)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    array: NDArray[Any] = np.ndarray(shape, written, data)
+    return array.astype(table["dtype"], copy=False)
 
 
-def _is_shape(shape: object) -> bool:
-    return (
-        isinstance(shape, list)
-        and len(cast("list[object]", shape)) <= 8
-        and all(type(n) is int and 0 <= n < 1 << 40 for n in cast("list[object]", shape))
-    )
+def _shape(value: object) -> list[int] | None:
+    """The lengths of an array's axes, if they are any."""
+    axes = cast("list[object]", value) if isinstance(value, list) else [None]
+    lengths = [n for n in axes if type(n) is int and 0 <= n < 1 << 40]
+    return lengths if len(lengths) == len(axes) <= MOST_AXES else None
 
 
 def described(array: NDArray[Any]) -> dict[str, Any]:
@@ -79,14 +80,15 @@ def described(array: NDArray[Any]) -> dict[str, Any]:
     Raises:
         ClapError: its type is none that travels.
     """
-    if array.dtype.name not in TYPES:
-        raise ClapError(f"an array of {array.dtype} cannot be written.")
-    return {"dtype": array.dtype.name, "shape": list(array.shape)}
+    kind = str(array.dtype)
+    if kind not in TYPES:
+        raise ClapError(f"an array of {kind} cannot be written.")
+    return {"dtype": kind, "shape": list(array.shape)}
 
 
 def data_of(array: NDArray[Any]) -> bytes:
     """An array's numbers as they are written: little-endian, the last axis first to change."""
-    return np.ascontiguousarray(array, TYPES[array.dtype.name]).tobytes()
+    return np.ascontiguousarray(array, TYPES[str(array.dtype)]).tobytes()
 
 
 def to_wire(value: object) -> Any:

@@ -60,4 +60,6 @@ def _vector(store: Store, dim: int) -> list[Any]:
         # Parquet has no integers of one byte: a list of them would take four in memory and could
         # not be mapped.
         return [(VECTOR, arrow.binary(dim)), (SCALE, arrow.float32())]
-    return [(VECTOR, arrow.list_(arrow.float32() if store == "float32" else arrow.float16(), dim))]
+    # Parquet has one kind of list. Arrow's of a fixed size would be the same in the file, but with
+    # rows that have none only the latest releases of pyarrow read it.
+    return [(VECTOR, arrow.list_(arrow.float32() if store == "float32" else arrow.float16()))]

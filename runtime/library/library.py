@@ -162,7 +162,8 @@ class Library:
                 f"the part '{part.path}' is damaged: it has vectors that are not finite. Remove "
                 "it, and embed the same sources again."
             )
-        values = _Values()
+        named = ("path", "member", *(("start", "end") if each_window else ("duration",)))
+        values = _Values(tuple({*named, *([] if group_by is None else [group_by])}))
         group_of = None if group_by is None else partial(values.of, group_by)
         return [
             _hit(values, block, place, score, each_window)
@@ -238,16 +239,21 @@ class Library:
 
 
 class _Values:
-    """Columns of parts, each read once for a search."""
+    """Columns of parts, each part read once for a search.
 
-    def __init__(self) -> None:
-        self._columns: dict[tuple[str, str], Any] = {}
+    Args:
+        columns: that will be asked for.
+    """
+
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        self._columns = columns
+        self._tables: dict[str, Any] = {}
 
     def of(self, column: str, block: Block, place: int) -> Any:
-        key = str(block.part.path), column
-        if key not in self._columns:
-            self._columns[key] = block.part.table([column]).column(0)
-        return self._columns[key][int(block.rows[place])].as_py()
+        key = str(block.part.path)
+        if key not in self._tables:
+            self._tables[key] = block.part.table(self._columns)
+        return self._tables[key].column(column)[int(block.rows[place])].as_py()
 
 
 def _hit(values: _Values, block: Block, place: int, score: float, window: bool) -> Hit:

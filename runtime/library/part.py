@@ -8,6 +8,7 @@ pages and copies nothing. A file that another program wrote is decoded instead.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,16 +72,14 @@ class Part:
         self.path, self.name = path, path.name
         self._store: Store = description.store
         self._dim = description.dim
-        with self._read():
-            # One opening for all, so that a file that is replaced meanwhile is never mixed up.
-            self._source = pyarrow().memory_map(str(path))
-            self._file = parquet().ParquetFile(self._source, page_checksum_verification=True)
-            metadata = self._file.metadata
-            said = cast("dict[bytes, bytes]", metadata.metadata or {}).get(METADATA, b"{}")
-        self.count: int = metadata.num_rows
-        self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
-        self._check(said, description)
+        self._mark: tuple[int, ...] | None = None
         self._blocks: list[Block] | None = None
+        with self._opened() as opened:
+            metadata = opened.file.metadata
+            said = cast("dict[bytes, bytes]", metadata.metadata or {}).get(METADATA, b"{}")
+            self.count: int = metadata.num_rows
+            self.columns: tuple[str, ...] = tuple(opened.file.schema_arrow.names)
+        self._check(said, description)
 
     def table(self, columns: Sequence[str]) -> Any:
         """Columns as an Arrow table.
@@ -88,8 +87,8 @@ class Part:
         Raises:
             LibraryError: the file is damaged.
         """
-        with self._read():
-            return self._file.read(columns=list(columns), use_threads=False)
+        with self._opened() as opened:
+            return opened.file.read(columns=list(columns), use_threads=False)
 
     def blocks(self) -> list[Block]:
         """The vectors of all rows that have one and are not marked as vanished.
@@ -108,35 +107,34 @@ class Part:
         Raises:
             LibraryError: the file is damaged.
         """
-        with self._read():
-            return list(self._found())
+        with self._opened() as opened:
+            return list(self._found(opened))
 
-    def _found(self) -> Iterator[Block]:
-        metadata = self._file.metadata
+    def _found(self, opened: _Opened) -> Iterator[Block]:
         first = 0
-        names = [n for n in ("vanished", "error", SCALE) if n in self._file.schema_arrow.names]
-        for group in range(metadata.num_row_groups):
-            table = self._file.read_row_group(group, columns=names, use_threads=False)
+        names = [name for name in ("vanished", "error", SCALE) if name in self.columns]
+        for group in range(opened.file.metadata.num_row_groups):
+            table = opened.file.read_row_group(group, columns=names, use_threads=False)
             count = table.num_rows
             has = np.ones(count, bool)
             if "error" in names:
                 has = table.column("error").is_null().to_numpy()
-            vectors = self._mapped(group, int(has.sum()))
+            vectors = self._mapped(opened, group, int(has.sum()))
             if vectors is None:
-                vectors = self._decoded(group)
+                vectors = self._decoded(opened, group)
             scales = None
             if SCALE in names:
                 scales = table.column(SCALE).to_numpy()[has].astype(np.float32)
             if len(vectors) != has.sum() or not self._are_unit(vectors, scales):
-                raise LibraryError(
+                raise ValueError(
                     f"its vectors are not what was written: {len(vectors)} in {int(has.sum())} rows"
                 )
             yield Block(self, first + np.flatnonzero(has), vectors, scales)
             first += count
 
-    def _mapped(self, group: int, count: int) -> NDArray[Any] | None:
+    def _mapped(self, opened: _Opened, group: int, count: int) -> NDArray[Any] | None:
         """Vectors ``[count, dim]`` in the file; None where they do not lie there in one piece."""
-        column = self._column(group)
+        column = _column(opened, group)
         numbers = np.dtype(NUMBERS[self._store])
         size = count * self._dim * numbers.itemsize
         end = column.data_page_offset + column.total_compressed_size
@@ -145,24 +143,19 @@ class Part:
             return None
         if not count:
             return np.empty((0, self._dim), numbers)
-        self._source.seek(end - size)
-        values: Any = np.frombuffer(self._source.read_buffer(size), numbers)
+        opened.source.seek(end - size)
+        values: Any = np.frombuffer(opened.source.read_buffer(size), numbers)
         found = values.reshape(count, self._dim)
         # In several pages there would be headers between the vectors, which shift those behind.
         return found if self._store == "int8" or self._are_unit(found, None) else None
 
-    def _decoded(self, group: int) -> NDArray[Any]:
-        column = self._file.read_row_group(group, columns=[VECTOR]).column(0).combine_chunks()
+    def _decoded(self, opened: _Opened, group: int) -> NDArray[Any]:
+        column = opened.file.read_row_group(group, columns=[VECTOR]).column(0).combine_chunks()
         if self._store == "int8":
             joined = b"".join(cast("list[bytes]", column.drop_null().to_pylist()))
             whole: Any = np.frombuffer(joined, np.int8)
             return whole.reshape(-1, self._dim)
         return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self._dim)
-
-    def _column(self, group: int) -> Any:
-        found = self._file.metadata.row_group(group)
-        every = (found.column(i) for i in range(found.num_columns))
-        return next(c for c in every if c.path_in_schema.partition(".")[0] == VECTOR)
 
     def _are_unit(self, vectors: NDArray[Any], scales: NDArray[np.float32] | None) -> bool:
         """Whether the first and the last vector are of unit norm."""
@@ -188,16 +181,49 @@ class Part:
             )
 
     @contextmanager
-    def _read(self) -> Generator[None]:
+    def _opened(self) -> Generator[_Opened]:
+        """The file, for the length of a block; what is mapped of it outlives that.
+
+        A library may have more parts than a process may have open files, and readers of Parquet are
+        not for several threads.
+        """
         arrow = pyarrow()
         try:
-            yield
-        except (OSError, arrow.ArrowException, ValueError, KeyError, LibraryError) as error:
+            with arrow.memory_map(str(self.path)) as source:
+                file = parquet().ParquetFile(source, page_checksum_verification=True)
+                self._check_same()
+                yield _Opened(source, file)
+        except (OSError, arrow.ArrowException, ValueError, KeyError) as error:
             reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
             raise LibraryError(
                 f"the part '{self.path}' is damaged ({reason.rstrip('.')}). Remove it, and embed "
                 "the same sources again: its recordings are then embedded anew."
             ) from error
+
+    def _check_same(self) -> None:
+        found = os.stat(self.path)
+        mark = found.st_ino, found.st_size, found.st_mtime_ns
+        self._mark = self._mark or mark
+        if mark != self._mark:
+            raise LibraryError(
+                f"the part '{self.path}' was written again since the library was opened: open the "
+                "library again."
+            )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An open file: pyarrow's memory map of it, and the reader of Parquet."""
+
+    source: Any
+    file: Any
+
+
+def _column(opened: _Opened, group: int) -> Any:
+    """What is said of the vectors' column in a row group."""
+    found = opened.file.metadata.row_group(group)
+    every = (found.column(i) for i in range(found.num_columns))
+    return next(c for c in every if c.path_in_schema.partition(".")[0] == VECTOR)
 
 
 def _there(block: Block, vanished: NDArray[np.bool_]) -> Block:

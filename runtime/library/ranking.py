@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -50,6 +51,7 @@ class Ranking:
 
     def __iter__(self) -> Iterator[tuple[Block, int, float]]:
         """Blocks, places in them and cosines, best first; equal ones in the library's order."""
+        starts: list[int] = self._starts.tolist()
         given, count = 0, FIRST
         while given < len(self._scores):
             count = min(count, len(self._scores))
@@ -57,8 +59,8 @@ class Ranking:
                 score = float(self._scores[place])
                 if score == -np.inf:
                     return
-                at = int(np.searchsorted(self._starts, place, "right")) - 1
-                yield self._blocks[at], place - int(self._starts[at]), score
+                at = bisect_right(starts, place) - 1
+                yield self._blocks[at], place - starts[at], score
             given, count = count, count * MORE
 
     def _best(self, count: int) -> NDArray[np.int64]:

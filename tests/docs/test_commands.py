@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import shutil
@@ -112,7 +113,13 @@ def written(arguments: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("desk", WITH_PYTHON, indirect=True)
-def test_python_runs(desk: str, capsys: pytest.CaptureFixture[str], prepared: Path) -> None:
+def test_python_runs(
+    desk: str,
+    capsys: pytest.CaptureFixture[str],
+    prepared: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())  # a reader of questions gets none
     if not Path("bundle").exists():
         Path("bundle").symlink_to(prepared / "bundle")
     if desk == "freeze.md":

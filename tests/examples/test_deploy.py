@@ -75,7 +75,7 @@ def test_images_have_what_is_needed_and_nobody_is_root(path: Path) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     (chosen,) = build.all("ARG")
     names = set(chosen.removeprefix("EXTRAS=").split(","))
-    assert names - {"serve"} <= set(extras["optional-dependencies"])
+    assert names <= set(extras["optional-dependencies"])
     assert not names & {"export", "train", "dev"}
     allowed = (DEPLOY / f"{path.name}.dockerignore").read_text("utf-8").splitlines()
     for text in build.all("COPY"):

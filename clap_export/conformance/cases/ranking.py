@@ -70,7 +70,8 @@ def _bounded(subject: Subject, mode: str, given: dict[str, Any]) -> None:
         ("some", float(scores[at] + scores[at + 1]) / 2),
         ("none-of-these", float(scores[0]) + 0.25),
     ):
-        subject.draft.ask(f"classify/{mode}/{name}", {**asked, "threshold": threshold}, limits)
+        more = {**asked, "threshold": threshold}
+        subject.draft.ask(f"classify/{mode}/{name}", more, limits, optional=subject.fused)
 
 
 def _file(subject: Subject) -> None:
@@ -90,7 +91,8 @@ def _ties(subject: Subject, sound: dict[str, Any]) -> None:
     path = subject.saved("ties", LabelBank(names, bank.templates, rows, bank.space_id))
     for mode in subject.modes:
         asked = subject.given(**sound, bank=path, scores=mode)
-        subject.draft.ask(f"classify/ties/{mode}", asked, subject.limits.ranked(mode, subject.rate))
+        limits = subject.limits.ranked(mode, subject.rate)
+        subject.draft.ask(f"classify/ties/{mode}", asked, limits, optional=subject.fused)
 
 
 def _names(subject: Subject, sound: dict[str, Any]) -> None:
@@ -100,9 +102,10 @@ def _names(subject: Subject, sound: dict[str, Any]) -> None:
     bank = subject.apart(subject.given(**sound))
     limits = subject.limits.ranked("softmax", subject.rate)
     asked = subject.given(**sound, labels=list(bank.names))
-    subject.draft.ask("classify/names/default-template", asked, limits)
+    fused = subject.fused
+    subject.draft.ask("classify/names/default-template", asked, limits, optional=fused)
     other = {**asked, "template": "a {} nearby", "labels": list(bank.names[:2])}
-    subject.draft.ask("classify/names/own-template", other, limits)
+    subject.draft.ask("classify/names/own-template", other, limits, optional=fused)
 
 
 def _refused(subject: Subject, sound: dict[str, Any]) -> None:

@@ -6,13 +6,12 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from clap_export.serve import answers
 from clap_export.serve.documents import document, openapi_of
 from clap_export.serve.named import NAME
-from clap_export.serve.routes.common import refused, service_of
+from clap_export.serve.routes.common import Answer, refused, service_of
 from clap_export.serve.running import beside, in_thread, work_of
 from clap_export.serve.service import Service
 from clap_export.serve.work import Work
@@ -49,7 +48,7 @@ async def get_bank(request: Request, name: Name) -> Response:
     service = service_of(request)
     with service.door.enter():
         bank = await _in_thread(request, service, partial(service.named.get, name))
-        return JSONResponse(_answer(name, bank))
+        return Answer(service, _answer(name, bank))
 
 
 @router.post(
@@ -69,7 +68,7 @@ async def put_bank(request: Request, name: Name) -> Response:
             return bank
 
         bank = await _in_thread(request, service, keep, of_work=True)
-        return JSONResponse(_answer(name, bank), 201)
+        return Answer(service, _answer(name, bank), 201)
 
 
 @router.delete("/v1/banks/{name}", status_code=204, responses=refused(404, 429, 503))

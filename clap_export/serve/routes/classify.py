@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from clap_export.serve import problems
@@ -20,14 +20,14 @@ from clap_export.serve.answers import Classified
 from clap_export.serve.classifying import Tell, classify
 from clap_export.serve.log import log_fault
 from clap_export.serve.options import ClassifyOptions
-from clap_export.serve.routes.common import HEARD, recording_of
+from clap_export.serve.routes.common import HEARD, Answer, recording_of
 from clap_export.serve.routes.recordings import Recording
 from clap_export.serve.running import beside
 from clap_export.serve.scheduler import Cancelled
 
 router = APIRouter()
 EVENTS = "text/event-stream"
-AHEAD = 64  # events that wait for a slow reader
+AHEAD = 8  # events that wait for a slow reader
 ALIVE = 10.0  # seconds after which something is sent, whatever happens
 
 Event = tuple[str, dict[str, Any]]
@@ -50,7 +50,7 @@ async def classify_recording(request: Request) -> Response:
         if EVENTS in request.headers.get("accept", ""):
             return _Told(recording, held.pop_all(), request.state.request_id)
         hearing = recording.heard(partial(_hear, recording, None))
-        return JSONResponse(await beside(request, recording.work, hearing))
+        return Answer(recording.service, await beside(request, recording.work, hearing))
 
 
 def _hear(recording: Recording[ClassifyOptions], tell: Tell | None, turn: Turn) -> dict[str, Any]:

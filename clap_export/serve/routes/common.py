@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
 from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
 
 from clap_export.serve.answers import Refused
 from clap_export.serve.options import parameters_of
+from clap_export.serve.problems import Problem
 from clap_export.serve.service import Service
 
 REASONS = {
@@ -67,3 +70,30 @@ HEARD = refused(400, 404, 408, 409, 413, 429, 503, 504)
 def service_of(request: Request) -> Service:
     """The service that an app was made for."""
     return request.app.state.service
+
+
+class Answer(Response):
+    """JSON on its way to a client, whose bytes are counted until it has them.
+
+    Args:
+        service: that has room for so many.
+        document: to be sent.
+        status: of HTTP.
+
+    Raises:
+        Problem: 429, too many answers have not been taken.
+    """
+
+    def __init__(self, service: Service, document: object, status: int = 200) -> None:
+        body = json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        self._room, self._size = service.answers, len(body)
+        if not self._room.take(self._size):
+            raise Problem(429, "busy", "answers wait to be taken: try again in 5 s.", 5)
+        super().__init__(body, status, media_type="application/json")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._room.give(self._size)

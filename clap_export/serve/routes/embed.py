@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from clap_export.serve import answers
@@ -17,7 +16,7 @@ from clap_export.serve.documents import document, openapi_of
 from clap_export.serve.embedding import embed
 from clap_export.serve.options import EmbedOptions
 from clap_export.serve.problems import Problem
-from clap_export.serve.routes.common import HEARD, recording_of, refused, service_of
+from clap_export.serve.routes.common import HEARD, Answer, recording_of, refused, service_of
 from clap_export.serve.routes.recordings import Recording
 from clap_export.serve.running import beside, in_thread, work_of
 from clap_export.serve.service import Service
@@ -88,7 +87,7 @@ async def embed_audio(request: Request) -> Response:
     with Recording(request, EmbedOptions) as r:
         await r.receive()
         hearing = r.heard(lambda turn: embed(r.service, r.work, turn, r.upload, r.options))
-        return JSONResponse(await beside(request, r.work, hearing))
+        return Answer(r.service, await beside(request, r.work, hearing))
 
 
 @router.post(
@@ -114,7 +113,7 @@ async def embed_text(request: Request) -> Response:
             rows = await beside(request, work, in_thread(service.text_threads, work, call))
     manifest = service.encoder.manifest
     as_text = asked.encoding == "base64"
-    return JSONResponse({
+    return Answer(service, {
         "model": manifest.name, "space_id": manifest.space_id, "dimensions": rows.shape[1],
         "embeddings": answers.packed(rows) if as_text else rows.tolist(),
     })  # fmt: skip
@@ -153,8 +152,8 @@ async def openai_embeddings(request: Request) -> Response:
         for i, row in enumerate(rows)
     ]  # fmt: skip
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return JSONResponse(
-        {"object": "list", "data": data, "model": manifest.name, "usage": usage}
+    return Answer(
+        service, {"object": "list", "data": data, "model": manifest.name, "usage": usage}
     )  # fmt: skip
 
 

@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from clap_export.cli import main
 from clap_export.conformance import kit, program
 from clap_export.conformance.check import Check, Verdict
+from runtime.conformance.tasks import TASKS
+from tests.docs.pages import BLOCKS
 from tests.places import ROOT
 
 # What is changed in a right answer: `answer` and `request` are there, and may be changed.
@@ -218,6 +220,17 @@ def test_what_is_skipped_must_be_allowed(some: Path, tmp_path: Path) -> None:
     allowed = list(Check(some, command, allowed=frozenset({"listen"})).run())
     assert Verdict("listen/plain", "listen", "skipped", "no ears") in allowed
     assert {v.state for v in allowed if v.id != "listen/plain"} == {"passed"}
+
+
+def test_the_pages_reader_does_what_it_says(kit_folder: Path, tmp_path: Path) -> None:
+    (block,) = [b for b in BLOCKS if (b.page, b.language) == ("conformance.md", "python")]
+    (tmp_path / "reader.py").write_text(block.text, encoding="utf-8")
+    command = (sys.executable, str(tmp_path / "reader.py"))
+    whole = list(Check(kit_folder, command, allowed=frozenset(TASKS)).run())
+    passed = {v.id for v in whole if v.state == "passed"}
+    assert passed == {"space/bundle", "space/without-text"}
+    assert {v.task for v in whole if v.state == "failed"} == {"space"}
+    assert {v.task for v in whole if v.state == "skipped"} == TASKS.keys() - {"space"}
 
 
 def run(*arguments: str) -> Result:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.places import ROOT
+from tests.programs import without
 
 JS = ROOT / "runtime" / "js"
 CHROMIUM = "/usr/bin/chromium"
@@ -20,7 +21,7 @@ CHROMIUM = "/usr/bin/chromium"
 def js() -> Path:
     """Folder of the package, built."""
     if shutil.which("npm") is None:
-        pytest.skip("JavaScript needs node and npm, which are not installed")
+        without("node", "JavaScript needs node and npm, which are not installed")
     lock, made = JS / "package-lock.json", JS / "node_modules" / ".package-lock.json"
     with lock.open() as held:  # other processes of these tests wait
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -55,5 +56,5 @@ def conformance(*words: str) -> str:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     if not Path(CHROMIUM).exists():
-        pytest.skip("the browser's tests need Debian's chromium")
+        without("chromium", "the browser's tests need Debian's chromium")
     return CHROMIUM

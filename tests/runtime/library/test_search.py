@@ -242,7 +242,8 @@ def test_a_damaged_part_is_named_and_the_rest_is_searched(
         table = pq.read_table(path)
         numbers = np.stack(table.column("embedding").to_numpy(zero_copy_only=False)).copy()
         numbers[3 if name == "nan" else 0] = value
-        column = pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), DIM)
+        starts = pa.array(np.arange(len(numbers) + 1, dtype=np.int32) * DIM)
+        column = pa.ListArray.from_arrays(starts, pa.array(numbers.ravel()))
         at = table.schema.get_field_index("embedding")
         table = table.set_column(at, table.schema.field("embedding"), column)
         pq.write_table(table, path, compression="NONE", use_dictionary=False)
@@ -330,3 +331,49 @@ def test_a_library_opens_without_heavy_packages(libraries: Callable[[str], Path]
     )
     assert done.stdout.startswith("3\n")
     assert "pip install clap-export[library]" in done.stdout
+
+
+def test_more_parts_than_a_process_may_have_open_files(
+    tiny_bundle: Path, tmp_path: Path, sounds: list[Path]
+) -> None:
+    import resource
+
+    made.library(tiny_bundle, sounds, tmp_path / "lib", rows=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 15, hard))
+    try:
+        library = Library(tmp_path / "lib")
+        found = library.search(vector=made.truth(sounds[3], 3), top_k=COUNT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert library.problems == ()
+    assert len(found) == COUNT
+    assert found[0].path == str(sounds[3])
+
+
+def test_a_part_that_is_written_again_meanwhile_is_never_mixed_up(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    paths = made.recordings(tmp_path / "sounds", 3)
+    out = tmp_path / "lib"
+    made.library(tiny_bundle, paths, out)
+    library = Library(out)
+    assert len(library.search("dog")) == 3
+    paths[0].unlink()
+    made.library(tiny_bundle, [tmp_path / "sounds"], out)
+    with pytest.raises(LibraryError, match=r"written again since.*open the library again"):
+        library.search("dog")
+    assert len(Library(out).search("dog")) == 2
+
+
+def test_threads_share_a_library(libraries: Callable[[str], Path], sounds: list[Path]) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    library = Library(libraries("float32"))
+    with ThreadPoolExecutor(8) as threads:
+        vectors_ = [made.truth(path, seed) for seed, path in enumerate(sounds[:-1])]
+        found = list(threads.map(lambda v: library.search(vector=v, top_k=1)[0].path, vectors_ * 4))
+    copies = {str(sounds[-1]), str(sounds[0])}
+    for path, hit in zip([*map(str, sounds[:-1])] * 4, found, strict=True):
+        assert hit == path or {hit, path} == copies
