@@ -87,9 +87,9 @@ def crowds(running: process.Running, clients: tuple[int, ...], seconds: float) -
     """The clip of one second, by more and more clients."""
     request, rows = client.post("/v1/classify", wav(1.0)), []
     for count in clients:
-        before = running.cpu_seconds()
+        before, began = running.cpu_seconds(), time.perf_counter()
         load = asyncio.run(client.closed_loop(running.port, request, count, seconds))
-        cpu = (running.cpu_seconds() - before) / load.seconds
+        cpu = (running.cpu_seconds() - before) / (time.perf_counter() - began)
         rows.append({"clients": count, **client.dumped(load), "server_cores": round(cpu, 2)})
         print(rows[-1], file=sys.stderr)
     return rows
