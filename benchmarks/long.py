@@ -97,6 +97,8 @@ def main(bundle: Path, hours: int, minutes: int | None, write: bool) -> None:
                 "classify": [*command, str(path), "--labels", LABELS],
                 "classify --timeline": [*command, str(path), "--labels", LABELS, "--timeline",
                     "--json"],
+                "listen": [sys.executable, "-m", "clap_export", "listen", str(bundle), "--labels",
+                    LABELS, "--input", str(path), "--json"],
                 f"predict_many of {MANY}": [sys.executable, "-c", PREDICT_MANY, str(bundle),
                     str(path), LABELS, str(MANY)],
             }  # fmt: skip

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runtime.encoder import Encoder
     from runtime.errors import AudioWarning, ClapError
     from runtime.labels import LabelBank
+    from runtime.library.library import Hit, Library
     from runtime.listening.events import Event, Events, Rule
     from runtime.listening.listener import Listener
     from runtime.scores import Prediction
@@ -31,7 +32,9 @@ __all__ = [
     "Encoder",
     "Event",
     "Events",
+    "Hit",
     "LabelBank",
+    "Library",
     "Listener",
     "Prediction",
     "Recording",
@@ -50,7 +53,9 @@ _HOME = {
     "Encoder": "runtime.encoder",
     "Event": "runtime.listening.events",
     "Events": "runtime.listening.events",
+    "Hit": "runtime.library.library",
     "LabelBank": "runtime.labels",
+    "Library": "runtime.library.library",
     "Listener": "runtime.listening.listener",
     "Prediction": "runtime.scores",
     "Recording": "runtime.audio",

@@ -63,6 +63,23 @@ class AudioGraph:
             raise ClapError("no windows were given: pass at least one.")
         return np.concatenate(list(self._stream(self._batches(rows, size), raw)))
 
+    def embed_with_norms(
+        self, rows: Rows, size: int
+    ) -> tuple[Embeddings, NDArray[np.float32] | None]:
+        """:meth:`embed`, with the norms ``[n]`` that the vectors had before they were scaled; None
+        of an older bundle, which gives none."""
+        if isinstance(rows, np.ndarray):
+            self._checked(rows)
+        if not len(rows):
+            raise ClapError("no windows were given: pass at least one.")
+        found: list[Embeddings] = []
+        norms: list[NDArray[np.float32]] = []
+        for unit, outputs in self._outputs(self._batches(rows, size)):
+            found.append(unit)
+            if self._manifest.gives_norm:
+                norms.append(self._norms(outputs, len(unit)))
+        return np.concatenate(found), np.concatenate(norms) if norms else None
+
     def embed_clips(
         self, clips: Iterable[Rows], size: int, raw: bool = False
     ) -> Iterator[Embeddings]:
@@ -130,6 +147,13 @@ class AudioGraph:
 
     def _stream(self, feeds: Iterable[dict[str, NDArray[Any]]], raw: bool) -> Iterator[Embeddings]:
         """Run batches through the audio encoder; ``raw`` undoes the scaling to unit norm."""
+        for rows, outputs in self._outputs(feeds):
+            yield rows * self._norms(outputs, len(rows))[:, np.newaxis] if raw else rows
+
+    def _outputs(
+        self, feeds: Iterable[dict[str, NDArray[Any]]]
+    ) -> Iterator[tuple[Embeddings, Mapping[str, NDArray[Any]]]]:
+        """Run batches: their embeddings of unit norm, and all that the engine gives."""
         counts: deque[int] = deque()
         with self._lease.use() as backend:
 
@@ -139,8 +163,7 @@ class AudioGraph:
                     yield feed if backend.takes_int16 else _float_samples(feed)
 
             for outputs in backend.stream(counted()):
-                rows = checked_result(outputs[EMBEDDING], counts.popleft(), self._manifest)
-                yield rows * self._norms(outputs, len(rows))[:, np.newaxis] if raw else rows
+                yield checked_result(outputs[EMBEDDING], counts.popleft(), self._manifest), outputs
 
     def _norms(self, outputs: Mapping[str, NDArray[Any]], rows: int) -> NDArray[np.float32]:
         """An engine's norms, if they are what the manifest promises."""

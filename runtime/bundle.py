@@ -24,6 +24,9 @@ class Bundle:
             whenever one is loaded; sizes and presence are checked always.
         public_key: PEM file of an Ed25519 key: only a bundle that was signed with it is opened
             (:mod:`runtime.signature`). Hashes are compared then, whatever ``check_hashes`` says.
+        only: names of the files that are here, of a bundle that was divided: a model server that
+            runs one encoder in each process, or a device with a saved bank, needs no more. Default
+            all. What is not here cannot be used.
 
     Attributes:
         manifest_bytes: the manifest's file as it was read, which is what a signature is over.
@@ -40,8 +43,10 @@ class Bundle:
         *,
         check_hashes: bool = True,
         public_key: str | Path | None = None,
+        only: Iterable[str] | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self._only = None if only is None else frozenset(only)
         self.check_hashes = check_hashes or public_key is not None
         self.manifest_bytes = read_manifest_file(self.folder)
         if public_key is not None:
@@ -87,22 +92,30 @@ class Bundle:
         Raises:
             BundleError: one cannot be read, or would not be used.
         """
-        for graph in (self.manifest.audio_graph, self.manifest.text_graph):
+        manifest = self.manifest
+        for graph in manifest.graphs:
             self.graph(graph)
-        content = self.read(self.manifest.text.tokenizer)
-        tokenizer_file.check(content.data, str(content.path))
+        if manifest.text is not None:
+            content = self.read(manifest.text.tokenizer)
+            tokenizer_file.check(content.data, str(content.path))
 
     def _check_files(self) -> None:
         manifest = self.manifest
-        used = [manifest.audio_graph.file, manifest.text_graph.file, manifest.text.tokenizer]
+        used = [graph.file for graph in manifest.graphs]
+        if manifest.text is not None:
+            used.append(manifest.text.tokenizer)
         if manifest.engines is not None:
-            used += [manifest.engines.audio.file, manifest.engines.text.file]
+            used += [engine.file for engine in manifest.engines.each]
         problems = [
             f"'{name}' is used but not listed in 'files'"
             for name in used
             if name not in manifest.files
         ]
+        here = manifest.files if self._only is None else self._only
+        problems += [f"'{n}' is no file of it" for n in sorted(set(here) - manifest.files.keys())]
         for name, entry in manifest.files.items():
+            if name not in here:
+                continue
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 problems.append(f"'{name}' points outside the bundle")
             else:

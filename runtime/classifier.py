@@ -367,10 +367,5 @@ def _bank(encoder: Encoder, labels: Labels, templates: str | Sequence[str] | Non
         return LabelBank.build(encoder, labels, templates)
     if templates is not None:
         raise LabelError("templates do not apply to a saved label bank: build it with them.")
-    labels.check_space(encoder.manifest.space_id)
-    dim = encoder.manifest.embedding_dim
-    if labels.embeddings.shape[1] != dim:
-        raise LabelError(
-            f"the label bank has {labels.embeddings.shape[1]} dimensions, the bundle {dim}."
-        )
+    labels.check_fits(encoder.manifest)
     return labels

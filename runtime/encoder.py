@@ -177,14 +177,25 @@ class Encoder:
         source: audio.Source,
         sample_rate: int | None = None,
         policy: Policy | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Clip:
         """A recording, opened, as the windows of a policy (default the encoder's); to be closed.
+
+        Args:
+            source: see :meth:`embed_audio`.
+            sample_rate: of an array, in Hz.
+            policy: which windows are wanted.
+            check: called for every block that is decoded, until the windows are all there; what it
+                raises ends the work.
 
         Raises:
             AudioError: the recording cannot be opened.
         """
         spec = self.manifest.audio
-        return Clip(source, sample_rate, spec, policy or self.policy, self.max_seconds)
+        wanted = policy or self.policy
+        if check is None:
+            return Clip(source, sample_rate, spec, wanted, self.max_seconds)
+        return Clip(source, sample_rate, spec, wanted, self.max_seconds, check)
 
     def embed_pieces(self, clip: Clip) -> Iterator[tuple[Piece, Embeddings]]:
         """A recording's pieces, and the embeddings float32 ``[n, dim]`` of their windows, as they
@@ -269,6 +280,35 @@ class Encoder:
             BackendError: the engine is not available or failed.
         """
         return self._alone.embed(piece.rows, len(piece), self.raw)
+
+    def embed_together(
+        self, pieces: Sequence[Piece], *, one_thread: bool = False
+    ) -> list[tuple[Embeddings, NDArray[np.float32] | None]]:
+        """Embed windows of any number of recordings at once, for those who pool them by their own
+        policies.
+
+        Args:
+            pieces: at least one; of any policies with the encoder's quirks.
+            one_thread: as one of many at a time; see :attr:`many_at_once`.
+
+        Returns:
+            for each piece its embeddings float32 ``[n, dim]`` of unit norm, which are not looked at
+            (see :func:`runtime.clips.pooling.check_heard`), and the norms ``[n]`` that they had in
+            the encoder; None of an older bundle, which gives none.
+
+        Raises:
+            BackendError: the engine is not available or failed.
+        """
+        graph = self._alone if one_thread else self._audio
+        rows = [row for piece in pieces for row in piece.rows]
+        fused = self.manifest.audio.long_clips == "fusion"
+        given = rows if fused else np.stack(cast("list[NDArray[np.float32]]", rows))
+        found, norms = graph.embed_with_norms(given, len(rows))
+        ends = np.cumsum([len(piece) for piece in pieces])[:-1]
+        parts = np.split(found, ends)
+        if norms is None:
+            return [(part, None) for part in parts]
+        return list(zip(parts, np.split(norms, ends), strict=True))
 
     def embed_text(self, texts: str | Sequence[str]) -> Embeddings:
         """Embed texts as they are, without a prompt template.

@@ -98,10 +98,15 @@ class Engine:
 
 @dataclass(frozen=True)
 class Engines:
-    """The two engines of a bundle."""
+    """The engines of a bundle; of one without a text encoder there is one."""
 
     audio: Engine
-    text: Engine
+    text: Engine | None
+
+    @property
+    def each(self) -> tuple[Engine, ...]:
+        """Those that there are."""
+        return (self.audio,) if self.text is None else (self.audio, self.text)
 
 
 def check(engine: Engine, library: str, version: str, compute_capability: str) -> None:

@@ -150,6 +150,69 @@ def writing(
             part.unlink(missing_ok=True)
 
 
+class Growing:
+    """A file that is read while it is written: what was added is there, and nothing by halves.
+
+    Args:
+        descriptor: of the file, which is open for appending.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def add(self, data: bytes) -> None:
+        """Add lines.
+
+        Raises:
+            OSError: they cannot be written; the file ends before them.
+        """
+        size = os.fstat(self._descriptor).st_size
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, size)
+            raise
+
+
+@contextmanager
+def growing(
+    path: str | os.PathLike[str], *, overwrite: bool = True, error: type[ClapError] = ClapError
+) -> Generator[Growing]:
+    """A file that has its name from the beginning, and keeps what is added however the block ends.
+
+    An old file is replaced at once; whoever reads it keeps what there was.
+
+    Args:
+        path: of the file; a symbolic link is followed.
+        overwrite: replace a file that is there.
+        error: which exception says what is wrong.
+
+    Raises:
+        ClapError: as ``error``: see :func:`writing`; or another process writes there.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        _refuse_in_use(target, error)
+    except (OSError, ValueError) as problem:
+        raise _unwritable(Path(path), problem, error) from problem
+    with writing(path, overwrite=overwrite, error=error):
+        pass
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | BINARY)
+    except OSError as problem:
+        raise _unwritable(Path(path), problem, error) from problem
+    try:
+        _lock(descriptor)
+        yield Growing(descriptor)
+    finally:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+        os.close(descriptor)
+
+
 @contextmanager
 def scratch(beside: str | os.PathLike[str], error: type[ClapError] = ClapError) -> Generator[Path]:
     """A folder to make things in, on the file system of ``beside``; removed at the end.
@@ -209,10 +272,26 @@ def owning(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> 
         raise _unwritable(target, problem, error) from problem
     try:
         if not _lock(descriptor):
-            raise error(f"'{target}' is being written by another process: wait for it, or stop it.")
+            raise _in_use(target, error)
         yield
     finally:
         os.close(descriptor)
+
+
+def _refuse_in_use(target: Path, error: type[ClapError]) -> None:
+    """A file that another process lets grow; links and devices are looked at elsewhere."""
+    if fcntl is None or not target.is_file():
+        return
+    descriptor = os.open(target, os.O_RDONLY | NO_SURPRISE)
+    try:
+        if not _lock(descriptor):
+            raise _in_use(target, error)
+    finally:
+        os.close(descriptor)
+
+
+def _in_use(target: Path, error: type[ClapError]) -> ClapError:
+    return error(f"'{target}' is being written by another process: wait for it, or stop it.")
 
 
 def sweep(path: Path) -> None:

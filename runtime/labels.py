@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from runtime.problems import listed
 from runtime.prompts import check_templates, fill_all
 
 if TYPE_CHECKING:
-    from runtime.encoder import Encoder
+    from runtime.manifest import Manifest
+    from runtime.tokenizer import TextTokenizer
 
 NORM_TOLERANCE = 1e-3  # float32 rounding is 1e-7; half precision of other writers 5e-4
 ROWS = 1 << 14  # whose norms are taken at once: the squares of a large bank would double its memory
@@ -30,6 +31,24 @@ MOST_LETTERS = 1000  # of a name
 MOST_TEXT = 256 << 20  # bytes of a file of labels
 
 log = logging.getLogger(__name__)
+
+
+class TextEncoder(Protocol):
+    """What labels are embedded with: a :class:`runtime.Encoder`, or what stands for one."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the bundle."""
+        ...
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """Of the text encoder."""
+        ...
+
+    def embed_text(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
+        """Float32 ``[n, dim]`` of unit norm."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +92,7 @@ class LabelBank:
     @classmethod
     def build(
         cls,
-        encoder: Encoder,
+        encoder: TextEncoder,
         labels: Sequence[str] | Mapping[str, str | Sequence[str]],
         templates: str | Sequence[str] | None = None,
     ) -> LabelBank:
@@ -131,6 +150,20 @@ class LabelBank:
                 f"the label bank belongs to embedding space {self.space_id}, the bundle to "
                 f"{space_id}: their cosines would mean nothing. Build the bank again with this "
                 "bundle: clap-export labels BUNDLE FILE -o bank.npz"
+            )
+
+    def check_fits(self, manifest: Manifest) -> None:
+        """Make sure that the bank can be looked up with a bundle's embeddings.
+
+        Raises:
+            BundleError: it belongs to another space.
+            LabelError: it has another number of dimensions.
+        """
+        self.check_space(manifest.space_id)
+        if self.embeddings.shape[1] != manifest.embedding_dim:
+            raise LabelError(
+                f"the label bank has {self.embeddings.shape[1]} dimensions, the bundle "
+                f"{manifest.embedding_dim}."
             )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -222,7 +255,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     return names
 
 
-def _warnings(encoder: Encoder, names: Sequence[str], prompts: list[list[str]]) -> list[str]:
+def _warnings(encoder: TextEncoder, names: Sequence[str], prompts: list[list[str]]) -> list[str]:
     """Labels that get a score which says nothing about them."""
     tokenizer = encoder.tokenizer
     same: defaultdict[tuple[tuple[int, ...], ...], list[str]] = defaultdict(list)

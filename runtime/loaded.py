@@ -105,7 +105,7 @@ class Loaded:
 
     def _open_text(self) -> tuple[Backend, TextTokenizer]:
         manifest = self.bundle.manifest
-        spec, graph = manifest.text, manifest.text_graph
+        spec, graph = manifest.text_encoder
         tokenizer = TextTokenizer(self._read(spec.tokenizer), spec, self._whole_texts)
         backend = self._open(
             graph, manifest.engines and manifest.engines.text, self.threads, tokenizer.largest_id

@@ -168,6 +168,8 @@ class Manifest:
         default_template: prompt with one ``{}`` for the label.
         policy: how a recording becomes windows, and their embeddings one, unless a caller says
             otherwise.
+        text: how texts are prepared; None, as is ``text_graph``, of a bundle that is used with
+            label banks alone.
         files: every file of the bundle except the manifest itself.
         findings: warnings about the checkpoint.
         parity: None until verified.
@@ -186,9 +188,9 @@ class Manifest:
     default_template: Annotated[str, Text(MOST_LETTERS)]
     audio: AudioSpec
     policy: Policy
-    text: TextSpec
+    text: TextSpec | None
     audio_graph: Graph
-    text_graph: Graph
+    text_graph: Graph | None
     files: dict[Name, FileEntry]
     tools: dict[Name, Name]
     findings: tuple[Finding, ...]
@@ -201,6 +203,33 @@ class Manifest:
             raise ValueError(f"default_template {self.default_template!r} must hold one {{}}")
         if not self.space_id.strip():
             raise ValueError("space_id is empty: it says which label banks belong to the model")
+        whole = self.engines is None or (self.engines.text is None) == (self.text is None)
+        if (self.text is None) != (self.text_graph is None) or not whole:
+            raise ValueError(
+                "'text' and 'text_graph', and 'text' of 'engines' if there are any, must all be "
+                "null or none of them"
+            )
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """Those that there are, that for recordings first."""
+        return (
+            (self.audio_graph,) if self.text_graph is None else (self.audio_graph, self.text_graph)
+        )
+
+    @property
+    def text_encoder(self) -> tuple[TextSpec, Graph]:
+        """How texts are prepared, and the graph that embeds them.
+
+        Raises:
+            BundleError: the bundle has none.
+        """
+        if self.text is None or self.text_graph is None:
+            raise BundleError(
+                "there is no text encoder here, so labels must come as a saved bank (.npz), which "
+                "the whole bundle makes: clap-export labels BUNDLE FILE -o bank.npz"
+            )
+        return self.text, self.text_graph
 
     @property
     def gives_norm(self) -> bool:

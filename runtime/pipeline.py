@@ -21,6 +21,7 @@ from runtime.encoder import Encoder
 from runtime.errors import AudioError, ClapError
 
 if TYPE_CHECKING:
+    from runtime.audio.facts import Facts
     from runtime.audio_graph import Rows
 
     Item: TypeAlias = audio.Source | tuple[NDArray[np.generic], int]
@@ -58,12 +59,14 @@ class Heard(Generic[P]):
         pool: that has taken all of its windows, or None.
         warning: of the recording.
         error: why there is no pool.
+        facts: the recording as it came, or None.
     """
 
     item: Item
     pool: P | None = None
     warning: str | None = None
     error: ClapError | None = None
+    facts: Facts | None = None
 
 
 def embed_many(
@@ -114,8 +117,8 @@ def _one_each(
                 if error is not None:
                     return Heard(item, error=error)
             if given.ending is not None:
-                failed = given.ending.error
-                return Heard(item, None if failed else pool, given.ending.warning, failed)
+                end = given.ending
+                return Heard(item, None if end.error else pool, end.warning, end.error, end.facts)
         raise AssertionError("a recording without an end")
 
     def start(threads: ThreadPoolExecutor, item: Item) -> Future[Heard[P]]:
@@ -190,9 +193,10 @@ def _across(
             if given.piece is not None and error is None:
                 error = _added(pool, found, given.piece)
             if given.ending is not None:
-                error = given.ending.error or error
-                warning = given.ending.warning
-                yield Heard(given.item, pool if error is None else None, warning, error)
+                end = given.ending
+                error = end.error or error
+                heard = pool if error is None else None
+                yield Heard(given.item, heard, end.warning, error, end.facts)
                 pool, error = new_pool(), None
 
 
@@ -249,7 +253,7 @@ def _decoded(item: Item, opened: Callable[[Item], Clip], size: int) -> Generator
                 with audio.boundary(item):
                     piece = next(pieces)
                 last = piece.last
-                ending = Heard[Pool](item, None, clip.warning) if last else None
+                ending = Heard[Pool](item, None, clip.warning, None, clip.facts) if last else None
                 yield _Given(item, piece, ending)
     except ClapError as error:
         yield _Given(item, None, Heard(item, error=error))

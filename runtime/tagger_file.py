@@ -96,6 +96,11 @@ class TaggerFile(Bundle):
         self.folder = Path(path)
         self.check_hashes = False
         content = Content.read(self.folder, BundleError)
+        if self.folder.suffix in (".xml", ".bin"):
+            raise BundleError(
+                f"'{path}' is in OpenVINO's own format, for programs that use OpenVINO alone: give "
+                "the tagger's .onnx, which providers=('openvino',) run on OpenVINO just as well."
+            )
         graph = onnx_file.check(content.data, content.name)
         if KEY not in graph.metadata or MANIFEST_KEY not in graph.metadata:
             raise BundleError(
@@ -106,7 +111,11 @@ class TaggerFile(Bundle):
         found = parse_manifest(self.folder, self.manifest_bytes)
         self.sha256 = content.sha256()
         self._built = self._engine() if engine else None
-        engines = self._built and Engines(self._built.engine, self._built.engine)
+        engines = None
+        if self._built is not None:
+            # The text graph is not in this file, and what asks for it hears of `read`.
+            made = self._built.engine
+            engines = Engines(made, None if found.text is None else made)
         self.manifest = replace(found, engines=engines)
         data = schema.read_json(graph.metadata[KEY].encode(), str(path), BundleError)
         self.frozen = schema.read(Frozen, data, str(path))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import tokenizer_file
+from runtime.arguments import shown
 from runtime.content import Content
 from runtime.errors import BackendError, BundleError, LabelError
 from runtime.manifest import TextSpec
@@ -89,7 +90,7 @@ class TextTokenizer:
             if not encoding.ids:
                 raise LabelError(f"text {row} ({text!r}) has no token in this vocabulary.")
             if encoding.overflowing:
-                log.warning("text cut to %d tokens: %r", spec.max_tokens, text)
+                log.warning("text cut to %d tokens: %s", spec.max_tokens, shown(text))
             encodings.append(encoding)
         shape = (len(texts), max(MIN_TOKENS, *(len(encoding.ids) for encoding in encodings)))
         arrays = {

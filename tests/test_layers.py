@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from clap_export.cli import VERBS
 from tests.places import ROOT
 
 HEAVY = {"torch", "torchaudio", "torchvision", "transformers", "timm", "onnx", "onnxscript"}
@@ -39,7 +40,11 @@ FORBIDDEN: list[tuple[str, set[str]]] = [
     ("clap_export/bench", HEAVY | {"clap_export.model"}),
     ("clap_export/command", HEAVY),
     ("clap_export/freeze", (HEAVY - {"onnx"}) | {"onnxruntime", "click", "rich"}),
+    ("clap_export/conformance", (HEAVY - {"onnx"}) | {"onnxruntime", "click", "rich"}),
+    ("clap_export/triton", HEAVY | {"onnxruntime", "click", "rich"}),
     ("clap_export/timelines", HEAVY | {"click", "rich"}),
+    ("clap_export/serve", HEAVY | {"click", "rich"}),
+    ("clap_export/library", HEAVY | {"onnxruntime", "click", "rich"}),
     ("clap_export/cli", HEAVY),
     ("clap_export", set()),
     (
@@ -51,8 +56,9 @@ FORBIDDEN: list[tuple[str, set[str]]] = [
 
 # The rooms of each package from the ground up: one imports only those named before it.
 ROOMS = {
-    "clap_export": "metrics figure timelines freeze command sounds model checkpoints export parity "
-    "engine bench precision cli __main__".split(),
+    "clap_export": "metrics figure invented slim timelines freeze triton command sounds "
+    "conformance model checkpoints export parity engine bench precision library serve "
+    "cli __main__".split(),
     "train": "machine losses schedule config tagger data zero_shot distil contrastive published "
     "average __main__".split(),
 }
@@ -134,7 +140,7 @@ def run_without(blocked: set[str], code: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.parametrize(
     "verb",
-    ["", *"verify inspect eval labels classify listen freeze bench build demo".split()],
+    ["", *VERBS],
     ids=lambda v: v or "main",
 )
 def test_help_starts_without_torch(verb: str) -> None:

@@ -23,6 +23,15 @@ STACKS = {
         ["numpy", "onnxruntime", "tokenizers", "soundfile", "soxr"],
         "import runtime, onnxruntime, soundfile, soxr, tokenizers",
     ),
+    "the same, for saved banks and taggers": (
+        ["numpy", "onnxruntime", "soundfile", "soxr"],
+        "import runtime, onnxruntime, soundfile, soxr",
+    ),
+    "a tagger in plain ONNX Runtime": (["numpy", "onnxruntime"], "import numpy, onnxruntime"),
+    "clap-export's runtime on OpenVINO": (
+        ["numpy", "openvino", "tokenizers", "soundfile", "soxr"],
+        "import runtime, openvino, soundfile, soxr, tokenizers",
+    ),
     "transformers": (
         ["transformers", "torch", "soundfile", "soxr"],
         "import torch, soundfile, soxr; from transformers import ClapModel, ClapFeatureExtractor",

@@ -12,11 +12,11 @@ RATES = (8_000, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000)
 # Around the windows of 5, 7 and 10 s, and three that librosa's length in samples decides about.
 SECONDS = (0.5, 2.3, 5.0, 6.2, 10.0, 12.7, 35.0)
 CHANNELS = (1, 2)
-LENGTHS = 2  # of them for each rate and number of channels, in turn
+LENGTHS = len(SECONDS)  # for each rate and number of channels
 
 
 def make(folder: Path, sources: list[Path]) -> list[Path]:
-    """Write 16-bit WAV files of each rate and number of channels, of two lengths each.
+    """Write 16-bit WAV files of each rate, number of channels and length.
 
     Args:
         folder: that exists.

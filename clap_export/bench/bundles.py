@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clap_export import invented
 from clap_export.bench.candidate import Candidate, Plan
 from clap_export.bench.report import Model
 from clap_export.bench.rows import Row, batch_rows, loading_rows
@@ -43,7 +44,12 @@ class BundleSubject:
         self._encoder = Encoder(
             self._bundle, providers=(candidate.provider,), threads=candidate.threads
         )
-        bank = LabelBank.build(self._encoder, plan.names)
+        manifest = self._bundle.manifest
+        bank = (
+            invented.bank(manifest, plan.names)
+            if manifest.text is None
+            else LabelBank.build(self._encoder, plan.names)
+        )
         self._classifier = Classifier(self._encoder, bank, top_k=TOP_K)
         self._encoder.close_text()  # as in a service that knows its labels
         self.engine = self._encoder.open_audio().provider
@@ -57,21 +63,28 @@ class BundleSubject:
         def load_audio() -> None:
             self._load(manifest.audio_graph, manifest.engines and manifest.engines.audio)
 
-        def load_text() -> None:
-            TextTokenizer(bundle.read(manifest.text.tokenizer), manifest.text)
-            self._load(manifest.text_graph, manifest.engines and manifest.engines.text)
-
-        def embed_labels() -> None:
-            LabelBank.build(encoder, self._plan.names)
-
-        encoder.embed_text("a sound")  # loads the text encoder
-        return [
+        rows = [
             Row(
                 "check bundle",
                 "manifest, sizes and hashes of all files",
                 (lambda: Bundle(bundle.folder),),
             ),
             Row("load audio", "session of the audio graph", (load_audio,)),
+        ]
+        if manifest.text is None:
+            return rows
+
+        def load_text() -> None:
+            spec, graph = manifest.text_encoder
+            TextTokenizer(bundle.read(spec.tokenizer), spec)
+            self._load(graph, manifest.engines and manifest.engines.text)
+
+        def embed_labels() -> None:
+            LabelBank.build(encoder, self._plan.names)
+
+        encoder.embed_text("a sound")  # loads the text encoder
+        return [
+            *rows,
             Row("load text", "session of the text graph, tokenizer", (load_text,)),
             Row("text", f"embedding {len(self._plan.names)} labels", (embed_labels,)),
         ]
@@ -220,7 +233,7 @@ def _model(bundle: Bundle) -> Model:
         family=manifest.source.family,
         space_id=manifest.space_id,
         audio_precision=manifest.audio_graph.precision,
-        text_precision=manifest.text_graph.precision,
+        text_precision="none" if manifest.text_graph is None else manifest.text_graph.precision,
         sample_rate_hz=manifest.audio.sample_rate,
         window_seconds=manifest.audio.window_samples / manifest.audio.sample_rate,
         embedding_dim=manifest.embedding_dim,

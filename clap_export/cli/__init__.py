@@ -22,7 +22,13 @@ VERBS = {
     "labels": "classify",
     "classify": "classify",
     "listen": "listen",
+    "serve": "serve",
+    "slim": "slim",
+    "embed": "embed",
+    "search": "search",
     "freeze": "freeze",
+    "conformance": "conformance",
+    "triton": "triton",
     "bench": "bench",
     "demo": "demo",
 }

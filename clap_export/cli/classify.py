@@ -159,7 +159,7 @@ class ClassifyRequest:
 @click.option(
     "--windows", metavar="NAME",
     help="Which windows of a file are heard and how they are pooled: all, head:N, middle:N, "
-    "spaced:N, loudest, rare, back-to-back, faithful.  [default: the bundle's own]",
+    "spaced:N, loudest, rare, back-to-back, past-intro:N, faithful.  [default: the bundle's own]",
 )  # fmt: skip
 @click.option("--max-seconds", type=float, help="Refuse longer recordings.  [default: none]")
 @options.public_key_option
@@ -187,6 +187,10 @@ def classify(as_json: bool, **given: Any) -> int:
     with request.classifier() as classifier:
         _warn_of_one(classifier, request)
         if request.timeline:
+            policy = classifier.encoder.policy
+            policy.timeline(classifier.manifest.audio, request.hop)  # says now what is no hop
+            if request.windows is not None:
+                terminal.warn(policy.streamed)
             failed = timelines.run(classifier, wanted, places)
         else:
             found = _whole(classifier, request)
@@ -201,15 +205,20 @@ def labels_of(text: str) -> LabelBank | Sequence[str]:
     ``@FILE`` is a file, whatever its name; so is what ends in ``.txt``, ``.csv`` or ``.npz``. All
     else is names between commas, which may hold slashes or be names of files.
     """
-    suffix = Path(text).suffix.lower()
-    if not text.startswith("@") and suffix not in LABEL_FILES:
+    path = file_of(text)
+    if path is None:
         return [options.TEXT.convert(n.strip(), None, None) for n in text.split(",") if n.strip()]
-    path = Path(text.removeprefix("@"))
-    if suffix != ".npz":
+    if path.suffix.lower() != ".npz":
         return names_in(path)
     from runtime import LabelBank
 
     return LabelBank.load(path)
+
+
+def file_of(text: str) -> Path | None:
+    """The file that ``--labels`` names; None where it is the names themselves."""
+    is_file = text.startswith("@") or Path(text).suffix.lower() in LABEL_FILES
+    return Path(text.removeprefix("@")) if is_file else None
 
 
 def names_in(path: Path) -> tuple[str, ...]:

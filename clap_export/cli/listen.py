@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clap_export.cli import options
-from clap_export.cli.classify import labels_of
-from clap_export.cli.options import PATH
-from clap_export.command.ending import DONE
+from clap_export.cli.options import OUTPUT, PATH
+from clap_export.command import terminal
+from clap_export.command.ending import BAD_INPUT, DONE
 
 if TYPE_CHECKING:
     from clap_export.cli.listening.inputs import Input
     from clap_export.cli.listening.outputs import Output
+    from clap_export.cli.listening.settings import Loaded, Settings, Watch
     from runtime import Classifier, Event, Events, Listener, Segment
     from runtime.listening.backlog import Backlog, Piece
 
@@ -35,11 +36,18 @@ class ListenRequest:
     Attributes:
         source: as typed; see :func:`clap_export.cli.listening.inputs.chosen`.
         labels: as typed; see :func:`clap_export.cli.classify.labels_of`.
-        backlog: seconds that may wait before the oldest are dropped; None is 10 for live inputs,
-            while others are made to wait.
+        windows: name of a policy, or None for the bundle's.
+        rule_texts: rules of single labels; see :mod:`clap_export.cli.listening.rules`.
+        rules_file: more of them.
+        watch: read the files of labels and rules again when they change.
+        backlog: seconds that may wait before the oldest are dropped; None is the input's own, while
+            those that are not live are made to wait.
         reconnect: open an address again when it ends.
         post: address that events are posted to.
         segments: tell of each window too.
+        outputs: files of events.
+        segment_outputs: files of windows.
+        overwrite: replace files that are there.
     """
 
     bundle: Path
@@ -49,12 +57,16 @@ class ListenRequest:
     channels: int | None
     pcm: Any
     templates: tuple[str, ...]
+    windows: str | None
     hop: float
     scores: Any
     on: float
     off: float | None
     minimum: float
     gap: float
+    rule_texts: tuple[str, ...]
+    rules_file: Path | None
+    watch: bool
     smooth: int
     smoothing: Any
     gate: float | None
@@ -63,9 +75,21 @@ class ListenRequest:
     reconnect: bool
     post: str | None
     segments: bool
+    outputs: tuple[Path, ...]
+    segment_outputs: tuple[Path, ...]
+    overwrite: bool
     provider: str | None
     threads: int | None
     public_key: Path | None
+
+    def __post_init__(self) -> None:
+        from runtime.arguments import number
+
+        if self.gate is not None:
+            number("--gate", self.gate, "a number of dBFS, such as -50")
+        wanted = "a positive number of seconds"
+        if self.backlog is not None and not number("--backlog", self.backlog, wanted) > 0:
+            raise click.UsageError(f"--backlog={self.backlog}: pass {wanted}.")
 
     def input(self) -> Input:
         """What is listened to; nothing is opened yet."""
@@ -73,37 +97,44 @@ class ListenRequest:
 
         return chosen(self.source, Format(self.rate, self.channels, self.pcm), self.reconnect)
 
-    def events(self) -> Events:
-        """What counts as an event."""
-        from runtime import Events, Rule
+    def settings(self) -> Settings:
+        """What is listened for."""
+        from clap_export.cli.listening.settings import Settings
+        from runtime import Rule
 
-        return Events(
-            Rule(self.on, self.off, self.minimum, self.gap),
-            only=self.only or None, smooth=self.smooth, smoothing=self.smoothing,
+        made = Settings(
+            self.labels, self.templates, self.scores,
+            Rule(self.on, self.off, self.minimum, self.gap), self.rule_texts, self.rules_file,
+            self.only,
         )  # fmt: skip
-
-    def classifier(self) -> Classifier:
-        """What hears it."""
-        from runtime import Bundle, Classifier
-
-        signed = self.public_key and Bundle(self.bundle, public_key=self.public_key)
-        made = Classifier(
-            signed or self.bundle, labels_of(self.labels), templates=self.templates or None,
-            scores=self.scores, providers=self.provider and (self.provider,), threads=self.threads,
-        )  # fmt: skip
-        made.encoder.policy.timeline(made.manifest.audio, self.hop)  # says now what is no hop
-        unknown = [name for name in self.only if name not in made.labels]
-        if unknown:
+        if self.watch and not made.files:
             raise click.UsageError(
-                f"--only {', '.join(map(repr, unknown))}: not among the labels, which are "
-                f"{', '.join(map(repr, made.labels[:8]))}{' …' if len(made.labels) > 8 else ''}."
-            )
-        if len(made.labels) == 1 and self.scores == "softmax":
-            raise click.UsageError(
-                f"softmax over one label, {made.labels[0]!r}, is always 1: name others that it is "
-                "told from, or pass --scores cosine with --on."
+                "--watch looks at files: give --labels @FILE, --rules FILE, or both."
             )
         return made
+
+    def events(self, settings: Settings) -> Events:
+        """What counts as an event, without the rules of single labels."""
+        from runtime import Events
+
+        return Events(
+            settings.rule, only=self.only or None, smooth=self.smooth, smoothing=self.smoothing
+        )
+
+    def load(self, settings: Settings) -> Loaded:
+        """What hears it."""
+        from runtime import Bundle
+
+        signed = self.public_key and Bundle(self.bundle, public_key=self.public_key)
+        found = settings.load(
+            signed or self.bundle, providers=self.provider and (self.provider,),
+            threads=self.threads, windows=self.windows,
+        )  # fmt: skip
+        made = found.classifier
+        made.encoder.policy.timeline(made.manifest.audio, self.hop)  # says now what is no hop
+        if self.windows is not None:
+            terminal.warn(made.encoder.policy.streamed)
+        return found
 
     def output(self, as_json: bool) -> Output:
         """Where it is told."""
@@ -136,6 +167,10 @@ class ListenRequest:
 @click.option("--channels", type=click.IntRange(1, 32), help="Of raw samples, or a microphone.")
 @click.option("--pcm", type=click.Choice(["s16le", "f32le"]), help="Type of raw samples.")
 @options.template_option
+@click.option(
+    "--windows", metavar="NAME",
+    help="Policy, as of classify. What of it counts in a stream is said.  [default: the bundle's]",
+)  # fmt: skip
 @click.option("--hop", type=float, default=0.5, show_default=True, help="Seconds between windows.")
 @click.option(
     "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]), default="softmax",
@@ -152,6 +187,20 @@ class ListenRequest:
     help="Seconds; events that are less apart are one.",
 )  # fmt: skip
 @click.option(
+    "--rule", "rule_texts", multiple=True, metavar="LABEL:NAME=NUMBER,…",
+    help="Of a single label: on, off, min-duration, min-gap, such as siren:on=0.8,min-duration=1. "
+    "Give it once for each.",
+)  # fmt: skip
+@click.option(
+    "--rules", "rules_file", type=PATH,
+    help="TOML file of such rules, with a table for each label.",
+)  # fmt: skip
+@click.option(
+    "--watch", is_flag=True,
+    help="Read the files of --labels and --rules again when they change. A bad one is said, and "
+    "what was read before stays.",
+)  # fmt: skip
+@click.option(
     "--smooth", type=click.IntRange(1), default=1, show_default=True,
     help="Windows that scores are smoothed over, an odd number.",
 )  # fmt: skip
@@ -166,14 +215,24 @@ class ListenRequest:
 @click.option(
     "--backlog", type=float,
     help="Seconds that may wait for a slow machine before the oldest are dropped.  [default: 10 "
-    "for microphones and addresses; files and standard input wait]",
+    "for microphones and cameras, 60 for http; files and standard input wait]",
 )  # fmt: skip
 @click.option(
     "--reconnect/--no-reconnect", default=True, show_default=True,
-    help="Open an address again when it ends.",
+    help="Open an address again when it ends. Without, it is a recording, which waits.",
 )  # fmt: skip
 @click.option("--post", metavar="URL", help="POST each event there as JSON (http:// or https://).")
 @click.option("--segments", is_flag=True, help="With --json: the scores of each window too.")
+@click.option(
+    "-o", "--output", "outputs", type=OUTPUT, multiple=True,
+    help="File of events, by its ending: .csv, .jsonl, .txt (Audacity labels), .selections.txt "
+    "(Raven), .vtt (subtitles), .parquet. Give it once for each.",
+)  # fmt: skip
+@click.option(
+    "--segments-output", "segment_outputs", type=OUTPUT, multiple=True,
+    help="File of the scores of each window: .csv, .jsonl or .parquet.",
+)  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @options.public_key_option
 @options.provider_option
 @options.threads_option
@@ -186,15 +245,30 @@ def listen(as_json: bool, **given: Any) -> int:
     request = ListenRequest(**given)
     if request.segments and not as_json:
         raise click.UsageError("--segments needs --json.")
+    from clap_export.cli.listening import outputs, recorded
+    from clap_export.cli.listening.settings import Watch
     from clap_export.cli.listening.stopping import gently
     from runtime.listening.backlog import Backlog
 
-    source, events = request.input(), request.events()
+    source, settings = request.input(), request.settings()
+    events = request.events(settings)
     drop = source.live or request.backlog is not None
-    backlog = Backlog(10.0 if request.backlog is None else request.backlog, drop=drop)
-    output = request.output(as_json)
-    with request.classifier() as classifier:
-        hearing = _Hearing(request, classifier, events, output, source.live)
+    backlog = Backlog(source.backlog if request.backlog is None else request.backlog, drop=drop)
+    files = recorded.several(request.outputs, request.segment_outputs, request.overwrite)
+    printed = request.output(as_json)
+    loaded = request.load(settings)
+    with ExitStack() as stack:
+        classifier = stack.enter_context(loaded.classifier)
+        for file in files:
+            stack.callback(file.close)
+        watch = None
+        if request.watch:
+            watch = Watch(settings.files, lambda: settings.load(classifier.encoder))
+            watch.start()
+            stack.callback(watch.stop)
+        # Files first: their rows are there whatever becomes of standard output.
+        hearing = _Hearing(request, events, outputs.Several((*files, printed)), source.live, watch)
+        hearing.use(loaded)
         with gently(backlog.stop) as signals:
             reader = threading.Thread(
                 target=_read, args=(source, backlog), name="clap-read", daemon=True
@@ -207,10 +281,8 @@ def listen(as_json: bool, **given: Any) -> int:
                 if source.stop():
                     reader.join(PATIENCE)
     if source.warning is not None:
-        from clap_export.command import terminal
-
         terminal.warn(f"Warning: {source.warning}")
-    return DONE
+    return BAD_INPUT if any(file.failed for file in files) else DONE
 
 
 def _read(source: Input, backlog: Backlog) -> None:
@@ -232,14 +304,23 @@ class _Hearing:
     """A stream on its way from pieces to what is told of it."""
 
     def __init__(
-        self, request: ListenRequest, classifier: Classifier, events: Events, output: Output,
-        live: bool,
+        self, request: ListenRequest, events: Events, output: Output, live: bool,
+        watch: Watch | None,
     ) -> None:  # fmt: skip
-        self._request, self._classifier = request, classifier
-        self._events, self._output, self._live = events, output, live
+        self._request, self._events, self._output = request, events, output
+        self._live, self._watch = live, watch
+        self._classifier: Classifier | None = None
         self._listener: Listener | None = None
         self._began = 0.0  # by the clock on the wall
         self._ended = 0  # events
+
+    def use(self, loaded: Loaded) -> None:
+        """Listen for other labels, by other rules, from the next window on."""
+        self._classifier = loaded.classifier
+        if self._listener is not None:
+            self._listener.exchange(loaded.classifier)
+        rule, only = self._events.rule, self._request.only or None
+        self._events.change(rule, rules=loaded.rules, only=only)
 
     def run(self, backlog: Backlog, signals: Sequence[int]) -> None:
         """Hear all of it, and tell what is open when it ends, however it ends.
@@ -264,32 +345,48 @@ class _Hearing:
             raise failure
 
     def _hear(self, piece: Piece) -> None:
-        from runtime import Listener
-
-        listener = self._listener
-        if listener is None:
-            self._began = time.time() - piece.seconds
-            listener = self._listener = Listener(
-                self._classifier, piece.rate, hop=self._request.hop, gate=self._request.gate
-            )
+        listener = self._listener or self._begin(piece)
+        new = None if self._watch is None else self._watch.taken()
+        if new is not None:
+            self.use(new)
+            self._output.exchanged(len(new.classifier.labels), listener.seconds)
         if piece.gap:
             self._output.gap(listener.seconds, piece.gap)
             self._tell(listener.gap(piece.gap))
         self._tell(listener.feed(piece.samples, piece.rate))
 
+    def _begin(self, piece: Piece) -> Listener:
+        from clap_export.cli.listening.address import without_secrets
+        from clap_export.timelines.journals import Heard
+        from clap_export.timelines.timeline import Band
+        from runtime import Listener
+
+        assert self._classifier is not None
+        self._began = time.time() - piece.seconds
+        listener = self._listener = Listener(
+            self._classifier, piece.rate, hop=self._request.hop, gate=self._request.gate
+        )
+        spec = self._classifier.manifest.audio
+        high = min(spec.mel.f_max, spec.sample_rate / 2, piece.rate / 2)
+        band = Band(min(spec.mel.f_min, high), high)
+        self._output.begin(Heard(without_secrets(self._request.source), band))
+        return listener
+
     def _tell(self, segments: Sequence[Segment]) -> None:
         for segment in segments:
             changed = self._events.push(segment)
-            self._output.segment(segment, self._events.open)
+            self._output.segment(segment, self._events)
             self._tell_events(changed)
 
     def _tell_events(self, changed: Sequence[Event]) -> None:
-        from clap_export.cli.listening.outputs import time_of_day
+        from clap_export.cli.listening.outputs import all_of, time_of_day
 
-        for event in changed:
-            self._ended += event.phase == "ended"
+        def one(event: Event) -> Callable[[], None]:
             at = time_of_day(self._began + event.start) if self._live else None
-            self._output.event(event, at)
+            return lambda: self._output.event(event, at)
+
+        self._ended += sum(event.phase == "ended" for event in changed)
+        all_of([one(event) for event in changed])
 
     def _finish(self) -> None:
         try:

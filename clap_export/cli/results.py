@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+
+from rich.table import Table
 
 from clap_export.cli import console
 from clap_export.cli.console import cell
 from clap_export.command import terminal
-from runtime import ClapError, Prediction, Segment, schema
+from clap_export.timelines.timeline import Timeline
+from runtime import ClapError, Prediction, schema
+
+ROWS = 200  # of a page
 
 
 @dataclass(frozen=True)
@@ -19,48 +23,96 @@ class Outcome:
 
     Attributes:
         file: as it was typed.
-        found: its predictions, its segments, or why there are none.
+        found: its predictions, or why there are none.
         warning: why only a part of it was used, or None.
-        ended: why there are no more segments, or None.
     """
 
     file: str
-    found: list[Prediction] | list[Segment] | ClapError
+    found: list[Prediction] | ClapError
     warning: str | None = None
-    ended: ClapError | None = None
 
 
 def print_table(found: Iterable[Outcome]) -> int:
     """A table of all files; returns the number of those that could not be used."""
-    headings = ("file", "time", "label", "score", "similarity")
-    table = console.new_table(*headings, left=("file", "label"))
-    said: list[str] = []
-    failed = 0
+    pages = _Pages()
     for outcome in found:
-        first = (cell(Path(outcome.file).name), "")
-        if outcome.warning is not None:
-            said.append(f"Warning: {outcome.warning}")
         if isinstance(outcome.found, ClapError):
-            failed += 1
-            said.append(f"Error: {outcome.found}")
-            table.add_row(*first, cell("could not be used", "red"), "", "")
-            continue
-        for time, predictions in _stretches(outcome.found):
-            first = (first[0], time)
-            for p in predictions:
-                table.add_row(*first, cell(p.label), f"{p.score:.3f}", f"{p.similarity:.3f}")
-                first = (cell(""), "")
-            if not predictions:
-                table.add_row(*first, "(none of these)", "", "")
-        if outcome.ended is not None:
-            failed += 1
-            said.append(f"Error: {outcome.ended}")
-            table.add_row(cell(""), "", cell("could not be used further", "red"), "", "")
-        table.add_section()
-    console.print_table(table)
-    for line in said:
-        terminal.warn(line)
-    return failed
+            pages.fail(outcome.file, outcome.found)
+        else:
+            pages.add(outcome.file, "", outcome.found)
+        pages.end(outcome.warning)
+    return pages.finish()
+
+
+def print_timelines(found: Iterable[Timeline]) -> int:
+    """A table of the windows of all files, however long they are; returns the number of those that
+    could not be used."""
+    pages = _Pages()
+    for timeline in found:
+        for segment in timeline:
+            pages.add(
+                timeline.file, f"{segment.start:.1f}-{segment.end:.1f} s", segment.predictions
+            )
+        if timeline.error is not None:
+            pages.fail(timeline.file, timeline.error, further=timeline.count > 0)
+        pages.end(timeline.warning)
+    return pages.finish()
+
+
+class _Pages:
+    """A table that is printed page by page, each with its headings: none of it is held for long."""
+
+    def __init__(self) -> None:
+        self._said: list[str] = []
+        self._failed = 0
+        self._table: Table | None = None
+        self._above = ("", "")  # file and time of the row above, on this page
+
+    def add(self, file: str, time: str, predictions: Sequence[Prediction]) -> None:
+        """The rows of a stretch."""
+        for p in predictions:
+            self._row(file, time, p.label, f"{p.score:.3f}", f"{p.similarity:.3f}")
+        if not predictions:
+            self._row(file, time, "(none of these)")
+
+    def fail(self, file: str, error: ClapError, further: bool = False) -> None:
+        """A file that cannot be used, or no further than this."""
+        self._failed += 1
+        self._said.append(f"Error: {error}")
+        self._row(file, "", f"could not be used{' further' * further}", style="red")
+
+    def end(self, warning: str | None) -> None:
+        """A file is done."""
+        if warning is not None:
+            self._said.append(f"Warning: {warning}")
+        if self._table is not None:
+            self._table.add_section()
+        self._above = ("", "")
+
+    def finish(self) -> int:
+        """Print what is left, and what was said; returns the number of files that failed."""
+        self._print()
+        for line in self._said:
+            terminal.warn(line)
+        return self._failed
+
+    def _row(self, file: str, time: str, label: str, *figures: str, style: str = "") -> None:
+        if self._table is not None and self._table.row_count >= ROWS:
+            self._print()
+        if self._table is None:
+            headings = ("file", "time", "label", "score", "similarity")
+            self._table = console.new_table(*headings, left=("file", "label"))
+            self._above = ("", "")
+        same_file = self._above[0] == file
+        same = self._above == (file, time)
+        name = cell("" if same_file else Path(file).name)
+        self._table.add_row(name, "" if same else time, cell(label, style), *figures)
+        self._above = (file, time)
+
+    def _print(self) -> None:
+        if self._table is not None:
+            console.print_table(self._table)
+            self._table = None
 
 
 def print_json(found: Iterable[Outcome]) -> int:
@@ -80,14 +132,3 @@ def print_json(found: Iterable[Outcome]) -> int:
             line["warning"] = outcome.warning
         terminal.say_json(line)
     return failed
-
-
-def _stretches(
-    found: list[Prediction] | list[Segment],
-) -> Iterator[tuple[str, list[Prediction]]]:
-    """Both kinds of result alike: a whole file is one stretch without a time."""
-    if not found or isinstance(found[0], Prediction):
-        yield "", cast("list[Prediction]", found)
-        return
-    for segment in cast("list[Segment]", found):
-        yield f"{segment.start:.1f}-{segment.end:.1f} s", segment.predictions

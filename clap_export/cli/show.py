@@ -34,7 +34,7 @@ def built(folder: Path, result: Parity | None) -> None:
     """The engines of a bundle, and their gates if they could run."""
     engines = read_manifest(folder).engines
     assert engines is not None  # they have just been built
-    for each in (engines.audio, engines.text):
+    for each in engines.each:
         engine(each)
     if result is None:
         terminal.say("built ahead of time: nothing here can run them, so they were not measured.")
@@ -72,7 +72,6 @@ def _rows(m: Manifest) -> dict[str, tuple[str, ...]]:
     window = m.audio.window_samples / m.audio.sample_rate
     mel = m.audio.mel
     verified = "not yet" if m.parity is None else "passed" if m.parity.passed else "FAILED"
-    graphs = (("audio", m.audio_graph), ("text", m.text_graph))
     rows: dict[str, tuple[str, ...]] = {
         "source": (f"{m.source.family}: {m.source.checkpoint} ({m.source.sha256[:12]}…)",),
         "licence": (m.source.licence,),
@@ -87,14 +86,17 @@ def _rows(m: Manifest) -> dict[str, tuple[str, ...]]:
         ),
         "windows": (_policy(m),),
         "clip space": (m.policy.clip_space_id(m.space_id, m.audio),),
-        "text": (f"{m.text.max_tokens} tokens, template {m.default_template!r}",),
+        "text": ("none: for use with label banks",)
+        if m.text is None
+        else (f"{m.text.max_tokens} tokens, template {m.default_template!r}",),
     }
-    rows |= {f"{n} graph": (f"{g.file}, {g.precision}, opset {g.opset}",) for n, g in graphs}
+    for name, g in zip(("audio", "text"), m.graphs, strict=False):
+        rows[f"{name} graph"] = (f"{g.file}, {g.precision}, opset {g.opset}",)
     rows["files"] = tuple(f"{n}  {e.bytes / 1e6:.2f} MB" for n, e in m.files.items())
     rows["made with"] = (", ".join(f"{name} {version}" for name, version in m.tools.items()),)
     rows["verified"] = (verified,)
     if m.engines is not None:
-        pairs = (("audio", m.engines.audio), ("text", m.engines.text))
+        pairs = zip(("audio", "text"), m.engines.each, strict=False)
         rows |= {f"{name} engine": (f"{e.file}, {_engine(e)}",) for name, e in pairs}
     rows |= {f"warning: {found.name}": (found.detail,) for found in m.findings}
     for c in m.race:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from clap_export.cli import results
-from clap_export.cli.results import Outcome
 from clap_export.command import terminal
 from clap_export.timelines import parquet
 from clap_export.timelines.formats import TEXTS
@@ -144,7 +143,7 @@ def run(classifier: Classifier, request: Wanted, where: Places) -> int:
     """Classify the windows of all files; returns the number of files that failed."""
     job = _Job(classifier, request, where)
     if request.format == "table":
-        return results.print_table(job.outcomes())
+        return results.print_timelines(job.timelines())
     job.write()
     return job.failed
 
@@ -178,15 +177,6 @@ class _Job:
                 save([timeline], part)
                 if not timeline.count:
                     raise _NothingError
-
-    def outcomes(self) -> Iterator[Outcome]:
-        """All timelines, for a table."""
-        for timeline in self.timelines():
-            found = list(timeline)
-            if timeline.error is not None and not found:
-                yield Outcome(timeline.file, timeline.error, timeline.warning)
-            else:
-                yield Outcome(timeline.file, found, timeline.warning, timeline.error)
 
     def timelines(self) -> Iterator[Timeline]:
         """The timeline of each file, which is used up before the next is asked for."""

@@ -34,6 +34,10 @@ INTERRUPTED, PIPE_CLOSED = BY_SIGNAL + 2, BY_SIGNAL + 13
 EXTRA_OF = {
     "rich": "cli",
     **dict.fromkeys(
+        ("fastapi", "uvicorn", "starlette", "pydantic", "prometheus_client", "python_multipart"),
+        "serve",
+    ),
+    **dict.fromkeys(
         ("torch", "onnx", "onnxscript", "transformers", "timm", "safetensors", "matplotlib"),
         "export",
     ),

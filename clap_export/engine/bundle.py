@@ -44,7 +44,7 @@ def add_engines(
     cache: Path,
     progress: Progress = lambda _: None,
 ) -> Manifest:
-    """Build both engines of a bundle into it; the ones it had are replaced.
+    """Build the engines of a bundle into it; the ones it had are replaced.
 
     The bundle is whole at any moment: new files have new names, and the manifest changes last.
     Afterwards it has no engine that its manifest does not list, whoever left it there.
@@ -69,29 +69,27 @@ def add_engines(
         try:
             made, files = _built(bundle, chain, options, cache, progress)
             old = bundle.manifest.engines
-            gone = {old.audio.file, old.text.file} if old else set[str]()
+            gone = {engine.file for engine in old.each} if old else set[str]()
             kept = {
                 name: entry for name, entry in bundle.manifest.files.items() if name not in gone
             }
             tools = {**bundle.manifest.tools, chain.dialect.library: chain.dialect.version}
-            return amend(
-                folder, bundle.manifest, files=kept | files, engines=Engines(*made), tools=tools
-            )
+            return amend(folder, bundle.manifest, files=kept | files, engines=made, tools=tools)
         finally:
             _remove_unlisted(folder, bundle.manifest)
 
 
 def _built(
     bundle: Bundle, chain: Toolchain, options: BuildOptions, cache: Path, progress: Progress
-) -> tuple[list[Engine], dict[str, FileEntry]]:
-    """Both engines, written into the bundle's folder under names that no other content has."""
+) -> tuple[Engines, dict[str, FileEntry]]:
+    """The engines, written into the bundle's folder under names that no other content has."""
     manifest = bundle.manifest
-    made: list[Engine] = []
+    wanted = [("audio", manifest.audio_graph, audio_profiles(manifest, options))]
+    if manifest.text_graph is not None:
+        wanted.append(("text", manifest.text_graph, text_profiles(manifest, options)))
+    made: dict[str, Engine] = {}
     files: dict[str, FileEntry] = {}
-    for name, graph, profiles in (
-        ("audio", manifest.audio_graph, audio_profiles(manifest, options)),
-        ("text", manifest.text_graph, text_profiles(manifest, options)),
-    ):
+    for name, graph, profiles in wanted:
         check_precision(graph.precision)
         progress(f"{name} engine")
         content, _ = bundle.graph(graph)
@@ -105,15 +103,15 @@ def _built(
         with writing(bundle.path(file)) as part:
             part.write_bytes(built.plan)
         files[file] = FileEntry(sha256, len(built.plan))
-        made.append(record(file, graph, chain, options, built.layers, profiles))
-    return made, files
+        made[name] = record(file, graph, chain, options, built.layers, profiles)
+    return Engines(made["audio"], made.get("text")), files
 
 
 def _remove_unlisted(folder: Path, before: Manifest) -> None:
     """Remove engines that the manifest does not list (any more): those that were replaced, and
     those of a build that failed or was killed."""
     old = before.engines
-    engines = {folder / old.audio.file, folder / old.text.file} if old else set[Path]()
+    engines = {folder / engine.file for engine in old.each} if old else set[Path]()
     for kind in ("audio", "text"):
         engines |= set(folder.glob(f"{kind}-????????????.engine"))
     with contextlib.suppress(ClapError, OSError):  # a left-over does no harm

@@ -22,7 +22,7 @@ from runtime.clips import windows
 from runtime.clips.pooling import mean_embedding
 from runtime.errors import ClapError
 from runtime.labels import LabelBank
-from runtime.manifest import LOG_MEL, NORM, Check, Manifest, Parity, write_manifest
+from runtime.manifest import LOG_MEL, NORM, Check, Manifest, Parity, TextSpec, write_manifest
 from runtime.prompts import fill
 
 BATCHES = (1, 2, 5)
@@ -123,13 +123,14 @@ def measure(
         if bundle.manifest.gives_norm:
             measured[LENGTH] = _norm_difference(checkpoint.model, encoder, batches)
         measured["batch size, max abs"] = _batch_difference(encoder, batches)
-        progress("text embeddings")
-        bank = LabelBank.build(encoder, VERIFY_LABELS)
-        text = _torch_text(checkpoint, encoder, bank.templates)
-        measured |= _differences(TEXT, bank.embeddings, text)
-        measured["labels, pairs ranked otherwise"] = _rank_changes(
-            found @ bank.embeddings.T, wanted @ text.T
-        )
+        if bundle.manifest.text is not None:
+            progress("text embeddings")
+            bank = LabelBank.build(encoder, VERIFY_LABELS)
+            text = _torch_text(checkpoint, bundle.manifest.text, bank.templates)
+            measured |= _differences(TEXT, bank.embeddings, text)
+            measured["labels, pairs ranked otherwise"] = _rank_changes(
+                found @ bank.embeddings.T, wanted @ text.T
+            )
         provider = encoder.open_audio().provider
     limits = LIMITS[bundle.manifest.audio_graph.precision]
     checks = [
@@ -193,12 +194,12 @@ def _norm_difference(model: ClapModel, encoder: Encoder, batches: list[np.ndarra
 
 
 @torch.no_grad()
-def _torch_text(checkpoint: Checkpoint, encoder: Encoder, templates: Sequence[str]) -> np.ndarray:
+def _torch_text(checkpoint: Checkpoint, spec: TextSpec, templates: Sequence[str]) -> np.ndarray:
     """Label embeddings ``[labels, dim]`` by PyTorch, without padding: the slow, plain way."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
-    spec, rows = encoder.manifest.text, []
+    rows = []
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.max_tokens)
     for label in VERIFY_LABELS:

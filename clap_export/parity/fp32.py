@@ -29,13 +29,13 @@ class Numbers:
 
     Attributes:
         audio: embeddings ``[clips, dim]``.
-        text: embeddings ``[texts, dim]``.
+        text: embeddings ``[texts, dim]``; None of a bundle without a text encoder.
         run: on the listing, or None without one.
         provider: what ran it.
     """
 
     audio: np.ndarray
-    text: np.ndarray
+    text: np.ndarray | None
     run: Scored | None
     provider: str
 
@@ -54,7 +54,8 @@ class Numbers:
         run = None
         if listing:
             run = evaluate(encoder, listing, (), lambda s: progress(f"gates: {precision}, {s}"))
-        return cls(audio, encoder.embed_text(PHRASES), run, encoder.open_audio().provider)
+        text = None if encoder.manifest.text is None else encoder.embed_text(PHRASES)
+        return cls(audio, text, run, encoder.open_audio().provider)
 
     def against(self, wanted: Numbers, precision: Precision) -> Parity:
         """The gates of a precision, ``wanted`` being FP32's numbers.
@@ -66,22 +67,20 @@ class Numbers:
         The best phrase of each clip is reported without a limit: near ties turn with any rounding.
         """
         limit = distance(precision)
-        audio, text = (
-            1 - (mine.astype(np.float64) * other).sum(axis=1)
-            for mine, other in ((self.audio, wanted.audio), (self.text, wanted.text))
-        )
+        audio = _apart(self.audio, wanted.audio)
         checks = [_at_most("audio embedding, 1 - cosine to FP32", audio.max(), limit)]
         if precision == "int8":
             bound = tolerance_bound(np.maximum(audio, ROUNDING))
             name = f"the same of 95 % of all clips, by {len(audio)} with 95 % confidence"
             checks.append(_at_most(name, bound, limit))
-        checks.append(_at_most("text embedding, 1 - cosine to FP32", text.max(), limit))
-        if precision == "int8":
-            best, right = (
-                (one.audio @ one.text[THINGS].T).argmax(axis=1) for one in (self, wanted)
-            )
-            name = f"{len(audio)} clips, other best phrase than FP32"
-            checks.append(_at_most(name, np.mean(best != right), 1.0, "share"))
+        if self.text is not None and wanted.text is not None:
+            worst = _apart(self.text, wanted.text).max()
+            checks.append(_at_most("text embedding, 1 - cosine to FP32", worst, limit))
+            if precision == "int8":
+                best = (self.audio @ self.text[THINGS].T).argmax(axis=1)
+                right = (wanted.audio @ wanted.text[THINGS].T).argmax(axis=1)
+                name = f"{len(audio)} clips, other best phrase than FP32"
+                checks.append(_at_most(name, np.mean(best != right), 1.0, "share"))
         if self.run is not None and wanted.run is not None:
             lost = wanted.run.accuracy.top1 - self.run.accuracy.top1
             checks.append(_at_most("listing, top-1 accuracy lost to FP32", lost, LOST, "share"))
@@ -89,6 +88,11 @@ class Numbers:
             limit = 1 - AGREEMENT
             checks.append(_at_most("listing, other top-1 label than FP32", other, limit, "share"))
         return Parity(all(check.passed for check in checks), self.provider, tuple(checks))
+
+
+def _apart(mine: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """1 - cosine, row by row."""
+    return 1 - (mine.astype(np.float64) * other).sum(axis=1)
 
 
 def _at_most(name: str, value: float | np.floating, limit: float, unit: str = "") -> Check:

@@ -73,7 +73,7 @@ def to_fp16(
             held = [encoder.windows_of(clip.samples, clip.sample_rate) for clip in made]
         wanted = Numbers.of(encoder, held, listing, progress)
     _copy(bundle, out)
-    for graph in (bundle.manifest.audio_graph, bundle.manifest.text_graph):
+    for graph in bundle.manifest.graphs:
         _write(out / graph.file, fp16.convert(_load(bundle, graph)))
     gates = _Gates(out, "fp16", held, listing, wanted, progress)
     manifest = gates.describe(bundle.manifest)
@@ -123,17 +123,14 @@ def to_int8(
         picked = [windows[i] for i in _spread(len(windows), MOST_WINDOWS)]
         audio = _Encoder(bundle, bundle.manifest.audio_graph)
         audio.observe([graph_inputs([row], spec) for row in picked], progress)
-        progress("activations of the text encoder")
-        text = _Encoder(bundle, bundle.manifest.text_graph)
-        tokens = TextTokenizer(bundle.read(bundle.manifest.text.tokenizer), bundle.manifest.text)
-        text.observe([dict(tokens([phrase])) for phrase in PHRASES], progress)
+        encoders = [audio, *_text_encoder(bundle, progress)]
         held = [encoder.windows_of(clip) for clip in held_paths]
         wanted = Numbers.of(encoder, held, listing, progress)
     _copy(bundle, out)
     gates = _Gates(out, "int8", held, listing, wanted, progress)
     # Several limits may leave out the same layers: one try is enough.
-    for left in dict.fromkeys((audio.worst(times), text.worst(times)) for times in LEFT_OUT):
-        for graph, nodes in zip((audio, text), left, strict=True):
+    for left in dict.fromkeys(tuple(e.worst(times) for e in encoders) for times in LEFT_OUT):
+        for graph, nodes in zip(encoders, left, strict=True):
             graph.write(out, nodes)
         manifest = gates.describe(bundle.manifest)
         parity = gates.measure()
@@ -141,7 +138,19 @@ def to_int8(
             break
     findings = (*manifest.findings, *_few(len(held)))
     amend(out, manifest, parity=parity, findings=findings)
-    return Lowered(parity, (*left[0], *left[1]))
+    return Lowered(parity, tuple(node for nodes in left for node in nodes))
+
+
+def _text_encoder(bundle: Bundle, progress: Callable[[str], None]) -> Iterator[_Encoder]:
+    """The text encoder with its activations, if the bundle has one."""
+    spec, graph = bundle.manifest.text, bundle.manifest.text_graph
+    if spec is None or graph is None:
+        return
+    progress("activations of the text encoder")
+    encoder = _Encoder(bundle, graph)
+    tokens = TextTokenizer(bundle.read(spec.tokenizer), spec)
+    encoder.observe([dict(tokens([phrase])) for phrase in PHRASES], progress)
+    yield encoder
 
 
 def _fp32(source: Path) -> Bundle:
@@ -194,7 +203,7 @@ class _Gates:
             self.out,
             fp32,
             audio_graph=replace(fp32.audio_graph, precision=self.precision),
-            text_graph=replace(fp32.text_graph, precision=self.precision),
+            text_graph=fp32.text_graph and replace(fp32.text_graph, precision=self.precision),
             files=entries(self.out, fp32.files),
             parity=None,
         )

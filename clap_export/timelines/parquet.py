@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from clap_export.timelines.timeline import Timeline
+from runtime import Segment
 from runtime.errors import ClapError
 
 ROWS = 1 << 14  # held at a time, and of a row group
 SUFFIX = ".parquet"
+WINDOWS = {
+    "file": "text", "start": "number", "end": "number", "label": "text", "rank": "count",
+    "score": "number", "similarity": "number",
+}  # fmt: skip
 
 
 def pyarrow() -> Any:
@@ -30,47 +35,76 @@ def pyarrow() -> Any:
     return pyarrow
 
 
-def write(timelines: Iterable[Timeline], path: Path) -> None:
-    """Write the windows of one or several recordings.
+class Table:
+    """Writes rows in groups, so that memory does not grow. To be used in a ``with`` block, whose
+    end makes it a whole file.
 
     Args:
-        timelines: of them.
         path: of a file to write; see :func:`runtime.files.writing` for how it gets its place.
+        columns: names, and the name of each one's type in Arrow.
 
     Raises:
         ClapError: pyarrow is not installed.
         OSError: it cannot be written.
     """
-    arrow = pyarrow()
-    text, number = arrow.string(), arrow.float64()
-    schema = arrow.schema(
-        [("file", text), ("start", number), ("end", number), ("label", text),
-         ("rank", arrow.int32()), ("score", number), ("similarity", number)]
-    )  # fmt: skip
-    with arrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for rows in _groups(_rows(timelines)):
-            columns = [
-                arrow.array(values, field.type)
-                for values, field in zip(zip(*rows, strict=True), schema, strict=True)
-            ]
-            writer.write_table(arrow.Table.from_arrays(columns, schema=schema))
+
+    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
+        self._arrow = pyarrow()
+        types = {
+            "text": self._arrow.string(), "number": self._arrow.float64(),
+            "count": self._arrow.int32(), "time": self._arrow.timestamp("ms", tz="UTC"),
+        }  # fmt: skip
+        self._schema = self._arrow.schema([(name, types[kind]) for name, kind in columns.items()])
+        self._writer = self._arrow.parquet.ParquetWriter(path, self._schema, compression="zstd")
+        self._rows: list[tuple[object, ...]] = []
+
+    def add(self, row: tuple[object, ...]) -> None:
+        """Add a row, with a value for each column."""
+        self._rows.append(row)
+        if len(self._rows) == ROWS:
+            self._flush()
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._flush()
+        finally:
+            self._writer.close()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, []
+        columns = [
+            self._arrow.array(values, field.type)
+            for values, field in zip(zip(*rows, strict=True), self._schema, strict=True)
+        ]
+        self._writer.write_table(self._arrow.Table.from_arrays(columns, schema=self._schema))
 
 
-def _rows(timelines: Iterable[Timeline]) -> Iterator[tuple[object, ...]]:
-    for timeline in timelines:
-        # Of a name that is no text its bytes are escaped, as Python shows them.
-        file = timeline.file.encode("utf-8", "backslashreplace").decode()
-        for segment in timeline:
-            for rank, p in enumerate(segment.predictions, 1):
-                yield file, segment.start, segment.end, p.label, rank, p.score, p.similarity
+def write(timelines: Iterable[Timeline], path: Path) -> None:
+    """Write the windows of one or several recordings.
+
+    Args:
+        timelines: of them.
+        path: of a file to write.
+
+    Raises:
+        ClapError: pyarrow is not installed.
+        OSError: it cannot be written.
+    """
+    with Table(path, WINDOWS) as table:
+        for timeline in timelines:
+            for segment in timeline:
+                for row in rows(timeline.file, segment):
+                    table.add(row)
 
 
-def _groups(rows: Iterable[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
-    group: list[tuple[object, ...]] = []
-    for row in rows:
-        group.append(row)
-        if len(group) == ROWS:
-            yield group
-            group = []
-    if group:
-        yield group
+def rows(file: str, segment: Segment) -> Iterator[tuple[object, ...]]:
+    """The rows of a window."""
+    # Of a name that is no text its bytes are escaped, as Python shows them.
+    name = file.encode("utf-8", "backslashreplace").decode()
+    for rank, p in enumerate(segment.predictions, 1):
+        yield name, segment.start, segment.end, p.label, rank, p.score, p.similarity

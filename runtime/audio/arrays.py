@@ -66,6 +66,8 @@ class ArrayBlocks:
 
     Attributes:
         rate: in Hz.
+        channels: of it; 0 until the first block.
+        stated: None: an array states nothing.
         warnings: none.
 
     Raises:
@@ -80,6 +82,8 @@ class ArrayBlocks:
         later: LaterChannels | None = None,
     ) -> None:
         self.warnings: list[str] = []
+        self.channels = 0
+        self.stated: float | None = None
         self._limit, self._later = limit, later
         self._all = not isinstance(source, Chunks)
         if isinstance(source, Chunks):
@@ -106,7 +110,7 @@ class ArrayBlocks:
             channels = _channels(array, self._name)
             if not channels.size:
                 continue
-            wanted = wanted or len(channels)
+            wanted = self.channels = wanted or len(channels)
             if len(channels) != wanted:
                 raise AudioError(
                     f"{name} has {len(channels)} channels after {count / self.rate:.1f} s, and had "

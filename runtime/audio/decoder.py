@@ -39,6 +39,8 @@ class Decoder:
 
     Attributes:
         rate: of the first part, in Hz, to which later ones are brought; 0 until its first block.
+        channels: of the first part; 0 until its first block.
+        stated: seconds that a file of one part should have, by its header, or None.
         warnings: what is wrong with the file although it could be read, as clauses; all of them
             when the blocks are exhausted.
 
@@ -55,7 +57,8 @@ class Decoder:
         self._seconds = 0.0  # decoded so far
         self._vain = 0  # parts of which ffmpeg could make nothing
         self._structure = find(content)
-        self.rate = 0
+        self.rate = self.channels = 0
+        self.stated: float | None = None
         self.warnings = [self._structure.warning] if self._structure.warning else []
 
     def blocks(self) -> Generator[NDArray[np.float32]]:
@@ -103,6 +106,9 @@ class Decoder:
                 self._check_rate(track.rate)
                 self._limit.check(track.stated or 0, track.rate)
                 resampler = Resampler(track.rate, self.rate)
+                self.channels = self.channels or block.shape[1]
+                if track.stated is not None and len(self._structure.parts) == 1:
+                    self.stated = track.stated / track.rate
             if not len(block):
                 continue
             frames += len(block)

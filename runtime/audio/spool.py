@@ -54,6 +54,19 @@ def copy(pieces: Iterable[bytes], name: str) -> Generator[BinaryIO]:
     Raises:
         AudioError: the disk is full, or cannot be written to.
     """
+    with private(name) as file:
+        for piece in pieces:
+            add(file, piece, name)
+        file.seek(0)
+        yield file
+
+
+def private(name: str) -> BinaryIO:
+    """A new private file, open for writing and reading; it is gone when it is closed.
+
+    Raises:
+        AudioError: it cannot be made.
+    """
     import tempfile  # it brings many others
 
     # Elsewhere it needs a name, by which another program can open it.
@@ -61,15 +74,19 @@ def copy(pieces: Iterable[bytes], name: str) -> Generator[BinaryIO]:
         tempfile.TemporaryFile if os.path.exists("/proc/self/fd") else tempfile.NamedTemporaryFile
     )
     with _disk(name):
-        file = make(buffering=0, prefix="clap-audio-")
-    with file:
-        for piece in pieces:
-            with _disk(name):
-                left = memoryview(piece)
-                while left:
-                    left = left[file.write(left) :]
-        file.seek(0)
-        yield cast(BinaryIO, file)
+        return cast(BinaryIO, make(buffering=0, prefix="clap-audio-"))
+
+
+def add(file: BinaryIO, piece: bytes, name: str) -> None:
+    """Write all of a piece to the end of a private file.
+
+    Raises:
+        AudioError: the disk is full, or cannot be written to.
+    """
+    with _disk(name):
+        left = memoryview(piece)
+        while left:
+            left = left[file.write(left) :]
 
 
 def pieces(content: Content, part: Part) -> Iterator[bytes]:

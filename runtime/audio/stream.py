@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from runtime.audio import faithful, sources
 from runtime.audio.arrays import ArrayBlocks, Chunks, Recording
 from runtime.audio.decoder import Decoder
+from runtime.audio.facts import Facts
 from runtime.audio.faithful import Channels, Kind, Resampling
 from runtime.audio.faithful.strung import LaterChannels
 from runtime.audio.limit import Limit, TooLong, check_max_seconds
@@ -28,9 +29,12 @@ LARGEST = 1 << 18
 
 
 class Blocks(Protocol):
-    """What makes mono float32 blocks ``[n]`` of a source; ``rate`` is known with the first."""
+    """What makes mono float32 blocks ``[n]`` of a source; ``rate``, ``channels`` and the ``stated``
+    seconds are known with the first."""
 
     rate: int
+    channels: int
+    stated: float | None
     warnings: list[str]
 
     def blocks(self) -> Generator[NDArray[np.float32]]:
@@ -79,6 +83,7 @@ class Stream:
         self.rate, self.samples = rate or 0, 0
         self._count, self._seconds = 0, 0.0  # of one channel, as decoded
         self._broken: AudioError | None = None
+        self._ended = False
         self._held = ExitStack()
         self._kind: Kind = resampler
         self._later: LaterChannels | None = None
@@ -116,6 +121,12 @@ class Stream:
             yield from self._resampled(channel)
         if not self.samples:
             check_not_lost(np.empty(0, np.float32), self._count, self._origin.rate, self.rate)
+
+    @property
+    def facts(self) -> Facts:
+        """The recording as it came, as far as the blocks that are out tell."""
+        heard = self._seconds if self._ended else self._origin.stated
+        return Facts(self._origin.rate, self._origin.channels, heard)
 
     def stretches(self) -> Stretches | None:
         """The recording as stretches that can be had alone, in place of its blocks; None where it
@@ -160,6 +171,7 @@ class Stream:
                 with boundary(self._source):
                     block = next(blocks, None)
                 if block is None:
+                    self._ended = True
                     return
                 if len(block):
                     self._count += len(block)
@@ -170,7 +182,7 @@ class Stream:
         except AudioError as error:
             if self._seconds < self._keep_from:
                 raise
-            self._broken = error
+            self._broken, self._ended = error, True
 
     def _resampled(self, blocks: Iterator[NDArray[np.float32]]) -> Generator[NDArray[np.float32]]:
         resampler: Resampling | None = None

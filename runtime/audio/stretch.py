@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from runtime.audio import flac, sndfile
 from runtime.audio.content import Content
+from runtime.audio.facts import Facts
 from runtime.audio.levels import MAX_CHANNELS, Levels
 from runtime.audio.parts import Structure
 from runtime.audio.rates import MAX_RATE, MIN_RATE, resample
@@ -37,6 +38,7 @@ class Stretches:
         name: of it, for sentences.
         frames: that it has: it was looked whether they are there.
         own_rate: of the file, in Hz.
+        channels: of the file.
         rate: of the samples that are given, in Hz.
     """
 
@@ -44,7 +46,13 @@ class Stretches:
     name: str
     frames: int
     own_rate: int
+    channels: int
     rate: int
+
+    @property
+    def facts(self) -> Facts:
+        """The file as it is."""
+        return Facts(self.own_rate, self.channels, self.frames / self.own_rate)
 
     @property
     def total(self) -> int:
@@ -108,14 +116,15 @@ def of(content: Content, structure: Structure, name: str, rate: int) -> Stretche
     try:
         with sndfile.opened(content) as file:
             frames, own = int(file.frames), int(file.samplerate)
+            channels = int(file.channels)
             if file.format not in FORMATS or file.subtype not in SUBTYPES:
                 return None
             if file.format == "FLAC" and flac.end(content) != frames:
                 return None
-            if not (MIN_RATE <= own <= MAX_RATE and file.channels <= MAX_CHANNELS and frames):
+            if not (MIN_RATE <= own <= MAX_RATE and channels <= MAX_CHANNELS and frames):
                 return None
             file.seek(frames - 1)
             there = len(file.read(2, dtype="float32", always_2d=True)) == 1
     except (RuntimeError, TypeError):  # libsndfile's; and a file without a header
         return None
-    return Stretches(content, name, frames, own, rate) if there else None
+    return Stretches(content, name, frames, own, channels, rate) if there else None

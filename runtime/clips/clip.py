@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -21,6 +21,7 @@ from runtime.errors import AudioError
 
 if TYPE_CHECKING:
     from runtime.audio import Source
+    from runtime.audio.facts import Facts
     from runtime.audio.stretch import Stretches
     from runtime.audio_spec import AudioSpec
     from runtime.clips.policy import Policy
@@ -50,6 +51,9 @@ class Piece:
         return len(self.rows)
 
 
+def _nothing() -> None: ...
+
+
 class Clip:
     """Opens a recording.
 
@@ -59,10 +63,12 @@ class Clip:
         spec: of the bundle.
         policy: which windows are wanted.
         max_seconds: longer recordings are refused; infinity for no limit.
+        check: called for every block that is decoded; what it raises ends the work.
 
     Attributes:
         warning: a sentence that says what is wrong with a recording of which only a part can be
             used, or None; known when all pieces are out.
+        facts: the recording as it came, or None; known when all pieces are out.
 
     Raises:
         AudioError: it cannot be opened.
@@ -75,11 +81,14 @@ class Clip:
         spec: AudioSpec,
         policy: Policy,
         max_seconds: float,
+        check: Callable[[], None] = _nothing,
     ) -> None:
+        self._check = check
         self._source, self._sample_rate, self._max_seconds = source, sample_rate, max_seconds
         self._spec, self._policy = spec, policy
         self._held = ExitStack()
         self.warning: str | None = None
+        self.facts: Facts | None = None
         self._stream = self._opened()
 
     def pieces(self, size: int) -> Generator[Piece]:
@@ -97,6 +106,7 @@ class Clip:
         if not waiting:
             raise AudioError(f"{sources.name(self._source)} was shorter when it was read again.")
         self.warning = self._stream.warning
+        self.facts = self.facts or self._stream.facts
         yield _piece(waiting, last=True)
 
     def pieces_ahead(self, size: int) -> Generator[Piece]:
@@ -133,12 +143,13 @@ class Clip:
         return map(self._heard, self._stream.blocks())
 
     def _heard(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._check()
         return round_trip_int16(samples) if self._spec.int16_round_trip else samples
 
     def _stretches(self) -> Stretches | None:
         """The file, where only a few windows of it are wanted and it can be sought in."""
         policy = self._policy
-        few = policy.windows in ("spaced", "middle")
+        few = policy.windows in ("spaced", "past_intro", "middle")
         ours = policy.quirks.resampler == "soxr" and policy.quirks.channels == "mean"
         return self._stream.stretches() if few and ours else None
 
@@ -146,6 +157,7 @@ class Clip:
         spec, policy = self._spec, self._policy
         stretches = self._stretches()
         if stretches is not None and stretches.total > spec.window_samples:
+            self.facts = stretches.facts
             for start in policy.starts(spec, stretches.total):
                 end = start + spec.window_samples
                 yield Cut(start, end, self._heard(stretches.samples(start, end)))
@@ -179,6 +191,7 @@ class Clip:
         if sources.repeatable(self._source):
             held.clear()
             total += sum(map(len, blocks))
+            self.facts = self._stream.facts  # of the second reading the end may be left out
             self._stream.close()
             self._stream = self._opened()
             return total, self._blocks()

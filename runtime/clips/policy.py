@@ -22,10 +22,12 @@ from runtime.schema import Text, Within
 if TYPE_CHECKING:
     from runtime.audio_spec import AudioSpec
 
-Choice = Literal["all", "spaced", "head", "middle", "fusion"]
+Choice = Literal["all", "spaced", "past_intro", "head", "middle", "fusion"]
 Tail = Literal["aligned", "dropped", "filled"]
 Pooling = Literal["mean", "raw_mean", "max", "energy"]
 
+COUNTED = ("spaced", "past_intro", "head", "middle")
+INTRO = 45.0  # seconds of a track that are passed over
 MOST_WINDOWS = 4096  # of a policy that counts them
 MOST_SECONDS = 3600.0  # between windows, in a manifest
 LONGEST_HOP = 1 << 60  # samples: longer than any recording, so one window is left
@@ -37,10 +39,12 @@ class Policy:
 
     Attributes:
         name: of the preset, or any other that a caller likes; no part of the clip space.
-        windows: ``all``; ``spaced`` (``count`` of them, evenly from start to end); ``head`` and
-            ``middle`` (``count`` of them, ``hop`` apart, from the start or around the middle); or
-            ``fusion`` (a clip longer than a window is heard at once, by models made for it).
-        count: of windows, for ``spaced``, ``head`` and ``middle``.
+        windows: ``all``; ``spaced`` (``count`` of them, evenly from start to end); ``past_intro``
+            (evenly from 45 s to the end, as many of ``count`` as fit side by side, one alone at
+            45 s; of a recording that ends before, the middle one); ``head`` and ``middle``
+            (``count`` of them, ``hop`` apart, from the start or around the middle); or ``fusion``
+            (a clip longer than a window is heard at once, by models made for it).
+        count: of windows, for ``spaced``, ``past_intro``, ``head`` and ``middle``.
         hop: seconds between the starts of windows; None is the bundle's own ``hop_samples``.
         tail: what is done with samples behind the last window that fits: ``aligned`` (one more
             window ends with the recording), ``filled`` (the next window takes them and is filled
@@ -64,12 +68,12 @@ class Policy:
     quirks: Quirks = field(default_factory=Quirks)
 
     def __post_init__(self) -> None:
-        if (self.count is None) == (self.windows in ("spaced", "head", "middle")):
+        if (self.count is None) == (self.windows in COUNTED):
             raise ValueError(
-                f"windows={self.windows!r} and count={self.count}: a count is for 'spaced', 'head' "
-                "and 'middle', which need one"
+                f"windows={self.windows!r} and count={self.count}: a count is for "
+                f"{', '.join(map(repr, COUNTED))}, which need one"
             )
-        if self.hop is not None and self.windows in ("spaced", "fusion"):
+        if self.hop is not None and self.windows in ("spaced", "past_intro", "fusion"):
             raise ValueError(f"windows={self.windows!r} have no hop, and it is {self.hop}")
 
     @classmethod
@@ -100,9 +104,20 @@ class Policy:
         return replace(policy, hop=seconds)
 
     @property
+    def streamed(self) -> str:
+        """A sentence: what of this counts where windows come every hop, however long it lasts."""
+        kept = ["the resampler"] * (self.quirks.resampler != "soxr")
+        kept += ["the rule for channels"] * (self.quirks.channels != "mean")
+        counts = f"{' and '.join(kept)} alone" if kept else "nothing"
+        return (
+            f"Of the windows '{self.name}' {counts} counts here: all windows are heard, one each "
+            "hop, and none are pooled."
+        )
+
+    @property
     def needs_total(self) -> bool:
         """Whether windows can be chosen only when the length is known."""
-        return self.windows in ("spaced", "middle", "fusion")
+        return self.windows in ("spaced", "past_intro", "middle", "fusion")
 
     def starts(self, spec: AudioSpec, total: int | None = None) -> Iterable[int]:
         """Where windows start, in samples; endless where only the recording's end ends them.
@@ -123,6 +138,12 @@ class Policy:
             if count == 1:
                 return [last // 2]
             return sorted({i * last // (count - 1) for i in range(count)})
+        if self.windows == "past_intro":
+            left = last - round(INTRO * spec.sample_rate)
+            if left < 0:
+                return [last // 2]
+            gaps = min(count - 1, left // spec.window_samples)
+            return [last - left + i * left // max(1, gaps) for i in range(gaps + 1)]
         fitting = min(count, last // hop + 1)
         first = (last - (fitting - 1) * hop) // 2
         return range(first, first + fitting * hop, hop)
@@ -140,7 +161,7 @@ class Policy:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-# What can be asked for by name; docs/policies.md describes them. ``NAME:COUNT`` changes a count.
+# What can be asked for by name; docs/recordings.md describes them. ``NAME:COUNT`` changes a count.
 PRESETS = {
     policy.name: policy
     for policy in (
@@ -151,6 +172,7 @@ PRESETS = {
         Policy("loudest", pooling="energy"),
         Policy("rare", pooling="max"),
         Policy("back-to-back", tail="dropped", pooling="raw_mean"),
+        Policy("past-intro", "past_intro", 1, pooling="raw_mean"),
     )
 }  # fmt: skip
 # Those that match an original package, by where they take their window: the packages draw it.
@@ -200,6 +222,9 @@ def _named(wanted: object, bundled: Policy, fused: bool, family: str) -> Policy:
         return Policy(wanted, FAITHFUL[wanted], 1, quirks=found)
     name, colon, count = wanted.partition(":") if isinstance(wanted, str) else ("", "", "")
     preset = PRESETS.get(name)
+    if preset is not None and preset.windows == "past_intro" and family == "msclap":
+        # The collections that it matches were made with torchaudio, of the mean of the channels.
+        preset = replace(preset, quirks=Quirks("torchaudio"))
     if preset is not None and not colon:
         return preset
     counted = preset is not None and preset.count is not None and re.fullmatch("[0-9]{1,9}", count)

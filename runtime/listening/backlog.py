@@ -73,6 +73,11 @@ class Backlog:
         """Seconds that wait now."""
         return self._waiting
 
+    def has_room(self, piece: Piece) -> bool:
+        """Whether :meth:`put` would not wait now, for whoever alone puts."""
+        with self._changed:
+            return self._drop or self._stopped or not (self._pieces and self._over(piece))
+
     def put(self, piece: Piece) -> None:
         """Add samples.
 

@@ -25,6 +25,7 @@ from runtime.errors import ClapError
 Phase = Literal["began", "ended"]
 Smoothing = Literal["median", "mean"]
 SILENCE = 0.0  # the score of a label that a segment does not have
+MOST_SMOOTHED = 9_999  # windows that are held
 ROUNDING = 1e-4  # seconds by which times may be off: more than a sample of a model
 
 
@@ -33,7 +34,7 @@ class Rule:
     """When a label is an event.
 
     Attributes:
-        on: score from which it is on; above 0, which is the score of silence.
+        on: score from which it is on; above 0, which is the score of silence, and at most 1.
         off: score below which it is off again; default that of ``on``.
         minimum: seconds; shorter events are dropped.
         gap: seconds; events that are less than this apart are one.
@@ -50,10 +51,10 @@ class Rule:
     def __post_init__(self) -> None:
         on = number("on", self.on)
         off = on if self.off is None else number("off", self.off)
-        if not 0.0 < off <= on:
+        if not 0.0 < off <= on <= 1.0:
             raise ClapError(
                 f"on={shown(self.on)}, off={shown(self.off)}: pass scores above 0, which silence "
-                "has, and an `off` that is not above `on`."
+                "has, and up to 1, and an `off` that is not above `on`."
             )
         for name in ("minimum", "gap"):
             if number(name, getattr(self, name), "a number of seconds") < 0.0:
@@ -116,12 +117,8 @@ class Events:
         smooth: int = 1,
         smoothing: Smoothing = "median",
     ) -> None:
-        self._rule = Rule() if rule is None else rule
-        self._rules = dict(rules or {})
-        if isinstance(only, str):
-            raise ClapError(f"only={shown(only)}: pass several labels, in a list.")
-        self._only = None if only is None else frozenset(only)
-        if whole("smooth", smooth) % 2 == 0:
+        self.change(rule, rules=rules, only=only)
+        if whole("smooth", smooth, most=MOST_SMOOTHED) % 2 == 0:
             raise ClapError(f"smooth={smooth}: pass an odd number of windows.")
         if smoothing not in get_args(Smoothing):
             raise ClapError(f"smoothing={shown(smoothing)}: pass 'median' or 'mean'.")
@@ -134,6 +131,41 @@ class Events:
         """Those that have begun and not ended, in the order in which they began."""
         found = [state.event("began") for state in self._states.values() if state.said]
         return sorted(found, key=lambda event: event.start)
+
+    @property
+    def rule(self) -> Rule:
+        """For every label that has none of its own."""
+        return self._rule
+
+    @property
+    def budding(self) -> float:
+        """Start of the oldest stretch that is not long enough for an event yet; infinity if there
+        is none."""
+        starts = (state.start for state in self._states.values() if not state.said)
+        return min(starts, default=math.inf)
+
+    def change(
+        self,
+        rule: Rule | None = None,
+        *,
+        rules: Mapping[str, Rule] | None = None,
+        only: Collection[str] | None = None,
+    ) -> None:
+        """Other rules from the next window on; what is on keeps the rule that it began with.
+
+        Args:
+            rule: for every label.
+            rules: for single labels, in place of it.
+            only: labels of which events are wanted; default all.
+
+        Raises:
+            ClapError: an argument is out of range.
+        """
+        if isinstance(only, str):
+            raise ClapError(f"only={shown(only)}: pass several labels, in a list.")
+        self._rule = Rule() if rule is None else rule
+        self._rules = dict(rules or {})
+        self._only = None if only is None else frozenset(only)
 
     def push(self, segment: Segment) -> list[Event]:
         """Events that began or ended, as far as the next segment shows.

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,14 @@ from runtime.arguments import number, shown
 from runtime.audio import faithful
 from runtime.audio.arrays import ArrayBlocks
 from runtime.audio.limit import Limit
-from runtime.classifier import Classifier, Segment
+from runtime.classifier import Segment
 from runtime.clips.cutter import Cut, Cutter
 from runtime.errors import AudioError, ClapError
-from runtime.scores import check_top_k
+from runtime.scores import Prediction, check_top_k
+
+if TYPE_CHECKING:
+    from runtime.clips.policy import Policy
+    from runtime.manifest import Manifest
 
 # Seconds by which a chunk's timestamp may differ from the clock: the clocks of callbacks jitter by
 # the length of a chunk.
@@ -43,6 +47,44 @@ class Counts:
     silent: int
     bridged: float
     missing: float
+
+
+class WindowEncoder(Protocol):
+    """Embeds windows: a :class:`runtime.Encoder`, or what stands for one."""
+
+    @property
+    def policy(self) -> Policy:
+        """How recordings become windows."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Windows that are given to it at once."""
+        ...
+
+    def embed_windows(
+        self, batch: NDArray[np.float32], /, *, finite: bool = True
+    ) -> NDArray[np.float32]:
+        """Windows ``[n, window_samples]`` to embeddings ``[n, dim]``."""
+        ...
+
+
+class WindowClassifier(Protocol):
+    """Classifies windows: a :class:`runtime.Classifier`, or what stands for one."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the bundle."""
+        ...
+
+    @property
+    def encoder(self) -> WindowEncoder:
+        """What embeds windows."""
+        ...
+
+    def rank(self, rows: NDArray[np.float32], top_k: int | None = None) -> list[Prediction]:
+        """Predictions for embeddings ``[n, dim]``, pooled."""
+        ...
 
 
 class Listener:
@@ -72,7 +114,7 @@ class Listener:
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: WindowClassifier,
         sample_rate: int,
         *,
         hop: float = 0.5,
@@ -108,11 +150,11 @@ class Listener:
         return Counts(fed, self._windows, self._silent, self._bridged, self._missing)
 
     @property
-    def classifier(self) -> Classifier:
+    def classifier(self) -> WindowClassifier:
         """Whose labels are looked for now."""
         return self._classifier
 
-    def exchange(self, classifier: Classifier) -> None:
+    def exchange(self, classifier: WindowClassifier) -> None:
         """Look for other labels from the next window on, at any time and from any thread.
 
         ``Classifier(listener.classifier.encoder, labels)`` shares the engines.

@@ -90,6 +90,56 @@ def test_embed_clips_batches_and_keeps_places(
             np.testing.assert_allclose(row, tinybundle.slow_audio_embedding(window), atol=1e-5)
 
 
+@pytest.mark.parametrize("one_thread", [False, True])
+def test_pieces_of_several_recordings_are_embedded_together(
+    encoder: Encoder, one_thread: bool
+) -> None:
+    sounds = [clip(i, n) for i, n in enumerate((300, WINDOW, 5 * WINDOW + 7))]
+    pieces = []
+    for sound in sounds:
+        with encoder.clip(sound, RATE) as opened:
+            pieces += list(opened.pieces(2))
+    found = encoder.embed_together(pieces, one_thread=one_thread)
+    assert [len(rows) for rows, _ in found] == [len(piece) for piece in pieces]
+    for piece, (rows, norms) in zip(pieces, found, strict=True):
+        assert norms is not None
+        for window, row, norm in zip(piece.rows, rows, norms, strict=True):
+            raw = tinybundle.slow_raw_vector(window)
+            np.testing.assert_allclose(norm, np.linalg.norm(raw), rtol=1e-5)
+            np.testing.assert_allclose(row * norm, raw, atol=1e-4)
+
+
+def test_an_older_bundle_gives_no_norms(tmp_path: Path) -> None:
+    folder = tinybundle.build(tmp_path / "older", format_version=3)
+    with Encoder(folder, threads=1) as encoder, encoder.clip(clip(1), RATE) as opened:
+        ((rows, norms),) = encoder.embed_together(list(opened.pieces(1)))
+        assert norms is None
+        np.testing.assert_allclose(rows[0], tinybundle.slow_audio_embedding(clip(1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("windows", ["all", "spaced:9"])
+def test_decoding_ends_when_it_is_told_to(encoder: Encoder, windows: str) -> None:
+    class Told(Exception):
+        pass
+
+    asked = 0
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 3:
+            raise Told
+
+    sound = tinybundle.wav(clip(2, 200 * WINDOW))  # some blocks
+    with (
+        Encoder(encoder._loaded.bundle, threads=1, windows=windows) as made,
+        made.clip(sound, None, None, check) as opened,
+        pytest.raises(Told),
+    ):
+        list(opened.pieces(1))
+    assert asked == 4
+
+
 def test_windows_of_16_bit_samples_are_those_over_full_scale(encoder: Encoder) -> None:
     integers = np.round(clip(5, 2 * WINDOW) * 32767).astype(np.int16).reshape(2, WINDOW)
     found = encoder.embed_windows(integers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import multiprocessing
 import os
@@ -438,3 +439,71 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
         with files.scratch(tmp_path / "out"), files.owning(tmp_path / "run"):
             pass
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_growing_file_is_read_while_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+    before = path.open()
+    with pytest.raises(ClapError, match="exists"), files.growing(path, overwrite=False):
+        pass
+    with contextlib.suppress(RuntimeError), files.growing(path) as file:
+        assert path.read_text() == ""
+        assert before.read() == "old"  # whoever reads the old one keeps it
+        file.add(b"one\n")
+        assert path.read_text() == "one\n"
+        file.add(b"two\n")
+        raise RuntimeError
+    assert path.read_text() == "one\ntwo\n"
+    assert names(tmp_path) == ["a.csv"]
+    before.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limits here")
+def test_a_growing_file_ends_with_a_whole_line_on_a_full_disk(tmp_path: Path) -> None:
+    process = run(
+        "import resource\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (25, 25))\n"
+        "with files.growing(sys.argv[1]) as file:\n"
+        "    for i in range(5):\n"
+        "        try: file.add(b'0123456789\\n')\n"
+        "        except OSError: print('full')\n",
+        tmp_path / "a",
+    )
+    printed, errors = process.communicate(timeout=60)
+    assert (printed.count("full"), errors) == (3, "")
+    assert (tmp_path / "a").read_text() == 2 * "0123456789\n"
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="no locks here")
+def test_a_file_that_grows_is_not_replaced_by_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    process = run(
+        "with files.growing(sys.argv[1]) as file:\n"
+        "    file.add(b'mine\\n'); print('written', flush=True); time.sleep(60)",
+        path,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "written\n"
+    try:
+        with (
+            pytest.raises(ClapError, match="being written by another process"),
+            files.growing(path),
+        ):
+            pass
+    finally:
+        process.kill()
+        process.communicate()
+    with files.growing(path) as file:  # its lock went with it
+        assert path.read_text() == ""
+        file.add(b"ours\n")
+    assert path.read_text() == "ours\n"
+
+
+def test_what_cannot_grow(tmp_path: Path) -> None:
+    for path, said in (
+        (tmp_path, "folder"), (tmp_path / "no" / "a", "No such"), (Path("/dev/null"), "device"),
+    ):  # fmt: skip
+        with pytest.raises(ClapError, match=said), files.growing(path):
+            pass

@@ -272,3 +272,16 @@ def test_any_other_file_is_one_sentence(tmp_path: Path, calibrated: Path) -> Non
         (tmp_path / "damaged").write_bytes(data[: int(rng.integers(at, len(data) + 1))])
         with contextlib.suppress(ClapError):
             Tagger(tmp_path / "damaged").close()
+
+
+def test_openvinos_own_format_is_refused_in_one_sentence(
+    tmp_path: Path, calibrated: Path, bank: LabelBank
+) -> None:
+    pytest.importorskip("openvino")
+    from clap_export.freeze import files
+
+    model = freeze(Bundle(calibrated), bank, "softmax", None)
+    files.write(model, bank, tmp_path / "tagger.xml", "openvino", overwrite=False)
+    for name in ("tagger.xml", "tagger.bin"):
+        with pytest.raises(BundleError, match=r"OpenVINO's own format.*give the tagger's .onnx"):
+            Tagger(tmp_path / name)

@@ -134,7 +134,7 @@ class ClipStore:
 
     def _header(self, clip: Clip) -> tuple[int, int]:
         recording = _recording(clip)
-        return recording.stated() or (len(recording.whole(self.spec)), 0)
+        return recording.stated() or (recording.count(self.spec), 0)
 
     def _decode(self, clip: Clip) -> np.ndarray:
         return _recording(clip).whole(self.spec)

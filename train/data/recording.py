@@ -67,6 +67,53 @@ class Recording:
         """
         return to_int16(audio.prepare(self.source(), spec))
 
+    def count(self, spec: AudioSpec) -> int:
+        """Samples of :meth:`whole`, found by decoding; none of them are held.
+
+        Raises:
+            AudioError: see :func:`runtime.audio.load`.
+        """
+        with self._stream(spec) as stream:
+            found = sum(map(len, stream.blocks()))
+            audio.warn(stream.warning)
+        return found
+
+    def early(self, start: int, stop: int, spec: AudioSpec) -> np.ndarray:
+        """The same numbers as ``whole(spec)[start:stop]``, decoded from the beginning and no
+        further: of files in which nothing can be sought, or whose length only decoding can tell.
+
+        Args:
+            start: first sample at the spec's rate.
+            stop: one past the last.
+            spec: the model's audio input.
+
+        Returns:
+            int16 ``[stop - start]``; nothing before it is held.
+
+        Raises:
+            AudioError: the file cannot be decoded as far as that.
+        """
+        found: list[np.ndarray] = []
+        at = 0
+        with self._stream(spec) as stream:
+            for block in stream.blocks():
+                found.append(block[max(0, start - at) : max(0, stop - at)])
+                at += len(block)
+                if at >= stop:
+                    break
+        if at < stop:
+            raise AudioError(
+                f"'{self.path}' is truncated: {stop} samples were asked for, {at} could be decoded."
+            )
+        samples = np.concatenate(found)
+        return to_int16(audio.round_trip_int16(samples) if spec.int16_round_trip else samples)
+
+    def _stream(self, spec: AudioSpec) -> audio.Stream:
+        return audio.Stream(
+            self.source(), rate=spec.sample_rate, max_seconds=audio.MAX_SECONDS,
+            keep_from=spec.window_samples / spec.sample_rate,
+        )  # fmt: skip
+
     def stated(self) -> tuple[int, int] | None:
         """Frames and rate in Hz by the header; None where only decoding can tell (or fail).
 

@@ -72,7 +72,7 @@ class Streamed(Waveforms):
     Args:
         recordings: where they are.
         headers: frames and rate in Hz of each; ``(samples, 0)`` for one whose header does not
-            tell, which is decoded whole every time.
+            tell, which is decoded from its beginning every time.
         spec: the model's audio input.
     """
 
@@ -95,7 +95,7 @@ class Streamed(Waveforms):
         """int16 ``[stop - start]``; see :meth:`Recording.part`."""
         frames, rate = map(int, self._headers[index])
         if rate == 0:
-            return self._recordings[index].whole(self._spec)[start:stop]
+            return self._recordings[index].early(start, stop, self._spec)
         return self._recordings[index].part(frames, rate, start, stop, self._spec)
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import dataclass
 
 from clap_export.command import terminal
 from runtime.audio import ffmpeg
@@ -15,16 +16,33 @@ from runtime.audio.track import Undecodable
 from runtime.errors import AudioError
 from runtime.listening.backlog import Piece
 
-PATIENCE = 15.0  # seconds without a sample, after which it is opened again
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before it is opened again; twice as long each time
-HTTP = ("http", "https", "tcp", "tls", "crypto")
-RTSP = ("rtsp", "rtsps", "rtp", "srtp", "udp", "tcp", "tls", "crypto")
-OPENED = {
-    "http": (HTTP, ffmpeg.FORMATS),
-    "https": (HTTP, ffmpeg.FORMATS),
-    "rtsp": (RTSP, "rtsp,rtp"),
-    "rtsps": (RTSP, "rtsp,rtp"),
-}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What addresses of a scheme may lead to.
+
+    Attributes:
+        protocols: that ffmpeg may use for them.
+        formats: that it may find there, separated by commas.
+        backlog: seconds that may wait for a slow machine.
+        patience: seconds without a sample, after which it is opened again.
+    """
+
+    protocols: tuple[str, ...]
+    formats: str
+    backlog: float
+    patience: float
+
+
+# A station sends what it has from before at once, and a playlist its last parts, of 10 s or so
+# each. A playlist names other addresses. With these protocols they cannot be files, or anything
+# else that is not on the net: ffmpeg asks this list for all that a playlist, a key in it or a
+# redirection names.
+HTTP = Kind(("http", "https", "tcp", "tls", "crypto"), f"{ffmpeg.FORMATS},hls", 60.0, 30.0)
+RTSP = Kind(("rtsp", "rtsps", "rtp", "srtp", "udp", "tcp", "tls", "crypto"), "rtsp,rtp", 10.0, 15.0)
+OPENED = {"http": HTTP, "https": HTTP, "rtsp": RTSP, "rtsps": RTSP}
 # Through TCP a camera's packets are not lost where the network is busy.
 OPTIONS = {"rtsp": ("-rtsp_transport", "tcp"), "rtsps": ("-rtsp_transport", "tcp")}
 
@@ -34,28 +52,31 @@ class Address:
 
     Args:
         url: of a protocol in :data:`OPENED`.
-        reconnect: open it again when it ends or fails, if it could be opened once.
+        reconnect: open it again when it ends or fails, if it could be opened once. Without, it is
+            a recording.
         first_pause: seconds before it is opened again.
 
     Raises:
         AudioError: another protocol.
     """
 
-    live = True
     warning: str | None = None
 
     def __init__(
         self, url: str, *, reconnect: bool = True, first_pause: float = FIRST_PAUSE
     ) -> None:
         self._name = without_secrets(url)
+        # A recording waits for its reader.
+        self.live = reconnect
         scheme = url.partition("://")[0].lower()
         if scheme not in OPENED:
             raise AudioError(
                 f"'{self._name}' cannot be listened to: addresses begin with "
                 f"{', '.join(f'{each}://' for each in OPENED)}."
             )
-        protocols, formats = OPENED[scheme]
-        self._given = ffmpeg.stream(url, protocols, formats, OPTIONS.get(scheme, ()))
+        self._kind = kind = OPENED[scheme]
+        self.backlog = kind.backlog
+        self._given = ffmpeg.stream(url, kind.protocols, kind.formats, OPTIONS.get(scheme, ()))
         self._reconnect, self._first_pause = reconnect, first_pause
         self._stopped = threading.Event()
         self._sound: ffmpeg.Sound | None = None
@@ -65,7 +86,7 @@ class Address:
         pause = self._first_pause
         last: float | None = None  # when the last samples came
         while not self._stopped.is_set():
-            sound = self._sound = ffmpeg.Sound(self._given, self._name, PATIENCE)
+            sound = self._sound = ffmpeg.Sound(self._given, self._name, self._kind.patience)
             opened = False
             try:
                 with closing(sound.blocks()) as blocks:

@@ -24,6 +24,7 @@ from runtime.listening.backlog import Piece
 STDIN = "-"
 DEVICE = "device:"
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+WAITING = 10.0  # seconds that may wait for a slow machine
 FOREVER = 1e6  # seconds that a pipe may be silent: eleven days
 READ = 1 << 16  # bytes at once, at most
 Pcm = Literal["s16le", "f32le"]
@@ -35,10 +36,12 @@ class Input(Protocol):
 
     Attributes:
         live: it goes on whether anybody listens or not, so what cannot be heard in time is lost.
+        backlog: seconds that may wait for a slow machine.
         warning: what is wrong with it although it could be heard, or None; known in the end.
     """
 
     live: bool
+    backlog: float
     warning: str | None
 
     def pieces(self) -> Generator[Piece]:
@@ -81,6 +84,8 @@ def chosen(text: str, given: Format, reconnect: bool) -> Input:
         click.UsageError: options that do not go with it.
         AudioError: no such protocol, device or rate.
     """
+    if not text:
+        raise click.UsageError("--input is empty: name what to hear.")
     raw = given.pcm is not None or (text == STDIN and given.rate is not None)
     address = ADDRESS.match(text)
     if text.startswith(DEVICE):
@@ -121,7 +126,7 @@ class Samples:
         pcm: type of the samples.
     """
 
-    live = False
+    live, backlog = False, WAITING
     warning: str | None = None
 
     def __init__(self, name: str, rate: int, channels: int, pcm: Pcm) -> None:
@@ -157,7 +162,7 @@ class Samples:
 class Pipe:
     """Standard input with a header: any container; see :class:`Input`."""
 
-    live = False
+    live, backlog = False, WAITING
     warning: str | None = None
 
     def __init__(self) -> None:
@@ -192,7 +197,7 @@ class Pipe:
 class File:
     """A file; see :class:`Input`."""
 
-    live = False
+    live, backlog = False, WAITING
     warning: str | None = None
 
     def __init__(self, path: Path) -> None:

@@ -31,7 +31,7 @@ class Microphone:
         AudioError: sounddevice is not installed, or there is no such device.
     """
 
-    live = True
+    live, backlog = True, 10.0
     warning: str | None = None
 
     def __init__(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clap_export.cli.listening.webhook import Webhook
 from clap_export.command import terminal
-from runtime import Event, Segment, schema
+from clap_export.timelines.journals import Heard, told
+from runtime import Event, Events, Segment, schema
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -48,8 +50,12 @@ class Summary:
 class Output(Protocol):
     """Is told what is heard, in order."""
 
-    def segment(self, segment: Segment, open_events: Sequence[Event]) -> None:
-        """A window was heard."""
+    def begin(self, heard: Heard) -> None:
+        """The first sound came."""
+        ...
+
+    def segment(self, segment: Segment, events: Events) -> None:
+        """A window was heard, and the events know of it."""
         ...
 
     def event(self, event: Event, at: str | None) -> None:
@@ -58,6 +64,10 @@ class Output(Protocol):
 
     def gap(self, start: float, seconds: float) -> None:
         """A stretch of the stream is missing."""
+        ...
+
+    def exchanged(self, labels: int, start: float) -> None:
+        """So many labels are looked for from a time on, in place of others."""
         ...
 
     def end(self, summary: Summary) -> None:
@@ -75,7 +85,10 @@ class JsonLines:
     def __init__(self, segments: bool) -> None:
         self._segments = segments
 
-    def segment(self, segment: Segment, open_events: Sequence[Event]) -> None:
+    def begin(self, heard: Heard) -> None:
+        """Nothing."""
+
+    def segment(self, segment: Segment, events: Events) -> None:
         """Its predictions, if they are wanted."""
         if self._segments:
             terminal.say_json({"type": "segment", **schema.to_plain(segment)})
@@ -88,6 +101,10 @@ class JsonLines:
         """Where, and how long."""
         terminal.say_json({"type": "gap", "start": start, "seconds": seconds})
 
+    def exchanged(self, labels: int, start: float) -> None:
+        """Since when, and how many."""
+        terminal.say_json({"type": "labels", "start": start, "labels": labels})
+
     def end(self, summary: Summary) -> None:
         """The last line."""
         terminal.say_json({"type": "end", **asdict(summary)})
@@ -96,7 +113,10 @@ class JsonLines:
 class Lines:
     """A line an event that ended, for a file or a pipe."""
 
-    def segment(self, segment: Segment, open_events: Sequence[Event]) -> None:
+    def begin(self, heard: Heard) -> None:
+        """Nothing."""
+
+    def segment(self, segment: Segment, events: Events) -> None:
         """Nothing."""
 
     def event(self, event: Event, at: str | None) -> None:
@@ -107,6 +127,10 @@ class Lines:
     def gap(self, start: float, seconds: float) -> None:
         """On standard error."""
         terminal.warn(f"{start:.1f} s: {seconds:.1f} s are missing.")
+
+    def exchanged(self, labels: int, start: float) -> None:
+        """On standard error."""
+        terminal.warn(f"{start:.1f} s: {labels} labels and their rules were read again.")
 
     def end(self, summary: Summary) -> None:
         """On standard error."""
@@ -124,7 +148,10 @@ class LiveTable:
         self._full, self._empty = ("█", "·") if terminal.is_utf8(sys.stdout) else "#-"
         self._shown = 0.0
 
-    def segment(self, segment: Segment, open_events: Sequence[Event]) -> None:
+    def begin(self, heard: Heard) -> None:
+        """Nothing."""
+
+    def segment(self, segment: Segment, events: Events) -> None:
         """What is heard now; a few times a second."""
         if time.monotonic() - self._shown < 0.1:
             return
@@ -134,7 +161,7 @@ class LiveTable:
 
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        self._live.update(self._table(segment, open_events), refresh=True)
+        self._live.update(self._table(segment, events.open), refresh=True)
 
     def event(self, event: Event, at: str | None) -> None:
         """Above the table, when it is over."""
@@ -144,6 +171,10 @@ class LiveTable:
     def gap(self, start: float, seconds: float) -> None:
         """Above the table."""
         self._console.print(f"{start:.1f} s: {seconds:.1f} s are missing.")
+
+    def exchanged(self, labels: int, start: float) -> None:
+        """Above the table."""
+        self._console.print(f"{start:.1f} s: {labels} labels and their rules were read again.")
 
     def end(self, summary: Summary) -> None:
         """The table goes, and what was heard is said."""
@@ -169,12 +200,60 @@ class LiveTable:
         return table
 
 
+class Several:
+    """All of some outputs, one after the other; one that fails keeps none from its turn."""
+
+    def __init__(self, outputs: Sequence[Output]) -> None:
+        self._outputs = tuple(outputs)
+
+    def begin(self, heard: Heard) -> None:
+        """To all."""
+        all_of([partial(output.begin, heard) for output in self._outputs])
+
+    def segment(self, segment: Segment, events: Events) -> None:
+        """To all."""
+        all_of([partial(output.segment, segment, events) for output in self._outputs])
+
+    def event(self, event: Event, at: str | None) -> None:
+        """To all."""
+        all_of([partial(output.event, event, at) for output in self._outputs])
+
+    def gap(self, start: float, seconds: float) -> None:
+        """To all."""
+        all_of([partial(output.gap, start, seconds) for output in self._outputs])
+
+    def exchanged(self, labels: int, start: float) -> None:
+        """To all."""
+        all_of([partial(output.exchanged, labels, start) for output in self._outputs])
+
+    def end(self, summary: Summary) -> None:
+        """To all."""
+        all_of([partial(output.end, summary) for output in self._outputs])
+
+
+def all_of(calls: Sequence[Callable[[], None]]) -> None:
+    """Make all calls.
+
+    Raises:
+        Exception: the first that one of them raised.
+    """
+    failure: Exception | None = None
+    for call in calls:
+        try:
+            call()
+        except Exception as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+
+
 class Posted:
     """Each event to a web server, beside another output."""
 
     def __init__(self, output: Output, webhook: Webhook) -> None:
         self._output, self._webhook = output, webhook
-        self.segment, self.gap = output.segment, output.gap
+        self.begin, self.segment = output.begin, output.segment
+        self.gap, self.exchanged = output.gap, output.exchanged
 
     def event(self, event: Event, at: str | None) -> None:
         """To both."""
@@ -187,12 +266,6 @@ class Posted:
         hook.close()
         post = {"posted": hook.posted, "failed": hook.failed, "dropped": hook.dropped}
         self._output.end(Summary(**{**asdict(summary), "post": post}))
-
-
-def told(event: Event, at: str | None) -> dict[str, Any]:
-    """An event as JSON has it."""
-    found: dict[str, Any] = {"type": "event", **asdict(event)}
-    return found if at is None else {**found, "at": at}
 
 
 def line(event: Event, at: str | None) -> str:

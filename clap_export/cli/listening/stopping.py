@@ -11,7 +11,8 @@ from types import FrameType
 
 @contextmanager
 def gently(stop: Callable[[], None]) -> Iterator[list[int]]:
-    """Call ``stop`` for the first SIGINT or SIGTERM; the second one ends the command at once.
+    """Call ``stop`` for the first SIGINT, SIGTERM or SIGHUP (the terminal was closed); the second
+    one ends the command at once.
 
     Signals that are ignored stay so.
 
@@ -24,7 +25,7 @@ def gently(stop: Callable[[], None]) -> Iterator[list[int]]:
         return
     before = {
         number: signal.getsignal(number)
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
         if signal.getsignal(number) is not signal.SIG_IGN
     }
 

@@ -6,16 +6,18 @@ import csv
 import itertools
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from clap_export.cli import main
-from runtime import Classifier
+from clap_export.cli import main, results
+from runtime import Classifier, Segment
 from tests.clap_export.cli.test_cli import refused
 from tests.clap_export.timelines import readers
+from tests.clap_export.timelines.made import segment, timeline
 from tests.tiny import bundle as tiny
 
 LABELS = ("--labels", "dog,rain,bell,wind")
@@ -198,3 +200,43 @@ def test_samples_that_are_no_numbers_are_said(tiny_bundle: Path, clips: list[str
     result = call("classify", tiny_bundle, "nan.wav", *LABELS, "--timeline", "--json")
     line = json.loads(result.stdout)
     assert "nan.wav" in line.get("error", "") + line.get("warning", "")
+
+
+def test_a_table_is_printed_page_by_page(tiny_bundle: Path, clips: list[str]) -> None:
+    """A page has its headings, and names the file and the time of its first row."""
+    long = tiny.clip(0, 200 * tiny.WINDOW)
+    Path("long.wav").write_bytes(tiny.wav(long))
+    result = call("classify", tiny_bundle, "long.wav", *LABELS, "--timeline")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    heads = [i for i, line in enumerate(lines) if "similarity" in line]
+    assert len(heads) == 3  # 600 rows
+    assert all("long.wav" in lines[i + 2] for i in heads)
+    rows = [line for line in lines if line.count("│") == 6]
+    assert len(rows) == 600
+    assert [line.split("│")[2].strip() for line in rows[:4]] == ["0.0-0.5 s", "", "", "0.5-1.0 s"]
+
+
+def test_pages_come_while_windows_do(capsys: pytest.CaptureFixture[str]) -> None:
+    printed: list[int] = []
+
+    def windows() -> Iterator[Segment]:
+        for i in range(1000):
+            printed.append(capsys.readouterr().out.count("a.wav"))
+            yield segment(i, i + 1, ("dog", 0.5))
+
+    assert results.print_timelines([timeline(windows())]) == 0
+    assert [i for i, count in enumerate(printed) if count] == [201, 401, 601, 801]
+
+
+def test_a_hop_that_is_none_is_refused_once(tiny_bundle: Path, clips: list[str]) -> None:
+    for hop in ("0", "nan", "-1", "1e-9"):
+        line = refused("classify", tiny_bundle, *clips, *LABELS, "--timeline", "--hop", hop)
+        assert f"hop={float(hop)}" in line
+
+
+def test_what_counts_of_a_policy_is_said(tiny_bundle: Path, clips: list[str]) -> None:
+    given = ("classify", tiny_bundle, clips[0], *LABELS, "--timeline", "--format", "csv")
+    plain, head = call(*given), call(*given, "--windows", "head")
+    assert head.stdout == plain.stdout
+    assert "'head' nothing counts here" in head.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -13,13 +12,13 @@ import pytest
 import soundfile
 
 from runtime.audio import ffmpeg
+from tests.programs import expected
 
 RATE = 44_100
 PROGRAM = ffmpeg.program()
 # Where it is expected, a missing program fails the tests that need it.
-EXPECTED = "ffmpeg" in os.environ.get("CLAP_EXPECT_PROGRAMS", "").split()
 needs_ffmpeg = pytest.mark.skipif(
-    PROGRAM is None and not EXPECTED, reason="needs the ffmpeg program"
+    PROGRAM is None and not expected("ffmpeg"), reason="needs the ffmpeg program"
 )
 
 

@@ -341,7 +341,7 @@ def test_policies_make_spaces_of_their_own(tiny_bundle: Path) -> None:
         own = plain.clip_space_id
         names = ["all", Policy("mine"), Policy("mine", hop=0.5)]  # the bundle's hop, spelled out
         assert {Encoder(plain._given, windows=n).clip_space_id for n in names} == {own}
-        others = ["head", "head:2", "middle", "loudest", "rare", "back-to-back"]
+        others = ["head", "head:2", "middle", "loudest", "rare", "back-to-back", "past-intro"]
         found = {Encoder(plain._given, windows=n).clip_space_id for n in others}
     assert len(found - {own}) == len(others)
 

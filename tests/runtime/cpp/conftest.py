@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.programs import without
 from tests.runtime.cpp import build
 
 
@@ -23,7 +24,7 @@ def programs() -> Path:
         return Path(given)
     why = build.missing()
     if why is not None:
-        pytest.skip(why)
+        without("cmake", why)
     return build.built()
 
 

@@ -171,3 +171,41 @@ def test_a_length_that_libsndfile_guesses_is_found_by_decoding(tmp_path: Path) -
         assert Recording(path).stated() is None
         whole = Recording(path).whole(SPEC)
         assert abs(len(whole) - 2 * len(samples) * SPEC.sample_rate / 16_000) < 10
+
+
+@pytest.mark.parametrize(("suffix", "kind", "subtype"), FORMATS)
+@pytest.mark.parametrize("rate", [SPEC.sample_rate, 44_100])
+def test_a_part_that_is_decoded_from_the_beginning_is_the_wholes(
+    tmp_path: Path, suffix: str, kind: str, subtype: str, rate: int
+) -> None:
+    """Also of several files that were strung together, whose header tells of the first alone."""
+    rate = 48_000 if suffix == "opus" else rate
+    for seconds in (1, 2):
+        path = tmp_path / f"{seconds}.{suffix}"
+        soundfile.write(path, noise(rate, seconds, 2), rate, format=kind, subtype=subtype)
+    joined = tmp_path / f"a.{suffix}"
+    both = [(tmp_path / f"{seconds}.{suffix}").read_bytes() for seconds in (1, 2)]
+    joined.write_bytes(b"".join(both) if kind in ("MP3", "OGG") else both[1])
+    recording = Recording(joined)
+    for round_trip in (False, True):
+        spec = dataclasses.replace(SPEC, int16_round_trip=round_trip)
+        whole = recording.whole(spec)
+        assert recording.count(spec) == len(whole)
+        for start, stop in ((0, 1), (0, 999), (7_000, 15_000), (len(whole) - 7, len(whole))):
+            part = recording.early(start, stop, spec)
+            assert part.dtype == np.int16
+            assert np.array_equal(part, whole[start:stop])
+    with pytest.raises(AudioError, match="could be decoded"):
+        recording.early(0, len(whole) + 1, SPEC)
+
+
+def test_a_part_is_decoded_no_further_than_it_reaches(tmp_path: Path) -> None:
+    """What lies a minute behind it cannot be decoded, and is not."""
+    samples = noise(SPEC.sample_rate, 120)
+    samples[-1] = np.nan
+    path = tmp_path / "a.wav"
+    soundfile.write(path, samples, SPEC.sample_rate, subtype="FLOAT")
+    found = Recording(path).early(1000, 2000, SPEC) / 32768
+    assert np.abs(found - samples[1000:2000, 0]).max() <= 0.5 / 32768 + 1e-9
+    with pytest.raises(AudioError, match="NaN"), audio.Stream(path) as stream:
+        sum(map(len, stream.blocks()))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,80 +23,29 @@ from click.testing import CliRunner
 
 from clap_export.cli import main
 from clap_export.cli.listening import webhook as webhook_
-from clap_export.cli.listening.address import Address, without_secrets
+from clap_export.cli.listening.address import without_secrets
 from clap_export.cli.listening.inputs import Format, chosen
 from clap_export.cli.listening.microphone import Microphone
 from clap_export.cli.listening.webhook import Webhook
 from runtime import Classifier
 from runtime.errors import AudioError
 from runtime.listening.backlog import Piece
-from tests.fakes.camera import camera
-from tests.places import ROOT
+from tests.clap_export.cli.listening.started import (
+    EVERYTHING,
+    LABELS,
+    answer,
+    body,
+    call,
+    command,
+    environment,
+    inside,
+    lines_of,
+    pcm,
+    posix,
+    running,
+    server,
+)
 from tests.tiny import bundle as tiny
-
-LABELS = ",".join(tiny.LABELS)
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
-posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
-EVERYTHING = ("--on", "0.001")  # each label is on in each window that is heard
-
-
-def pcm(seconds: float, seed: int = 0) -> bytes:
-    """Mono s16le at the model's rate."""
-    return (tiny.clip(seed, round(seconds * tiny.RATE)) * 32767).astype("<i2").tobytes()
-
-
-@dataclass(frozen=True)
-class Done:
-    exit_code: int
-    stdout: str
-    stderr: str
-
-
-def call(bundle: Path, *arguments: object, stdin: bytes = b"") -> Done:
-    """With a pipe as standard input that comes to its end."""
-    run = subprocess.run(
-        command(bundle, *arguments), input=stdin, capture_output=True, check=False, timeout=60,
-        env=environment(),
-    )  # fmt: skip
-    return Done(run.returncode, run.stdout.decode(), run.stderr.decode())
-
-
-def inside(bundle: Path, sound: bytes, *arguments: object, pcm: str = "s16le") -> Done:
-    """In this process, with a file of raw samples: quicker than a process for each."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sound.pcm"
-        path.write_bytes(sound)
-        given = ["--input", path, "--pcm", pcm, "--rate", 16_000, *arguments]
-        words = ["listen", str(bundle), "--labels", LABELS, *map(str, given)]
-        run = CliRunner().invoke(main, words)
-    return Done(run.exit_code, run.stdout, run.stderr)
-
-
-def command(bundle: Path, *arguments: object) -> list[str]:
-    words = [sys.executable, "-m", "clap_export", "listen", str(bundle), "--labels", LABELS]
-    return [*words, *map(str, arguments)]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-
-def lines_of(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
-@contextmanager
-def running(bundle: Path, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        command(bundle, *arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env=environment(),
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
 
 # ------------------------------------------------------------------ standard input and files
 
@@ -283,6 +229,12 @@ def test_a_reader_that_goes_away(tiny_bundle: Path) -> None:
         (["--rate", "8000", "--smooth", "2"], "odd number"),
         (["--rate", "8000", "--hop", "0"], "hop=0.0"),
         (["--rate", "8000", "--backlog", "0"], "positive number of seconds"),
+        (["--rate", "8000", "--backlog", "nan"], "--backlog=nan: pass"),
+        (["--rate", "8000", "--gate", "nan"], "--gate=nan: pass"),
+        (["--rate", "8000", "--on", "nan"], "on=nan: pass"),
+        (["--rate", "8000", "--on", "50"], "up to 1"),
+        (["--rate", "8000", "--smooth", "10001"], "at most 9999"),
+        (["--input", ""], "--input is empty"),
         (["--rate", "8000", "--only", "cat"], "'cat': not among the labels"),
         (["--rate", "8000", "--segments"], "--segments needs --json"),
         (["--rate", "8000", "--post", "file:///tmp/x"], "no http:// or https:// address"),
@@ -306,44 +258,6 @@ def test_one_label_has_nothing_to_be_told_from(tiny_bundle: Path) -> None:
 
 
 # ------------------------------------------------------------------ web servers
-
-
-@contextmanager
-def server(handle: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """A local web server; its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            with suppress(OSError):
-                handle(self)
-
-        do_POST = do_GET
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.daemon_threads = True
-    thread = threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{made.server_address[1]}/secret?key=1"
-    finally:
-        made.shutdown()
-        made.server_close()
-        thread.join()
-
-
-def body(request: BaseHTTPRequestHandler) -> Any:
-    return json.loads(request.rfile.read(int(request.headers["Content-Length"])))
-
-
-def answer(request: BaseHTTPRequestHandler, code: int, **headers: str) -> None:
-    request.send_response(code)
-    for name, value in headers.items():
-        request.send_header(name, value)
-    request.send_header("Content-Length", "0")
-    request.end_headers()
 
 
 def test_events_are_posted(tiny_bundle: Path) -> None:
@@ -418,96 +332,6 @@ def test_addresses_are_told_without_their_secrets() -> None:
     assert without_secrets("rtsp://me:pass@host:554/a?key=1") == "rtsp://host:554/a"
     assert without_secrets("cannot open http://host/a (404)") == "cannot open http://host/a (404)"
     assert without_secrets("no address") == "no address"
-
-
-# ------------------------------------------------------------------ streams by address
-
-
-@pytest.fixture
-def radio() -> Iterator[tuple[str, list[int]]]:
-    """A station that is cut off after 1.5 s each time, and was away for two requests."""
-    served: list[int] = []
-
-    def send(request: BaseHTTPRequestHandler) -> None:
-        served.append(len(served))
-        if len(served) in (2, 3):
-            answer(request, 503)
-            return
-        request.send_response(200)
-        request.send_header("Content-Type", "audio/wav")
-        request.end_headers()
-        sound = tiny.wav(tiny.clip(len(served), 60 * tiny.RATE))  # a header of a minute
-        request.wfile.write(sound[: 4 * round(1.5 * tiny.RATE)])
-
-    with server(send) as url:
-        yield url, served
-
-
-@needs_ffmpeg
-def test_a_stream_that_breaks_off_is_opened_again(radio: tuple[str, list[int]]) -> None:
-    url, served = radio
-    address = Address(url, first_pause=0.4)
-    pieces: list[Piece] = []
-    for piece in address.pieces():
-        pieces.append(piece)
-        if len(served) == 4:
-            address.stop()
-    assert len(served) == 4
-    gaps = [(i, piece.gap) for i, piece in enumerate(pieces) if piece.gap]
-    ((at, gap),) = gaps  # one: the time that it was away, from the first connection to the fourth
-    assert sum(p.seconds for p in pieces[:at]) == pytest.approx(1.5, abs=0.1)
-    # Less the sound of the fourth, which is here at once and would have been heard meanwhile.
-    assert 0.4 + 0.8 + 1.6 - 1.5 < gap < 10
-    assert {piece.rate for piece in pieces} == {tiny.RATE}
-
-
-@needs_ffmpeg
-@posix
-def test_the_command_lives_through_a_break(tiny_bundle: Path, radio: tuple[str, list[int]]) -> None:
-    url, _ = radio
-    with running(tiny_bundle, *EVERYTHING, "--json", "--input", url) as process:
-        assert process.stdout is not None
-        found: list[dict[str, Any]] = []
-        while not any(line["type"] == "gap" for line in found):
-            found.append(json.loads(process.stdout.readline()))
-        process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=20)
-        assert process.returncode == 0, errors
-    found += lines_of(rest.decode())
-    gap = next(line for line in found if line["type"] == "gap")
-    assert gap["start"] == pytest.approx(1.5, abs=0.1)
-    assert gap["seconds"] > 1.0
-    first = next(line for line in found if line["type"] == "event")
-    assert first["at"].endswith("Z")  # a live input has a time of day
-    assert found[-1]["missing"] == pytest.approx(gap["seconds"])
-    assert b"it is opened again in 1 s" in errors
-    assert b"key=1" not in errors
-
-
-@needs_ffmpeg
-def test_a_recording_by_its_address_is_heard_once(radio: tuple[str, list[int]]) -> None:
-    url, served = radio
-    address = Address(url, reconnect=False)
-    assert sum(p.seconds for p in address.pieces()) == pytest.approx(1.5, abs=0.1)
-    assert len(served) == 1
-
-
-@needs_ffmpeg
-def test_a_camera_is_heard_sample_for_sample() -> None:
-    samples = (tiny.clip(3, 2 * tiny.RATE) * 32767).astype(np.int16)
-    with camera(samples, tiny.RATE) as url:
-        pieces = list(Address(url, reconnect=False).pieces())
-    found = np.concatenate([piece.samples for piece in pieces], axis=1)
-    assert {piece.rate for piece in pieces} == {tiny.RATE}
-    assert found.shape[0] == 1
-    assert found.shape[1] >= len(samples) - 3 * 320  # the last packets may go down with it
-    assert np.array_equal(found[0] * 32768, samples[: found.shape[1]])
-
-
-@needs_ffmpeg
-def test_an_address_that_never_answered_is_an_error() -> None:
-    with pytest.raises(AudioError, match=r"'http://127\.0\.0\.1:9/x' cannot be opened"):
-        list(Address("http://me:pass@127.0.0.1:9/x?key=1").pieces())
 
 
 # ------------------------------------------------------------------ microphones

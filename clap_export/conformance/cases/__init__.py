@@ -1,0 +1,1 @@
+"""The cases of a kit, a file for each kind of question."""

@@ -1,0 +1,2 @@
+"""Libraries are made here: recordings of any number to Parquet parts that :mod:`runtime.library`
+reads and searches."""

@@ -1,0 +1,109 @@
+"""What is known of one recording when it has been embedded, or could not be."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clap_export.library.item import Item, Key
+from runtime.audio.facts import Facts
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows of a recording.
+
+    Attributes:
+        starts: in seconds, float64 ``[n]``.
+        ends: in seconds, float64 ``[n]``.
+        vectors: float32 ``[n, dim]`` of unit norm.
+    """
+
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A recording in a library.
+
+    Attributes:
+        item: its place, and the size and time of its file.
+        sha256: of its bytes; None if they could not be read.
+        facts: the recording as it came, or None.
+        count: of windows that were pooled.
+        embedding: float32 ``[dim]`` of unit norm; None where there is an error.
+        windows: vectors of their own, or None.
+        warning: why only a part of it was used, or None.
+        error: why it could not be used, or None.
+    """
+
+    item: Item
+    sha256: str | None
+    facts: Facts | None = None
+    count: int = 0
+    embedding: NDArray[np.float32] | None = None
+    windows: Windows | None = None
+    warning: str | None = None
+    error: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """What the recording is known by."""
+        return self.item.key
+
+    def cells(self) -> dict[str, Any]:
+        """All columns but the vectors, by their names in a part."""
+        path, member = self.key
+        facts = self.facts or Facts(0, 0, None)
+        return {
+            "path": path, "member": member,
+            "size": self.item.size, "mtime_ns": self.item.mtime_ns, "sha256": self.sha256,
+            "duration": facts.seconds, "rate": facts.rate or None,
+            "channels": facts.channels or None, "windows": self.count or None,
+            "vanished": False, "warning": self.warning, "error": self.error,
+        }  # fmt: skip
+
+    def plain(self) -> dict[str, Any]:
+        """For the journal."""
+        plain = self.cells()
+        if self.embedding is not None:
+            plain["embedding"] = _packed(self.embedding)
+        if self.windows is not None:
+            plain["starts"] = self.windows.starts.tolist()
+            plain["ends"] = self.windows.ends.tolist()
+            plain["vectors"] = _packed(self.windows.vectors)
+        return plain
+
+    @classmethod
+    def of(cls, plain: dict[str, Any], dim: int) -> Row:
+        """From the journal.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is none of ours.
+        """
+        item = Item(plain["path"], plain["member"], plain["size"], plain["mtime_ns"])
+        facts = Facts(plain["rate"] or 0, plain["channels"] or 0, plain["duration"])
+        embedding = windows = None
+        if "embedding" in plain:
+            embedding = _unpacked(plain["embedding"], dim)[0]
+        if "vectors" in plain:
+            starts, ends = (np.array(plain[name], np.float64) for name in ("starts", "ends"))
+            windows = Windows(starts, ends, _unpacked(plain["vectors"], dim))
+        return cls(
+            item, plain["sha256"], facts, plain["windows"] or 0, embedding, windows,
+            plain["warning"], plain["error"],
+        )  # fmt: skip
+
+
+def _packed(vectors: NDArray[np.float32]) -> str:
+    return base64.b64encode(vectors.astype("<f4").tobytes()).decode()
+
+
+def _unpacked(text: str, dim: int) -> NDArray[np.float32]:
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(-1, dim)

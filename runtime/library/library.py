@@ -1,0 +1,264 @@
+"""Search in a library of recordings, by words and by sounds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from runtime.arguments import number, shown, whole
+from runtime.bundle import Bundle
+from runtime.encoder import Encoder
+from runtime.errors import ClapError
+from runtime.library import columns, condition, description
+from runtime.library.columns import RECORDINGS, WINDOWS
+from runtime.library.description import LibraryError
+from runtime.library.part import Block, Part
+from runtime.library.query import Query
+from runtime.library.ranking import Ranking, chosen
+
+if TYPE_CHECKING:
+    from runtime.library.description import Description
+    from runtime.library.query import Sounds, Texts
+
+T = TypeVar("T")
+
+TOP_K = 10
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A recording that was found, or a window of one.
+
+    Attributes:
+        path: of the file, or of the shard that it is in.
+        member: name of the recording inside a shard; None for a file.
+        similarity: cosine to the query.
+        start: of the window, in seconds; 0 for a recording.
+        end: of the window or of the recording, in seconds; None where its length is not known.
+    """
+
+    path: str
+    member: str | None
+    similarity: float
+    start: float
+    end: float | None
+
+
+class Library:
+    """A library, opened as it is now; what is written to it later needs another Library.
+
+    Threads may share one. The encoders are loaded by the first query that needs them.
+
+    Args:
+        folder: of the library.
+        bundle: that embeds queries: its folder, an opened one, or an Encoder to share; default the
+            folder that the library was made with.
+        providers: see :class:`runtime.Encoder`.
+        threads: see :class:`runtime.Encoder`.
+
+    Attributes:
+        description: what ``library.json`` says.
+
+    Raises:
+        LibraryError: there is none, it cannot be read, or it is of another format version.
+        ClapError: pyarrow is not installed.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        bundle: str | Path | Bundle | Encoder | None = None,
+        *,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.description: Description = description.read(self.folder)
+        self._bundle = bundle
+        self._options: dict[str, Any] = {"providers": providers, "threads": threads}
+        self._encoder = bundle if isinstance(bundle, Encoder) else None
+        self._lock = threading.Lock()
+        self._problems: dict[str, str] = {}
+        self._parts: list[Part] = self._opened(RECORDINGS)
+        self._windows: list[Part] = []
+        if self.description.each_window:
+            # A part of windows alone is one whose writer was killed.
+            whole_parts = {part.name for part in self._parts}
+            self._windows = [p for p in self._opened(WINDOWS) if p.name in whole_parts]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each damaged part that was met so far; the others are searched."""
+        return tuple(self._problems.values())
+
+    def __len__(self) -> int:
+        """Number of recordings that can be found."""
+        return sum(len(block.rows) for block in self._blocks(self._parts))
+
+    def search(
+        self,
+        text: Texts | None = None,
+        *,
+        like: Sounds | None = None,
+        vector: object = None,
+        minus: Texts | None = None,
+        unlike: Sounds | None = None,
+        top_k: int = TOP_K,
+        where: str | None = None,
+        group_by: str | None = None,
+        dedupe: float | None = None,
+        each_window: bool = False,
+    ) -> list[Hit]:
+        """The recordings that are nearest to a query. All are looked at: the search is exact.
+
+        A query is the sum of unit vectors, scaled to unit norm again.
+
+        Args:
+            text: a text, several, or a table of texts and their weights.
+            like: a recording, or several; see :func:`runtime.audio.read`.
+            vector: ``[dim]``, from an encoder of the library's space.
+            minus: texts that are taken away, as ``text``.
+            unlike: recordings that are taken away, as ``like``.
+            top_k: most hits.
+            where: a condition in SQL on the columns of recordings, by DuckDB:
+                ``duration < 10 AND path LIKE '%/rain/%'``. It may read nothing but the library.
+            group_by: a column: of rows with the same value the best alone is given. With
+                ``each_window``, a column of windows.
+            dedupe: leave out what has a cosine of at least this to a better hit.
+            each_window: find windows of recordings, with their times.
+
+        Returns:
+            hits, best first.
+
+        Raises:
+            ClapError: an argument that cannot be used, or DuckDB is missing for ``where``.
+            LibraryError: the library has no windows, or the bundle is of another space.
+            AudioError, BackendError, BundleError, LabelError: the query cannot be embedded.
+        """
+        whole("top_k", top_k)
+        least = None if dedupe is None else number("dedupe", dedupe, "a cosine, such as 0.98")
+        if each_window and not self.description.each_window:
+            raise LibraryError(
+                f"the library '{self.folder}' has no vectors of windows: make one with "
+                "clap-export embed --each-window."
+            )
+        query = Query(text, like, vector, minus, unlike)
+        parts = self._windows if each_window else self._parts
+        self._check_column(group_by, parts)
+        wanted = None
+        if where is not None:
+            both = {part.name for part in self._parts} & {part.name for part in parts}
+            wanted = condition.rows(self.folder, sorted(both), where, each_window)
+        encoder = self._opened_encoder(query) if query.reads or query.hears else None
+        ranking = Ranking(
+            self._blocks(parts), query.embedding(self.description.dim, encoder), wanted
+        )
+        for part in ranking.spoilt:
+            self._problems[str(part.path)] = (
+                f"the part '{part.path}' is damaged: it has vectors that are not finite. Remove "
+                "it, and embed the same sources again."
+            )
+        named = ("path", "member", *(("start", "end") if each_window else ("duration",)))
+        values = _Values(tuple({*named, *([] if group_by is None else [group_by])}))
+        group_of = None if group_by is None else partial(values.of, group_by)
+        return [
+            _hit(values, block, place, score, each_window)
+            for block, place, score in chosen(ranking, top_k, group_of, least)
+        ]
+
+    def close(self) -> None:
+        """Release the encoders, unless they came from the caller; they are loaded again when
+        needed."""
+        with self._lock:
+            if self._encoder is not None and self._encoder is not self._bundle:
+                self._encoder.close()
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _opened(self, kind: str) -> list[Part]:
+        found: list[Part] = []
+        for name in columns.names(self.folder / kind):
+            path = self.folder / kind / name
+            try:
+                found.append(Part(path, self.description))
+            except LibraryError as error:
+                self._problems[str(path)] = str(error)
+        return found
+
+    def _blocks(self, parts: Sequence[Part]) -> list[Block]:
+        found: list[Block] = []
+        for part in parts:
+            try:
+                found += part.blocks()
+            except LibraryError as error:
+                self._problems[str(part.path)] = str(error)
+        return found
+
+    def _check_column(self, name: str | None, parts: Sequence[Part]) -> None:
+        if name is None or not parts:
+            return
+        known = [c for c in parts[0].columns if c not in (columns.VECTOR, columns.SCALE)]
+        if name not in known:
+            raise ClapError(f"group_by={shown(name)}: pass one of {', '.join(known)}.")
+
+    def _opened_encoder(self, query: Query) -> Encoder:
+        with self._lock:
+            if self._encoder is None:
+                where: Any = self._bundle
+                if where is None:
+                    where = Path(self.description.model.bundle)
+                    if not where.is_dir():
+                        raise LibraryError(
+                            f"the bundle of the library '{self.folder}' was '{where}', which is "
+                            "not there: name it (bundle=, or --bundle)."
+                        )
+                self._encoder = Encoder(where, windows=self.description.policy, **self._options)
+            encoder = self._encoder
+        manifest, ours = encoder.manifest, self.description
+        if manifest.space_id != ours.space_id:
+            raise LibraryError(
+                f"the library '{self.folder}' holds vectors of the model '{ours.model.name}' "
+                f"(space {ours.space_id}), and the bundle is of '{manifest.name}' (space "
+                f"{manifest.space_id}): name a bundle of the library's model."
+            )
+        if query.hears and encoder.clip_space_id != ours.clip_space_id:
+            raise LibraryError(
+                f"the library '{self.folder}' was made with the policy '{ours.policy.name}' (clip "
+                f"space {ours.clip_space_id}), and the encoder has '{encoder.policy.name}' "
+                f"({encoder.clip_space_id}): give it windows=library.description.policy."
+            )
+        return encoder
+
+
+class _Values:
+    """Columns of parts, each part read once for a search.
+
+    Args:
+        columns: that will be asked for.
+    """
+
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        self._columns = columns
+        self._tables: dict[str, Any] = {}
+
+    def of(self, column: str, block: Block, place: int) -> Any:
+        key = str(block.part.path)
+        if key not in self._tables:
+            self._tables[key] = block.part.table(self._columns)
+        return self._tables[key].column(column)[int(block.rows[place])].as_py()
+
+
+def _hit(values: _Values, block: Block, place: int, score: float, window: bool) -> Hit:
+    def value(column: str) -> Any:
+        return values.of(column, block, place)
+
+    start, end = (value("start"), value("end")) if window else (0.0, value("duration"))
+    return Hit(value("path"), value("member"), score, start, end)

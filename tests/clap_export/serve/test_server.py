@@ -1,0 +1,399 @@
+"""What a network brings: slow, broken and leaving clients, crowds; and how the server ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from clap_export.serve.limits import Limits
+from clap_export.serve.scheduler import Plan
+from clap_export.serve.service import Service
+from tests.clap_export.serve.running import Running, error_of, process, running, until
+from tests.tiny import bundle as tiny
+
+SOUND = tiny.wav(tiny.clip(1))
+LONG = tiny.wav(tiny.clip(2, 60 * tiny.WINDOW))
+posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+
+
+def slowly(seconds: float) -> Callable[[Service], None]:
+    """An engine that takes so long for a batch."""
+
+    def change(service: Service) -> None:
+        run = service.audio._run
+
+        def slow(pieces: Any) -> Any:
+            time.sleep(seconds)
+            return run(pieces)
+
+        service.audio._run = slow
+
+    return change
+
+
+def quiet(server: Running) -> None:
+    """Nothing of any request is left."""
+    service = server.service
+    until(lambda: service.door.inside == service.large.inside == 0)
+    until(lambda: service.audio.jobs == service.audio.held == 0)
+    until(lambda: service.uploads.memory.free == service.limits.memory)
+    until(lambda: service.uploads.disk.free == service.limits.disk)
+
+
+@contextmanager
+def raw(server: Running, *parts: bytes) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", server.port), 10) as made:
+        for part in parts:
+            made.sendall(part)
+        yield made
+
+
+def head(length: int, path: str = "/v1/classify", more: str = "") -> bytes:
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{more}\r\n"
+    ).encode()
+
+
+def answer_of(made: socket.socket) -> bytes:
+    found = b""
+    with suppress(ConnectionError):
+        while piece := made.recv(65536):
+            found += piece
+    return found
+
+
+def test_headers_that_do_not_come(tiny_bundle: Path) -> None:
+    with running(tiny_bundle, limits=Limits(headers=0.3)) as server:
+        for parts in ((), (b"POST /v1/cl",), (head(10)[:-2],)):
+            began = time.monotonic()
+            with raw(server, *parts) as made:
+                assert answer_of(made) == b""
+            assert 0.2 < time.monotonic() - began < 3
+        with raw(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") as made:
+            assert b"200 OK" in made.recv(65536)
+            for _ in range(20):  # a byte now and then keeps nobody
+                time.sleep(0.05)
+                try:
+                    made.sendall(b"G")
+                except OSError:
+                    break
+            else:
+                assert answer_of(made) == b""
+
+
+def test_a_body_that_comes_too_slowly(tiny_bundle: Path) -> None:
+    with running(tiny_bundle, limits=Limits(idle=0.2, upload=0.6, headers=0.3)) as server:
+        with raw(server, head(1000), b"RIFF") as made:
+            assert b" 408 " in made.recv(65536)
+        with raw(server, head(1000)) as made:
+            began = time.monotonic()
+            with suppress(OSError):
+                while time.monotonic() - began < 5:
+                    made.sendall(b"x")
+                    time.sleep(0.05)
+            assert time.monotonic() - began < 3
+        quiet(server)
+
+
+def test_bodies_that_are_cut_leave_nothing(tiny_bundle: Path) -> None:
+    form = b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + SOUND
+    kind = "Content-Type: multipart/form-data; boundary=b\r\n"
+    with running(tiny_bundle, limits=Limits(memory=20_000)) as server:
+        for parts in (
+            (head(len(SOUND)), SOUND[:100]),
+            (head(len(LONG)), LONG[:50_000]),
+            (head(len(form), more=kind), form[:60]),
+            (head(len(form), more=kind), form[:9000]),
+            (b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+             b"ff\r\nxyz",),
+            (head(50, "/v1/embed/text", "Content-Type: application/json\r\n"), b'{"texts": '),
+        ):  # fmt: skip
+            with raw(server, *parts):
+                until(lambda: server.service.door.inside == 1)
+            quiet(server)
+        with raw(server, head(len(form), more=kind), form) as made:  # without its last boundary
+            assert b" 400 " in made.recv(65536)
+        quiet(server)
+        assert server.post("/v1/classify", SOUND).status_code == 200
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_comes(tiny_bundle: Path) -> None:
+    with running(tiny_bundle, limits=Limits(body=10_000)) as server:
+        with raw(server, head(10_001)) as made:
+            assert b" 413 " in made.recv(65536)
+        chunks = iter([b"x" * 6000, b"x" * 6000, b"never"])
+        error_of(server.post("/v1/classify", chunks), 413, "too_large")
+        quiet(server)
+
+
+def test_forms_that_are_none(server: Running) -> None:
+    def post(body: bytes, kind: str = "multipart/form-data; boundary=b") -> httpx.Response:
+        return server.post("/v1/classify", body, headers={"Content-Type": kind})
+
+    part = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    for body in (
+        b"", b"no form", b"--b--\r\n", part % (b"other", b"x") + b"--b--\r\n",
+        part % (b"file", b"x") * 2 + b"--b--\r\n", b"--b\r\nX: y\r\n\r\nx\r\n--b--\r\n",
+        part % (b"labels", b"\xff") + part % (b"file", b"x") + b"--b--\r\n",
+        part % (b"labels", b"x" * (2 << 20)) + b"--b--\r\n",
+        part % (b"a", b"x") * 200 + b"--b--\r\n",
+    ):  # fmt: skip
+        error_of(post(body), 400, "form")
+    error_of(post(b"x", "multipart/form-data"), 400, "form")
+    error_of(post(b"x", f"multipart/form-data; boundary={'b' * 1000}"), 400, "form")
+    quiet(server)
+
+
+def test_a_client_that_leaves_ends_its_work(tiny_bundle: Path) -> None:
+    with running(tiny_bundle, change=slowly(0.05)) as server:
+        for more in ("", "Accept: text/event-stream\r\n"):
+            with raw(server, head(len(LONG), more=more), LONG):
+                until(lambda: server.service.audio.jobs == 1)
+            began = time.monotonic()
+            quiet(server)
+            assert time.monotonic() - began < 2  # and not the 3 s of 60 windows
+
+
+def test_decoding_ends_too_when_the_client_leaves(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where all of a recording is decoded before its first window is known."""
+    from runtime.audio.stream import Stream
+
+    blocks, given = Stream.blocks, [0]
+
+    def slow(self: Stream) -> Iterator[Any]:
+        for block in blocks(self):
+            for at in range(0, len(block), 8000):
+                time.sleep(0.02)
+                given[0] += 1
+                yield block[at : at + 8000]
+
+    monkeypatch.setattr(Stream, "blocks", slow)
+    monkeypatch.setattr(Stream, "stretches", lambda _: None)  # as of a format without seeking
+    with running(tiny_bundle) as server:
+        headers = {"X-Deadline-Ms": "300"}
+        for query in ("", "?windows=spaced:3", "?windows=middle"):
+            refused = server.post(f"/v1/classify{query}", LONG, headers=headers)
+            error_of(refused, 504, "deadline")
+            quiet(server)
+            before = given[0]
+            time.sleep(0.1)
+            assert given[0] == before
+
+
+def test_a_deadline(tiny_bundle: Path) -> None:
+    with running(tiny_bundle, change=slowly(0.05)) as server:
+        began = time.monotonic()
+        headers = {"X-Deadline-Ms": "300"}
+        error_of(server.post("/v1/classify", LONG, headers=headers), 504, "deadline")
+        assert 0.25 < time.monotonic() - began < 2
+        live = {**headers, "Accept": "text/event-stream"}
+        told = server.post("/v1/classify", LONG, headers=live)
+        assert '"status": 504' in told.text
+        quiet(server)
+        # A body that is still coming then.
+        with raw(server, head(1000, more="X-Deadline-Ms: 200\r\n"), b"RIFF") as made:
+            assert b" 504 " in made.recv(65536)
+        for wrong in ("0", "-1", "soon", "1.5", "1" * 20, ""):
+            refused = server.post("/v1/classify", SOUND, headers={"X-Deadline-Ms": wrong})
+            error_of(refused, 422, "deadline")
+        fine = server.post("/v1/classify", SOUND, headers={"X-Deadline-Ms": "20000"})
+        assert fine.status_code == 200
+
+
+def test_a_crowd_is_told_when_to_come_again(tiny_bundle: Path) -> None:
+    limits = Limits(requests=3)
+    with running(tiny_bundle, limits=limits, change=slowly(0.05)) as server:
+        for _ in range(3):
+            server.post("/v1/classify", SOUND)
+        with raw(server, head(10)), raw(server, head(10)), raw(server, head(10)):
+            until(lambda: server.service.door.inside == 3)
+            for path in ("/v1/classify", "/v1/embed/audio"):
+                refused = server.post(path, SOUND)
+                error_of(refused, 429, "busy")
+                assert 1 <= int(refused.headers["retry-after"]) <= 600
+            refused = server.client.post("/v1/embed/text", json={"texts": "a"})
+            error_of(refused, 429, "busy")
+            assert server.client.get("/healthz").status_code == 200
+            assert server.client.get("/v1/space").status_code == 200
+        quiet(server)
+        assert server.post("/v1/classify", SOUND).status_code == 200
+        text = server.client.get("/metrics").text
+        assert "clap_rejected_total 3.0" in text
+
+
+def test_long_ones_leave_room_for_short_ones(tiny_bundle: Path) -> None:
+    """Four times as many long ones as there are places for them, and a short clip among them."""
+    limits, plan = Limits(quick=2, long=1, requests=50), Plan(1, lanes=1, waiting=8)
+    with running(tiny_bundle, limits=limits, plan=plan, change=slowly(0.01)) as server:
+        found: list[int] = []
+        chunked = [LONG[i : i + 65536] for i in range(0, len(LONG), 65536)]
+
+        def long() -> None:
+            answer = server.client.post("/v1/classify", content=iter(chunked))
+            found.append(answer.status_code)
+
+        threads = [threading.Thread(target=long) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        until(lambda: server.service.large.inside == 4)
+        times = []
+        for _ in range(10):
+            began = time.monotonic()
+            assert server.post("/v1/classify", SOUND).status_code == 200
+            times.append(time.monotonic() - began)
+        assert server.service.large.inside > 0  # they are not through
+        # The batch that runs, a later window of another at most, and its own.
+        assert sorted(times)[5] < 0.3
+        for thread in threads:
+            thread.join()
+        assert sorted(found) == [200] * 4 + [429] * 2
+
+
+def test_small_files_that_are_long_wait_for_their_place(tiny_bundle: Path) -> None:
+    limits = Limits(quick=2, long=1)
+    with running(tiny_bundle, limits=limits, change=slowly(0.005)) as server:
+        found: list[dict[str, Any]] = []
+        length = {"Content-Length": str(len(LONG))}
+
+        def ask() -> None:
+            found.append(server.post("/v1/classify", LONG, headers=length).json())
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [answer["windows_heard"] for answer in found] == [60] * 4
+        assert all(answer["predictions"] == found[0]["predictions"] for answer in found)
+        quiet(server)
+
+
+def test_an_engine_that_fails_is_said_to_and_comes_back(tiny_bundle: Path) -> None:
+    from runtime.errors import BackendError
+
+    with running(tiny_bundle) as server:
+        run = server.service.audio._run
+
+        def broken(pieces: Any) -> Any:
+            raise BackendError("the GPU at /dev/secret has gone.")
+
+        server.service.audio._run = broken
+        assert "secret" not in error_of(server.post("/v1/classify", SOUND), 503, "engine")
+        assert server.client.get("/readyz").status_code == 503
+        server.service.audio._run = run
+        assert server.post("/v1/classify", SOUND).status_code == 200
+        assert server.client.get("/readyz").status_code == 200
+
+
+def test_a_fault_of_ours_tells_no_more_than_its_id(tiny_bundle: Path) -> None:
+    with running(tiny_bundle) as server:
+
+        def broken(*_: Any) -> Any:
+            raise RuntimeError("a secret")
+
+        server.service.policy = broken  # type: ignore[method-assign]
+        text = error_of(server.post("/v1/classify", SOUND), 500, "fault")
+        assert "secret" not in text
+        live = {"Accept": "text/event-stream"}
+        told = server.post("/v1/classify", SOUND, headers=live).text
+        assert '"status": 500' in told
+        assert "secret" not in told
+        quiet(server)
+
+
+def test_counters(server: Running) -> None:
+    server.post("/v1/classify", SOUND)
+    text = server.client.get("/metrics").text
+    for line in (
+        'clap_requests_total{route="POST /v1/classify",status="200"}', "clap_open_requests 0.0",
+        'clap_stage_seconds_count{stage="hear"}', 'clap_batch_windows_count{encoder="audio"}',
+        'clap_engine{lanes="2",model="tiny",provider="cpu"} 1.0', "clap_queue_windows 0.0",
+        "clap_memory_limit_bytes",
+    ):  # fmt: skip
+        assert line in text, line
+
+
+# ------------------------------------------------------------------ the process
+
+
+@posix
+def test_a_signal_lets_requests_end(tiny_bundle: Path) -> None:
+    with process(tiny_bundle, "--labels", "dog,sea") as (made, address):
+        port = int(address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as open_:
+            open_.sendall(head(len(SOUND)) + SOUND[:100])
+            time.sleep(0.3)
+            made.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"{address}/healthz")
+            open_.sendall(SOUND[100:])
+            assert b"predictions" in answer_of(open_)
+        assert made.wait(10) == 0
+        assert made.stderr is not None
+        lines = [json.loads(line) for line in made.stderr]
+        assert [line["event"] for line in lines] == ["draining", "request", "ended"]
+
+
+@posix
+def test_patience_ends(tiny_bundle: Path) -> None:
+    with process(tiny_bundle, "--drain-seconds", "0.5") as (made, address):
+        port = int(address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as open_:
+            open_.sendall(head(1000))
+            time.sleep(0.2)
+            made.send_signal(signal.SIGINT)
+            assert made.wait(10) == 0
+
+
+@posix
+def test_a_second_signal_ends_at_once(tiny_bundle: Path) -> None:
+    with process(tiny_bundle) as (made, address):
+        port = int(address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as open_:
+            open_.sendall(head(1000))
+            time.sleep(0.2)
+            made.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            assert made.poll() is None
+            made.send_signal(signal.SIGTERM)
+            assert made.wait(2) == 143
+
+
+def test_what_cannot_be_served_is_one_sentence(tiny_bundle: Path, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from clap_export.cli import main
+
+    keys = tmp_path / "keys"
+    keys.write_text("short\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for arguments, words in (
+            (["--port", port], "cannot be had"),
+            (["--host", "192.0.2.1", "--port", 0], "cannot be had"),
+            (["--api-key-file", keys], "16 characters"),
+            (["--api-key-file", tmp_path / "none"], "does not exist"),
+            (["--banks", tmp_path / "none"], "no folder"),
+            (["--allow-banks"], "--banks DIR"),
+            (["--labels", tmp_path / "none.txt"], "no label file"),
+            (["--windows", "nothing"], "windows="),
+            (["--provider", "abacus"], "unknown provider"),
+        ):
+            words_given = ["serve", str(tiny_bundle), *map(str, arguments)]
+            done = CliRunner().invoke(main, words_given)
+            assert done.exit_code == 2, (arguments, done.output, done.exception)
+            assert words in done.output
