@@ -19,7 +19,7 @@ from tests.tiny import bundle as tiny
 @pytest.fixture(scope="module")
 def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sound") / "stereo.wav"
-    left = tiny.clip(5 * tiny.WINDOW + 77, 1)
+    left = tiny.clip(1, 5 * tiny.WINDOW + 77)
     samples = np.stack([left, 0.5 * left[::-1]], axis=1)
     soundfile.write(path, samples, 22_050, subtype="PCM_16")
     return path
