@@ -14,6 +14,7 @@
 #include "listening/events.h"
 #include "listening/listener.h"
 #include "plain/files.h"
+#include "plain/unicode.h"
 
 using namespace clap::inner;
 
@@ -91,6 +92,8 @@ clap_code guarded(Work work) noexcept {
         return CLAP_OK;
     } catch (const Error& error) {
         return failed(static_cast<clap_code>(error.code), error.what());
+    } catch (const unicode::Invalid& problem) {
+        return failed(CLAP_ARGUMENT, ("a text is not UTF-8: " + problem.said).c_str());
     } catch (const std::bad_alloc&) {
         return failed(CLAP_INTERNAL, "there is no memory left.");
     } catch (const std::exception& error) {

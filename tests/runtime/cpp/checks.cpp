@@ -118,6 +118,10 @@ void check_model(const std::string& bundle, const std::string& bank, const std::
     same("without labels",
          sentence(clap_predict_file(model, wav.c_str(), best, 2, &count), CLAP_LABEL),
          "no labels were given: call clap_labels or clap_bank first.");
+    const char* broken[] = {"dog", "\xFF\xFE"};
+    same("labels that are no UTF-8", sentence(clap_labels(model, broken, 2), CLAP_ARGUMENT),
+         "a text is not UTF-8: 'utf-8' codec can't decode byte 0xff in position 0: invalid start "
+         "byte");
     same("the bank", clap_code_word(clap_bank(model, bank.c_str())), "ok");
     same("predicted", clap_code_word(clap_predict_file(model, wav.c_str(), best, 2, &count)), "ok");
     holds("all labels are counted", count == clap_label_count(model) && count > 2);

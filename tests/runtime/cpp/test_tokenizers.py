@@ -138,7 +138,9 @@ def mixed(count: int, seed: int) -> list[str]:
 @pytest.mark.parametrize("kind", MADE)
 def test_thousands_of_texts(ask: Callable[..., Any], tmp_path: Path, kind: str) -> None:
     made = MADE[kind]()
-    given = [text for text in [*awkward.ODD, *mixed(2000, 7)] if made.encode(text).ids]
+    given = [
+        text for text in [*awkward.ODD, *mixed(2000, 7)] if text.strip() and made.encode(text).ids
+    ]
     assert len(given) > 1900
     found = tokens(ask, tmp_path / "b", made, given)
     wanted = [made.encode(text).ids for text in given]

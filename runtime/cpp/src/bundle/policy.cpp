@@ -13,12 +13,13 @@ namespace clap::inner {
 namespace {
 
 constexpr std::int64_t most_windows = 4096;
+constexpr double intro = 45.0;  // seconds of a track that are passed over
 constexpr double most_seconds = 3600.0;
 constexpr double longest_hop = 1152921504606846976.0;  // samples: longer than any recording
 
 const std::vector<Policy>& presets() {
     static const std::vector<Policy> found = [] {
-        std::vector<Policy> made(7);
+        std::vector<Policy> made(8);
         made[0].name = "all";
         made[1].name = made[1].windows = "head";
         made[2].name = made[2].windows = "middle";
@@ -32,6 +33,10 @@ const std::vector<Policy>& presets() {
         made[6].name = "back-to-back";
         made[6].tail = "dropped";
         made[6].pooling = "raw_mean";
+        made[7].name = "past-intro";
+        made[7].windows = "past_intro";
+        made[7].count = 1;
+        made[7].pooling = "raw_mean";
         return made;
     }();
     return found;
@@ -70,6 +75,11 @@ bool Quirks::operator==(const Quirks& other) const {
            always_longer == other.always_longer && whole_texts == other.whole_texts;
 }
 
+bool Policy::counts() const {
+    return windows == "spaced" || windows == "past_intro" || windows == "head" ||
+           windows == "middle";
+}
+
 Policy Policy::of(const AudioSpec& spec) {
     Policy found;
     found.name = "default";
@@ -83,7 +93,8 @@ Policy Policy::read(const Field& field) {
                       {"windows", "count", "hop", "tail", "pooling", "quirks"});
     found.name = table["name"].text(255);
     if (table.has("windows"))
-        found.windows = table["windows"].choice({"all", "spaced", "head", "middle", "fusion"});
+        found.windows =
+            table["windows"].choice({"all", "spaced", "past_intro", "head", "middle", "fusion"});
     found.count = table["count"].maybe_whole(1, most_windows);
     const Field hop = table["hop"];
     if (!hop.missing() && !hop.null()) found.hop = hop.number(1e-6, most_seconds);
@@ -92,13 +103,12 @@ Policy Policy::read(const Field& field) {
         found.pooling = table["pooling"].choice({"mean", "raw_mean", "max", "energy"});
     if (table.has("quirks")) found.quirks = read_quirks(table["quirks"]);
     if (!table.fine()) return found;
-    const bool counts =
-        found.windows == "spaced" || found.windows == "head" || found.windows == "middle";
-    if (counts != found.count.has_value())
+    if (found.counts() != found.count.has_value())
         table.add("windows=" + quoted(found.windows) +
                   " and count=" + (found.count ? std::to_string(*found.count) : "None") +
-                  ": a count is for 'spaced', 'head' and 'middle', which need one");
-    else if (found.hop && (found.windows == "spaced" || found.windows == "fusion"))
+                  ": a count is for 'spaced', 'past_intro', 'head', 'middle', which need one");
+    else if (found.hop && (found.windows == "spaced" || found.windows == "past_intro" ||
+                           found.windows == "fusion"))
         table.add("windows=" + quoted(found.windows) + " have no hop, and it is " +
                   to_text(*found.hop));
     return found;
@@ -149,6 +159,18 @@ std::vector<std::int64_t> Policy::starts(const AudioSpec& spec, std::int64_t tot
         }
         return found;
     }
+    if (windows == "past_intro") {
+        const auto passed = static_cast<std::int64_t>(
+            std::nearbyint(intro * static_cast<double>(spec.sample_rate)));
+        const std::int64_t left = last - passed;
+        if (left < 0) return {last / 2};
+        const std::int64_t gaps = std::min(wanted - 1, left / spec.window_samples);
+        for (std::int64_t i = 0; i <= gaps; ++i) {
+            const auto step = static_cast<Whole>(i) * left / std::max<std::int64_t>(1, gaps);
+            found.push_back(passed + static_cast<std::int64_t>(step));
+        }
+        return found;
+    }
     const std::int64_t fitting = std::min(wanted, last / step + 1);
     const std::int64_t first = (last - (fitting - 1) * step) / 2;
     for (std::int64_t i = 0; i < fitting; ++i) found.push_back(first + i * step);
@@ -196,8 +218,11 @@ Policy chosen(const std::string& wanted, const Manifest& manifest) {
     const auto colon = wanted.find(':');
     const std::string name = wanted.substr(0, colon);
     std::vector<std::string> names;
-    for (const Policy& preset : presets()) {
+    for (Policy preset : presets()) {
         names.push_back(preset.name);
+        // The collections that it matches were made with torchaudio, of the mean of the channels.
+        if (preset.windows == "past_intro" && manifest.family == "msclap")
+            preset.quirks.resampler = "torchaudio";
         if (preset.name != name) continue;
         if (colon == wanted.npos) return preset;
         const std::string digits = wanted.substr(colon + 1);

@@ -38,7 +38,8 @@ struct Policy {
     std::int64_t hop_samples(const AudioSpec& spec) const;
     // The policy of a timeline: all windows, with a hop in seconds; default the policy's.
     Policy timeline(const AudioSpec& spec, std::optional<double> hop) const;
-    bool needs_total() const { return windows == "spaced" || windows == "middle"; }
+    bool counts() const;  // windows
+    bool needs_total() const { return counts() && windows != "head"; }
     // Where windows start, of a policy that counts them.
     std::vector<std::int64_t> starts(const AudioSpec& spec, std::int64_t total) const;
     std::string clip_space_id(const std::string& space_id, const AudioSpec& spec) const;

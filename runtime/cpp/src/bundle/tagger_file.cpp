@@ -35,8 +35,9 @@ void read_labels(TaggerFile& file, const OnnxGraph& graph, const std::string& sh
         throw Error(Code::bundle,
                     "'" + file.path + "' is a damaged tagger: " + problem + ". Freeze it again.");
     file.bank.embeddings = Matrix(static_cast<std::size_t>(rows), static_cast<std::size_t>(dim));
-    std::memcpy(file.bank.embeddings.data.data(), found->second.raw.data(),
-                found->second.raw.size());
+    if (!found->second.raw.empty())
+        std::memcpy(file.bank.embeddings.data.data(), found->second.raw.data(),
+                    found->second.raw.size());
 }
 
 }  // namespace

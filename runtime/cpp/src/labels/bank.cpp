@@ -78,7 +78,7 @@ Matrix matrix(const Array& array) {
     const auto rows = static_cast<std::size_t>(array.shape[0]),
                columns = static_cast<std::size_t>(array.shape[1]);
     Matrix found(rows, columns);
-    std::memcpy(found.data.data(), array.data.data(), array.data.size());
+    if (!array.data.empty()) std::memcpy(found.data.data(), array.data.data(), array.data.size());
     if (!array.fortran) return found;
     Matrix turned(rows, columns);
     for (std::size_t i = 0; i < rows; ++i)

@@ -15,6 +15,14 @@ constexpr std::size_t least_tokens =
     2;  // an exporter takes an axis of length 1 for one that is always 1
 constexpr std::size_t most_letters = 20000;
 
+void check_utf8(const std::string& text, const std::string& name) {
+    try {
+        unicode::decode(text);
+    } catch (const unicode::Invalid& problem) {
+        throw Error(Code::label, name + " is not UTF-8 (" + problem.said + "): pass words.");
+    }
+}
+
 }  // namespace
 
 const std::vector<std::int64_t>& Tokens::of(const std::string& input) const {
@@ -30,12 +38,8 @@ Tokenizer::Tokenizer(const std::string& data, const std::string& name, const Tex
 Tokenizer::~Tokenizer() = default;
 
 Tokenizer::Encoded Tokenizer::encode(const std::string& text, const std::string& name) const {
-    Text letters;
-    try {
-        letters = unicode::decode(text);
-    } catch (const unicode::Invalid&) {
-        throw Error(Code::label, name + " is not UTF-8: pass words.");
-    }
+    check_utf8(text, name);
+    Text letters = unicode::decode(text);
     if (letters.size() > most_letters)
         throw Error(Code::label, name + " has " + std::to_string(letters.size()) +
                                      " characters: at most " + std::to_string(most_letters) +
@@ -88,6 +92,7 @@ Tokens Tokenizer::operator()(const std::vector<std::string>& texts) const {
     found.length = least_tokens;
     for (std::size_t row = 0; row < texts.size(); ++row) {
         const std::string name = "text " + std::to_string(row);
+        check_utf8(texts[row], name);
         if (unicode::stripped(texts[row]).empty())
             throw Error(Code::label, name + " is " + quoted(texts[row]) + ": pass words.");
         encoded.push_back(encode(texts[row], name));
