@@ -111,9 +111,11 @@ class TaggerFile(Bundle):
         found = parse_manifest(self.folder, self.manifest_bytes)
         self.sha256 = content.sha256()
         self._built = self._engine() if engine else None
-        engine = self._built and self._built.engine
-        # The text graph is not in this file, and what asks for it hears of `read`.
-        engines = engine and Engines(engine, None if found.text is None else engine)
+        engines = None
+        if self._built is not None:
+            # The text graph is not in this file, and what asks for it hears of `read`.
+            made = self._built.engine
+            engines = Engines(made, None if found.text is None else made)
         self.manifest = replace(found, engines=engines)
         data = schema.read_json(graph.metadata[KEY].encode(), str(path), BundleError)
         self.frozen = schema.read(Frozen, data, str(path))

@@ -80,9 +80,12 @@ class Draft:
             refusal = Refusal(**wire.error_of(error, self.folder))
             self.cases.append(Case(name, task, asked, error=refusal, optional=optional))
             return
-        expected = {
-            key: self.array(value) if isinstance(value, np.ndarray) else value
-            for key, value in outputs.items()
-        }
+        expected = {key: self._kept(value) for key, value in outputs.items()}
         tolerance = {key: (limits or {}).get(key, EXACT) for key in expected}
         self.cases.append(Case(name, task, asked, expected, tolerance, optional=optional))
+
+    def _kept(self, value: object) -> object:
+        """A value as the document has it."""
+        if isinstance(value, np.ndarray):
+            return self.array(value)
+        return value.replace(str(self.folder), wire.KIT) if isinstance(value, str) else value

@@ -16,8 +16,10 @@ from runtime.manifest import Manifest
 OF_ENGINE = {"fp32": 1e-8, "fp16": 1e-4, "int8": 2e-3}
 OF_RESAMPLER = 1e-6  # the same, of recordings at another rate
 # Resampled samples, as relative RMS: of sounds whose spectrum ends below 0.9 of the lower Nyquist
-# frequency, and of white noise, of which each filter cuts the part near that its own way.
-QUIET, NOISE = 2e-4, 0.15
+# frequency; of white noise, of which each filter cuts the part near that its own way; and of a few
+# samples, which have frequencies of all heights. Another windowed sinc needs a third of the first,
+# a tenth of the others; straight lines from sample to sample, five times as much and more.
+QUIET, NOISE, SHORTEST = 2e-4, 0.05, 0.1
 SAMPLES = 2.5e-7  # of decoded samples: two steps of float32 at full scale
 SECONDS = 1e-6
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime.errors import ClapError
 
-MOST_LINE = 256 << 20  # bytes of an answer
+MOST_LINE = 128 << 20  # bytes of an answer
 ENDING = 5.0  # seconds that it is given to end by itself
 
 

@@ -85,8 +85,8 @@ def _built(
     """The engines, written into the bundle's folder under names that no other content has."""
     manifest = bundle.manifest
     wanted = [("audio", manifest.audio_graph, audio_profiles(manifest, options))]
-    if manifest.text is not None and manifest.text_graph is not None:
-        wanted.append(("text", manifest.text_graph, text_profiles(manifest.text, options)))
+    if manifest.text_graph is not None:
+        wanted.append(("text", manifest.text_graph, text_profiles(manifest, options)))
     made: dict[str, Engine] = {}
     files: dict[str, FileEntry] = {}
     for name, graph, profiles in wanted:

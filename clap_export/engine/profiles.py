@@ -32,8 +32,13 @@ def audio_profiles(manifest: Manifest, options: BuildOptions) -> tuple[Profile, 
     )
 
 
-def text_profiles(spec: TextSpec, options: BuildOptions) -> tuple[Profile, ...]:
-    """One for single texts, one for batches of them; any number of tokens."""
+def text_profiles(manifest: Manifest, options: BuildOptions) -> tuple[Profile, ...]:
+    """One for single texts, one for batches of them; any number of tokens.
+
+    Raises:
+        BundleError: the bundle has no text encoder.
+    """
+    spec, _ = manifest.text_encoder
     usual = min(max(LABEL_TOKENS, MIN_TOKENS), spec.max_tokens)
     return _profiles(
         options, _tokens(spec, MIN_TOKENS), _tokens(spec, usual), _tokens(spec, spec.max_tokens)

@@ -34,7 +34,7 @@ def policies(subject: Subject) -> dict[str, object]:
     own = {
         "fine-hop": Policy("fine", hop=window / 3.3),
         "long-hop": Policy("long", hop=window * 1.2),
-        "filled": Policy("filled", hop=window * 0.9, tail="filled"),
+        "filled": Policy("filled", hop=window * 0.8, tail="filled"),
         "dropped": Policy("dropped", hop=window * 0.6, tail="dropped"),
         "middle-of-4": Policy("m", "middle", 4, hop=window / 2),
         "head-of-9": Policy("h", "head", 9, tail="filled"),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from clap_export.conformance import signals
-from clap_export.conformance.subject import Subject
+from clap_export.conformance.subject import BUNDLE, Subject
 from runtime.manifest import MANIFEST
 from runtime.schema import to_plain
 
@@ -70,7 +70,8 @@ def _asked(
 def _graph(subject: Subject) -> None:
     """A graph that is cut off, with a hash that is true: what is in it is looked at, too."""
     audio = subject.manifest.audio_graph.file
-    data = (subject.draft.folder / "bundle" / audio).read_bytes()[:1000]
+    data = (subject.draft.folder / BUNDLE / audio).read_bytes()
+    data = data[: min(1000, len(data) // 2)]
     table = _table(subject)
     table["files"][audio] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     folder = "damaged/cut-off-graph"

@@ -7,7 +7,7 @@ import numpy as np
 from clap_export.conformance import signals, wavs
 from clap_export.conformance.draft import Draft
 from clap_export.conformance.kit import PRESENCE, Tolerance, absolute
-from clap_export.conformance.limits import NOISE, QUIET, SAMPLES
+from clap_export.conformance.limits import NOISE, QUIET, SAMPLES, SHORTEST
 from clap_export.conformance.wavs import Kind
 
 RATES = (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000)
@@ -109,8 +109,7 @@ def resample(draft: Draft, rate: int) -> None:
     for own in (44_100, 16_000 if rate != 16_000 else 32_000):
         for n in LENGTHS:
             wave = signals.banded(n, n, own, BELOW * min(own, rate) / 2)
-            # So short a sound has frequencies of all heights, whatever it was made of.
-            limit = QUIET if n > 10_000 else NOISE if n > 50 else 0.5
+            limit = QUIET if n > 10_000 else NOISE if n > 50 else SHORTEST
             _change(draft, f"{own}-to-{rate}/{n}-samples", wave, own, rate, limit)
 
 

@@ -14,8 +14,9 @@ from clap_export.conformance.limits import SECONDS
 from clap_export.conformance.subject import Subject
 from runtime.conformance.tasks import events_of, segments_of
 
-NAMES = ("dog", "siren", "rain", "dog", "church bells")
-WINDOWS = 6.3  # of the stream
+# Two scenes with silence between them; lengths in windows, none of them a multiple of a hop.
+BEFORE, SILENCE, BEHIND = 2.63, 1.71, 2.17
+NAMES_BEFORE, NAMES_BEHIND = ("dog", "siren", "rain"), ("church bells", "dog")
 SILENCE_DB = -60.0
 TRIED = 16  # thresholds
 SIZES = {
@@ -55,8 +56,18 @@ def _asked(
     subject: Subject, name: str, rate: int, sizes: str, hop: float, more: dict[str, Any],
     optional: bool = False,
 ) -> None:  # fmt: skip
-    count = round(WINDOWS * subject.window * rate / subject.rate)
-    sound = subject.sound(signals.scene(rate, count, NAMES), rate)
+    before, silence, behind = (
+        round(windows * subject.window * rate / subject.rate)
+        for windows in (BEFORE, SILENCE, BEHIND)
+    )
+    stream = np.concatenate(
+        [
+            signals.scene(rate, before, NAMES_BEFORE),
+            np.zeros(silence, np.float32),
+            signals.scene(rate, behind, NAMES_BEHIND),
+        ]
+    )
+    sound, count = subject.sound(stream, rate), len(stream)
     bank = subject.saved("plain-labels", subject.bank)
     given = subject.given(
         **sound, bank=bank, hop=hop, chunks=list(_chunks(SIZES[sizes], count)), **more
