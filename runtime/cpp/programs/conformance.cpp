@@ -17,54 +17,15 @@
 #include "../src/plain/json.h"
 #include "../src/plain/shown.h"
 #include "../src/text/tokenizer.h"
-#include "base64.h"
+#include "wire.h"
 
 namespace {
 
-using namespace clap;
+using namespace clap::inner;
+using namespace clap::inner::wire;
 
 constexpr std::uint64_t most_bytes = 1 << 30;
 constexpr std::size_t kept = 4;  // bundles that stay open
-
-const Value* given(const Value& input, const char* name) {
-    const Value* found = input.find(name);
-    return found && !found->is(Value::Kind::null) ? found : nullptr;
-}
-
-double number(const Value& value) { return value.is(Value::Kind::whole) ? static_cast<double>(value.number) : value.real; }
-
-std::optional<double> maybe_number(const Value& input, const char* name) {
-    const Value* found = given(input, name);
-    return found ? std::optional<double>(number(*found)) : std::nullopt;
-}
-
-std::optional<std::int64_t> maybe_whole(const Value& input, const char* name) {
-    const Value* found = given(input, name);
-    return found ? std::optional<std::int64_t>(static_cast<std::int64_t>(found->number)) : std::nullopt;
-}
-
-std::string text(const Value& input, const char* name, const std::string& otherwise = "") {
-    const Value* found = given(input, name);
-    return found ? found->text : otherwise;
-}
-
-std::vector<std::string> texts(const Value& list) {
-    std::vector<std::string> found;
-    for (const Value& item : list.items) found.push_back(item.text);
-    return found;
-}
-
-template <class T>
-Value array(const char* type, std::vector<std::int64_t> shape, const std::vector<T>& data) {
-    Value axes = Value::array();
-    for (std::int64_t n : shape) axes.items.push_back(Value(n));
-    const std::string_view bytes(reinterpret_cast<const char*>(data.data()), data.size() * sizeof(T));
-    return Value::object({{"dtype", type}, {"shape", axes}, {"base64", base64(bytes)}});
-}
-
-Value floats(std::vector<std::int64_t> shape, const std::vector<float>& data) { return array("float32", std::move(shape), data); }
-
-std::int64_t length(const std::vector<float>& data) { return static_cast<std::int64_t>(data.size()); }
 
 class Reader {
   public:
@@ -90,12 +51,15 @@ class Reader {
     }
 
   private:
-    std::string path(const Value& input, const char* name) const { return joined_path(kit_, input.find(name)->text); }
+    std::string path(const Value& input, const char* name) const {
+        return joined_path(kit_, input.find(name)->text);
+    }
 
     // Samples of any type as floats of full scale 1.
     Source samples(const Value& value, double rate) const {
         Source found;
-        const std::string data = read_file(joined_path(kit_, value.find("file")->text), most_bytes, Code::argument);
+        const std::string data =
+            read_file(joined_path(kit_, value.find("file")->text), most_bytes, Code::argument);
         found.type = value.find("dtype")->text;
         const auto& shape = value.find("shape")->items;
         if (shape.size() == 2) found.channels = static_cast<std::size_t>(shape[0].number);
@@ -104,15 +68,22 @@ class Reader {
             for (std::size_t at = 0; at + sizeof(T) <= data.size(); at += sizeof(T)) {
                 T one;
                 std::memcpy(&one, data.data() + at, sizeof(T));
-                found.samples.push_back(static_cast<float>((static_cast<double>(one) - middle) / scale));
+                found.samples.push_back(
+                    static_cast<float>((static_cast<double>(one) - middle) / scale));
             }
         };
-        if (found.type == "float32") convert(0.0f, 0, 1);
-        else if (found.type == "float64") convert(0.0, 0, 1);
-        else if (found.type == "int16") convert(std::int16_t{}, 0, 32768);
-        else if (found.type == "int32") convert(std::int32_t{}, 0, 2147483648.0);
-        else if (found.type == "uint8") convert(std::uint8_t{}, 128, 128);
-        else convert(std::int64_t{}, 0, 1);
+        if (found.type == "float32")
+            convert(0.0f, 0, 1);
+        else if (found.type == "float64")
+            convert(0.0, 0, 1);
+        else if (found.type == "int16")
+            convert(std::int16_t{}, 0, 32768);
+        else if (found.type == "int32")
+            convert(std::int32_t{}, 0, 2147483648.0);
+        else if (found.type == "uint8")
+            convert(std::uint8_t{}, 128, 128);
+        else
+            convert(std::int64_t{}, 0, 1);
         found.rate = rate;
         return found;
     }
@@ -149,42 +120,51 @@ class Reader {
 
     std::shared_ptr<const Classifier> classifier(const Value& input) {
         const auto found = encoder(input);
-        const Ranking ranking = Ranking::of(found->manifest(), text(input, "scores", "softmax"), maybe_number(input, "threshold"),
-                                            std::nullopt, maybe_whole(input, "top_k"));
+        const Ranking ranking = Ranking::of(found->manifest(), text(input, "scores", "softmax"),
+                                            maybe_number(input, "threshold"), std::nullopt,
+                                            maybe_whole(input, "top_k"));
         std::vector<std::string> templates;
         if (given(input, "template")) templates = {text(input, "template")};
-        LabelBank bank = given(input, "bank") ? LabelBank::load(path(input, "bank"))
-                                              : LabelBank::build(*found, texts(*input.find("labels")), templates);
+        if (given(input, "bank") && !templates.empty())
+            throw Error(Code::label,
+                        "templates do not apply to a saved label bank: build it with them.");
+        LabelBank bank = given(input, "bank")
+                             ? LabelBank::load(path(input, "bank"))
+                             : LabelBank::build(*found, texts(*input.find("labels")), templates);
         return std::make_shared<Classifier>(found, std::move(bank), ranking);
     }
 
     Value space(const Value& input) const {
         const Bundle bundle(path(input, "bundle"));
         const Manifest& manifest = bundle.manifest();
-        return Value::object({{"space_id", manifest.space_id},
-                              {"clip_space_id", manifest.policy.clip_space_id(manifest.space_id, manifest.audio)},
-                              {"sample_rate", manifest.audio.sample_rate},
-                              {"window_samples", manifest.audio.window_samples},
-                              {"hop_samples", manifest.audio.hop_samples},
-                              {"embedding_dim", manifest.embedding_dim},
-                              {"logit_scale", manifest.logit_scale}});
+        return Value::object(
+            {{"space_id", manifest.space_id},
+             {"clip_space_id", manifest.policy.clip_space_id(manifest.space_id, manifest.audio)},
+             {"sample_rate", manifest.audio.sample_rate},
+             {"window_samples", manifest.audio.window_samples},
+             {"hop_samples", manifest.audio.hop_samples},
+             {"embedding_dim", manifest.embedding_dim},
+             {"logit_scale", manifest.logit_scale}});
     }
 
     Value decode(const Value& input) const {
         std::vector<float> found;
-        const Heard heard = listen(Source::file(path(input, "wav")), 0, std::numeric_limits<double>::infinity(), "soxr",
-                                   [&](const float* block, std::size_t count) {
-                                       found.insert(found.end(), block, block + count);
-                                       return true;
-                                   });
+        const Heard heard =
+            listen(Source::file(path(input, "wav")), 0, std::numeric_limits<double>::infinity(),
+                   "soxr", [&](const float* block, std::size_t count) {
+                       found.insert(found.end(), block, block + count);
+                       return true;
+                   });
         return Value::object({{"samples", floats({length(found)}, found)},
                               {"rate", heard.rate},
                               {"warning", heard.warning.empty() ? Value() : Value(heard.warning)}});
     }
 
     Value resample(const Value& input) const {
-        const auto rate = static_cast<std::int64_t>(number(*input.find("rate"))), to = static_cast<std::int64_t>(number(*input.find("to")));
-        const auto found = resampled(samples(*input.find("samples"), static_cast<double>(rate)).samples, rate, to);
+        const auto rate = static_cast<std::int64_t>(number(*input.find("rate"))),
+                   to = static_cast<std::int64_t>(number(*input.find("to")));
+        const auto found =
+            resampled(samples(*input.find("samples"), static_cast<double>(rate)).samples, rate, to);
         return Value::object({{"samples", floats({length(found)}, found)}});
     }
 
@@ -193,14 +173,16 @@ class Reader {
         const AudioSpec& spec = open->manifest().audio;
         std::vector<float> rows;
         Value starts = Value::array(), ends = Value::array();
-        cuts(samples(*input.find("samples"), static_cast<double>(spec.sample_rate)), spec, open->policy(), [&](Cut cut) {
-            rows.insert(rows.end(), cut.row.begin(), cut.row.end());
-            starts.items.push_back(Value(cut.start));
-            ends.items.push_back(Value(cut.end));
-        });
-        return Value::object({{"windows", floats({length(rows) / spec.window_samples, spec.window_samples}, rows)},
-                              {"starts", starts},
-                              {"ends", ends}});
+        cuts(samples(*input.find("samples"), static_cast<double>(spec.sample_rate)), spec,
+             open->policy(), [&](Cut cut) {
+                 rows.insert(rows.end(), cut.row.begin(), cut.row.end());
+                 starts.items.push_back(Value(cut.start));
+                 ends.items.push_back(Value(cut.end));
+             });
+        return Value::object(
+            {{"windows", floats({length(rows) / spec.window_samples, spec.window_samples}, rows)},
+             {"starts", starts},
+             {"ends", ends}});
     }
 
     Value embed(const Value& input) {
@@ -211,11 +193,15 @@ class Reader {
     Value tokens(const Value& input) const {
         const Bundle bundle(path(input, "bundle"));
         const auto& spec = bundle.manifest().text;
-        if (!spec) throw no_text_encoder(bundle.manifest().name);
-        const Tokens found = Tokenizer(bundle.read(spec->tokenizer), bundle.path(spec->tokenizer), *spec)(texts(*input.find("texts")));
+        if (!spec) throw no_text_encoder();
+        const Tokens found = Tokenizer(bundle.read(spec->tokenizer), bundle.path(spec->tokenizer),
+                                       *spec)(texts(*input.find("texts")));
         Value answer = Value::object();
         for (const std::string& name : spec->inputs)
-            answer.set(name, array("int64", {static_cast<std::int64_t>(found.rows), static_cast<std::int64_t>(found.length)}, found.of(name)));
+            answer.set(name, array("int64",
+                                   {static_cast<std::int64_t>(found.rows),
+                                    static_cast<std::int64_t>(found.length)},
+                                   found.of(name)));
         return answer;
     }
 
@@ -225,7 +211,9 @@ class Reader {
     }
 
     static Value matrix(const Matrix& rows) {
-        return floats({static_cast<std::int64_t>(rows.rows), static_cast<std::int64_t>(rows.columns)}, rows.data);
+        return floats(
+            {static_cast<std::int64_t>(rows.rows), static_cast<std::int64_t>(rows.columns)},
+            rows.data);
     }
 
     static Value list(const std::vector<std::string>& names) {
@@ -237,8 +225,11 @@ class Reader {
     Value bank(const Value& input) const {
         const LabelBank found = LabelBank::load(path(input, "bank"));
         const Bundle bundle(path(input, "bundle"));
-        found.check_fits(bundle.manifest().space_id, static_cast<std::size_t>(bundle.manifest().embedding_dim));
-        return Value::object({{"names", list(found.names)}, {"templates", list(found.templates)}, {"embeddings", matrix(found.embeddings)}});
+        found.check_fits(bundle.manifest().space_id,
+                         static_cast<std::size_t>(bundle.manifest().embedding_dim));
+        return Value::object({{"names", list(found.names)},
+                              {"templates", list(found.templates)},
+                              {"embeddings", matrix(found.embeddings)}});
     }
 
     static Value ranked(const std::vector<Prediction>& predictions) {
@@ -248,7 +239,8 @@ class Reader {
             scores.items.push_back(Value(one.score));
             similarities.items.push_back(Value(one.similarity));
         }
-        return Value::object({{"labels", labels}, {"scores", scores}, {"similarities", similarities}});
+        return Value::object(
+            {{"labels", labels}, {"scores", scores}, {"similarities", similarities}});
     }
 
     Value timeline(const Value& input) {
@@ -267,7 +259,9 @@ class Reader {
         return Value::object({{"starts", starts},
                               {"ends", ends},
                               {"labels", list(names)},
-                              {"scores", floats({static_cast<std::int64_t>(segments.size()), static_cast<std::int64_t>(names.size())}, scores)}});
+                              {"scores", floats({static_cast<std::int64_t>(segments.size()),
+                                                 static_cast<std::int64_t>(names.size())},
+                                                scores)}});
     }
 
     // A chunk of a stream: the next samples of each channel.
@@ -276,22 +270,30 @@ class Reader {
         found.channels = whole.channels;
         found.type = whole.type;
         found.rate = whole.rate;
-        const std::size_t channels = std::max<std::size_t>(1, whole.channels), size = whole.samples.size() / channels;
+        const std::size_t channels = std::max<std::size_t>(1, whole.channels),
+                          size = whole.samples.size() / channels;
         const std::size_t begin = std::min(at, size), end = std::min(at + count, size);
         for (std::size_t i = 0; i < channels; ++i)
-            found.samples.insert(found.samples.end(), whole.samples.begin() + static_cast<std::ptrdiff_t>(i * size + begin),
-                                 whole.samples.begin() + static_cast<std::ptrdiff_t>(i * size + end));
+            found.samples.insert(
+                found.samples.end(),
+                whole.samples.begin() + static_cast<std::ptrdiff_t>(i * size + begin),
+                whole.samples.begin() + static_cast<std::ptrdiff_t>(i * size + end));
         return found;
     }
 
     Value heard(const Value& input) {
         const Source whole = sound(input);
-        Listener listener(classifier(input), whole.rate, number(*input.find("hop")), maybe_number(input, "gate"));
+        Listener listener(classifier(input), whole.rate, number(*input.find("hop")),
+                          maybe_number(input, "gate"));
         std::map<std::size_t, double> gaps;
         if (const Value* found = given(input, "gaps"))
-            for (const Value& gap : found->items) gaps[static_cast<std::size_t>(gap.find("before")->number)] = number(*gap.find("seconds"));
+            for (const Value& gap : found->items)
+                gaps[static_cast<std::size_t>(gap.find("before")->number)] =
+                    number(*gap.find("seconds"));
         std::vector<Segment> segments;
-        const auto add = [&](std::vector<Segment> more) { segments.insert(segments.end(), more.begin(), more.end()); };
+        const auto add = [&](std::vector<Segment> more) {
+            segments.insert(segments.end(), more.begin(), more.end());
+        };
         std::size_t at = 0, place = 0;
         for (const Value& size : input.find("chunks")->items) {
             if (gaps.count(place)) add(listener.gap(gaps[place]));
@@ -312,7 +314,8 @@ class Reader {
         rule.off = maybe_number(given_rule, "off");
         rule.minimum = maybe_number(given_rule, "minimum").value_or(0.0);
         rule.gap = maybe_number(given_rule, "gap").value_or(0.0);
-        Events finder(rule, maybe_whole(input, "smooth").value_or(1), text(input, "smoothing", "median"));
+        Events finder(rule, maybe_whole(input, "smooth").value_or(1),
+                      text(input, "smoothing", "median"));
         Value found = Value::array();
         const auto add = [&](const std::vector<Event>& events) {
             for (const Event& event : events)
@@ -332,7 +335,9 @@ class Reader {
         EncoderOptions chosen;
         chosen.engine = engine_;
         chosen.threads = threads_;
-        return ranked(Classifier::tagger(path(input, "tagger"), chosen, std::nullopt, maybe_whole(input, "top_k")).predict(sound(input)));
+        return ranked(Classifier::tagger(path(input, "tagger"), chosen, std::nullopt,
+                                         maybe_whole(input, "top_k"))
+                          .predict(sound(input)));
     }
 
     std::string engine_, kit_;
@@ -351,9 +356,13 @@ int main(int count, char** arguments) {
             answer.set("id", *request.find("id"));
             answer.set("outputs", reader.answer(request));
         } catch (const Error& error) {
-            answer.set("error", Value::object({{"code", word(error.code)}, {"message", error.what()}}));
+            answer.set("error",
+                       Value::object({{"code", word(error.code)}, {"message", error.what()}}));
         } catch (const NotJson& problem) {
-            answer.set("error", Value::object({{"code", "argument"}, {"message", "the request is no JSON (" + problem.said + ")."}}));
+            answer.set(
+                "error",
+                Value::object({{"code", "argument"},
+                               {"message", "the request is no JSON (" + problem.said + ")."}}));
         }
         std::cout << write_json(answer) << "\n" << std::flush;
     }

@@ -6,17 +6,18 @@
 #include "bundle/tagger_file.h"
 #include "clips/pool.h"
 
-namespace clap {
+namespace clap::inner {
 
 Classifier::Classifier(std::shared_ptr<Encoder> encoder, LabelBank bank, Ranking ranking)
     : encoder_(std::move(encoder)), bank_(std::move(bank)), ranking_(std::move(ranking)) {
     bank_.check_fits(manifest().space_id, static_cast<std::size_t>(manifest().embedding_dim));
 }
 
-Classifier Classifier::tagger(const std::string& path, const EncoderOptions& options, std::optional<double> threshold,
-                              std::optional<std::int64_t> top_k) {
+Classifier Classifier::tagger(const std::string& path, const EncoderOptions& options,
+                              std::optional<double> threshold, std::optional<std::int64_t> top_k) {
     TaggerFile file = TaggerFile::read(path);
-    Ranking ranking = Ranking::of(file.manifest, file.scores, threshold, std::nullopt, top_k ? top_k : file.top_k);
+    Ranking ranking = Ranking::of(file.manifest, file.scores, threshold, std::nullopt,
+                                  top_k ? top_k : file.top_k);
     auto encoder = std::make_shared<Encoder>(file.manifest, file.data, file.path, options);
     return Classifier(std::move(encoder), std::move(file.bank), std::move(ranking));
 }
@@ -58,10 +59,13 @@ std::vector<Prediction> Classifier::predict(const Source& source, std::string* w
 std::vector<Segment> Classifier::timeline(const Source& source, std::optional<double> hop) const {
     std::vector<Segment> found;
     const auto rate = static_cast<double>(manifest().audio.sample_rate);
-    encoder_->windows(source, encoder_->policy().timeline(manifest().audio, hop), false, [&](const Window& window) {
-        found.push_back({static_cast<double>(window.start) / rate, static_cast<double>(window.end) / rate, rank(window.vector)});
-    });
+    encoder_->windows(
+        source, encoder_->policy().timeline(manifest().audio, hop), false,
+        [&](const Window& window) {
+            found.push_back({static_cast<double>(window.start) / rate,
+                             static_cast<double>(window.end) / rate, rank(window.vector)});
+        });
     return found;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -10,7 +10,7 @@
 #include "labels/bank.h"
 #include "labels/scores.h"
 
-namespace clap {
+namespace clap::inner {
 
 // A stretch of a recording; times in seconds from its start.
 struct Segment {
@@ -22,8 +22,8 @@ class Classifier {
   public:
     Classifier(std::shared_ptr<Encoder> encoder, LabelBank bank, Ranking ranking);
     // From one file, which `clap-export freeze` makes of a bundle and labels.
-    static Classifier tagger(const std::string& path, const EncoderOptions& options, std::optional<double> threshold,
-                             std::optional<std::int64_t> top_k);
+    static Classifier tagger(const std::string& path, const EncoderOptions& options,
+                             std::optional<double> threshold, std::optional<std::int64_t> top_k);
 
     const Manifest& manifest() const { return encoder_->manifest(); }
     const Encoder& encoder() const { return *encoder_; }
@@ -43,4 +43,4 @@ class Classifier {
     Ranking ranking_;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

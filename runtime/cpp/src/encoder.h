@@ -14,38 +14,42 @@
 #include "engine/engine.h"
 #include "plain/matrix.h"
 
-namespace clap {
+namespace clap::inner {
 
 class Tokenizer;
 
 // A graph and what it is told: the same for bundles and taggers.
 struct EncoderOptions {
-    std::string engine;   // empty for the preferred one
-    int threads = 0;      // of the CPU inside one run; 0 lets the engine choose
-    std::string windows;  // a preset's name; empty for the bundle's
+    std::string engine;            // empty for the preferred one
+    int threads = 0;               // of the CPU inside one run; 0 lets the engine choose
+    std::string windows;           // a preset's name; empty for the bundle's
     std::optional<Policy> policy;  // in place of a preset
 };
 
 // Of a bundle with an audio graph alone.
-Error no_text_encoder(const std::string& name);
+Error no_text_encoder();
 
 // A window that was heard.
 struct Window {
-    std::int64_t start, end;    // of what it holds of the recording, in samples
-    double energy;              // its mean square
-    std::vector<float> vector;  // its embedding, of unit norm; raw where the policy pools raw vectors
+    std::int64_t start, end;  // of what it holds of the recording, in samples
+    double energy;            // its mean square
+    std::vector<float>
+        vector;  // its embedding, of unit norm; raw where the policy pools raw vectors
 };
 
 class Encoder {
   public:
     Encoder(const std::string& folder, const EncoderOptions& options);
     // Of a graph alone, without a text encoder: a tagger's.
-    Encoder(Manifest manifest, const std::string& graph, const std::string& name, const EncoderOptions& options);
+    Encoder(Manifest manifest, const std::string& graph, const std::string& name,
+            const EncoderOptions& options);
     ~Encoder();
 
     const Manifest& manifest() const { return manifest_; }
     const Policy& policy() const { return policy_; }
-    std::string clip_space_id() const { return policy_.clip_space_id(manifest_.space_id, manifest_.audio); }
+    std::string clip_space_id() const {
+        return policy_.clip_space_id(manifest_.space_id, manifest_.audio);
+    }
 
     // The embedding [dim] of a recording, pooled as the policy says; its warning, if it has one.
     std::vector<float> embed(const Source& source, std::string* warning = nullptr) const;
@@ -75,4 +79,4 @@ class Encoder {
     mutable std::unique_ptr<Tokenizer> tokenizer_;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

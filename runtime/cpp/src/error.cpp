@@ -1,6 +1,6 @@
 #include "error.h"
 
-namespace clap {
+namespace clap::inner {
 
 const char* word(Code code) {
     switch (code) {
@@ -14,4 +14,4 @@ const char* word(Code code) {
     return "argument";
 }
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace clap {
+namespace clap::inner {
 
 // As the exceptions of the Python runtime; the numbers are those of `clap_code` in clap.h.
 enum class Code { argument = 1, schema = 2, bundle = 3, audio = 4, label = 5, backend = 6 };
@@ -18,4 +18,4 @@ class Error : public std::runtime_error {
     Code code;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -6,7 +6,7 @@
 #include "../error.h"
 #include "../plain/shown.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -15,7 +15,8 @@ constexpr float most_peak = 100.0f, int16_scale = 32767.0f;
 
 }  // namespace
 
-std::vector<float> Levels::mono(const float* frames, std::size_t count, int channels, bool integers) {
+std::vector<float> Levels::mono(const float* frames, std::size_t count, int channels,
+                                bool integers) {
     if (bad_) check();
     if (!integers) check_peak(frames, count * static_cast<std::size_t>(channels), name_);
     std::vector<float> found(count);
@@ -31,16 +32,19 @@ std::vector<float> Levels::mono(const float* frames, std::size_t count, int chan
     const auto first = std::find_if_not(found.begin(), found.end(), finite);
     if (first == found.end()) return found;
     first_ = seen_ - static_cast<std::int64_t>(found.end() - first);
-    bad_ = static_cast<std::int64_t>(found.size()) - std::count_if(found.begin(), found.end(), finite);
+    bad_ =
+        static_cast<std::int64_t>(found.size()) - std::count_if(found.begin(), found.end(), finite);
     found.erase(first, found.end());
     return found;
 }
 
 void Levels::check() const {
     if (bad_)
-        throw Error(Code::audio, name_ + " has " + std::to_string(bad_) + " samples that are NaN or infinite, the first at index " +
+        throw Error(Code::audio, name_ + " has " + std::to_string(bad_) +
+                                     " samples that are NaN or infinite, the first at index " +
                                      std::to_string(first_) + ". Repair the recording.");
-    if (!seen_) throw Error(Code::audio, name_ + " holds no audio: 0 samples. It may be truncated.");
+    if (!seen_)
+        throw Error(Code::audio, name_ + " holds no audio: 0 samples. It may be truncated.");
 }
 
 void check_peak(const float* samples, std::size_t count, const std::string& name) {
@@ -48,9 +52,11 @@ void check_peak(const float* samples, std::size_t count, const std::string& name
     for (std::size_t i = 0; i < count; ++i)
         if (std::isfinite(samples[i])) peak = std::max(peak, std::fabs(samples[i]));
     if (peak > most_peak)
-        throw Error(Code::audio, name + " has a peak of " + general(static_cast<double>(peak)) +
-                                     ": floats must lie in [-1, 1]. Divide it by its full scale (32768 for 16 bit), or "
-                                     "pass the integers.");
+        throw Error(
+            Code::audio,
+            name + " has a peak of " + general(static_cast<double>(peak)) +
+                ": floats must lie in [-1, 1]. Divide it by its full scale (32768 for 16 bit), or "
+                "pass the integers.");
 }
 
 void round_trip_int16(std::vector<float>& samples) {
@@ -62,10 +68,12 @@ void round_trip_int16(std::vector<float>& samples) {
 
 void check_rate(double rate, const std::string& name) {
     if (rate != std::floor(rate))
-        throw Error(Code::audio, "sample_rate is " + to_text(rate) + ": pass a whole number of Hz, such as 44100.");
+        throw Error(Code::audio, "sample_rate is " + to_text(rate) +
+                                     ": pass a whole number of Hz, such as 44100.");
     if (rate < least_rate || rate > most_rate)
-        throw Error(Code::audio, name + " has a sample rate of " + fixed(rate, 0) +
-                                     " Hz; 1000 to 768000 Hz are taken. Check the rate (it is in Hz, not kHz).");
+        throw Error(Code::audio,
+                    name + " has a sample rate of " + fixed(rate, 0) +
+                        " Hz; 1000 to 768000 Hz are taken. Check the rate (it is in Hz, not kHz).");
 }
 
-}  // namespace clap
+}  // namespace clap::inner

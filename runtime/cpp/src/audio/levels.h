@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace clap {
+namespace clap::inner {
 
 constexpr int most_channels = 32;
 
@@ -32,4 +32,4 @@ void round_trip_int16(std::vector<float>& samples);
 // A sample rate that recordings have, or an error.
 void check_rate(double rate, const std::string& name);
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -7,7 +7,7 @@
 
 #include "../error.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -21,8 +21,11 @@ Resampler::Resampler(std::int64_t rate, std::int64_t target, const std::string& 
     const soxr_io_spec_t io = soxr_io_spec(SOXR_FLOAT32_I, SOXR_FLOAT32_I);
     const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_HQ, 0);
     soxr_error_t error = nullptr;
-    stream_ = soxr_create(static_cast<double>(rate), static_cast<double>(target), 1, &error, &io, &quality, nullptr);
-    if (error || !stream_) throw Error(Code::audio, std::string("soxr cannot be used (") + (error ? error : "no memory") + ").");
+    stream_ = soxr_create(static_cast<double>(rate), static_cast<double>(target), 1, &error, &io,
+                          &quality, nullptr);
+    if (error || !stream_)
+        throw Error(Code::audio,
+                    std::string("soxr cannot be used (") + (error ? error : "no memory") + ").");
 }
 
 Resampler::~Resampler() {
@@ -45,7 +48,8 @@ std::vector<float> Resampler::finish() {
     if (librosa_) {
         const double ratio = static_cast<double>(target_) / static_cast<double>(rate_);
         const std::int64_t before = given_ - static_cast<std::int64_t>(found.size());
-        const auto wanted = static_cast<std::int64_t>(std::ceil(static_cast<double>(taken_) * ratio)) - before;
+        const auto wanted =
+            static_cast<std::int64_t>(std::ceil(static_cast<double>(taken_) * ratio)) - before;
         found.resize(static_cast<std::size_t>(std::max<std::int64_t>(0, wanted)), 0.0f);
     }
     return found;
@@ -55,16 +59,19 @@ std::vector<float> Resampler::run(const float* block, std::size_t count, bool la
     taken_ += static_cast<std::int64_t>(count);
     std::vector<float> found;
     // Room for what these samples become, and for what was held back.
-    const std::size_t room = static_cast<std::size_t>(std::ceil(static_cast<double>(count) * static_cast<double>(target_) /
-                                                                static_cast<double>(rate_))) + 4096;
+    const std::size_t room = static_cast<std::size_t>(std::ceil(static_cast<double>(count) *
+                                                                static_cast<double>(target_) /
+                                                                static_cast<double>(rate_))) +
+                             4096;
     std::size_t used = 0, made = 0;
     do {
         const std::size_t before = found.size();
         found.resize(before + room);
         std::size_t taken = 0;
         made = 0;
-        const soxr_error_t error = soxr_process(stream_, last ? nullptr : block + used, last ? 0 : count - used, &taken,
-                                                found.data() + before, room, &made);
+        const soxr_error_t error =
+            soxr_process(stream_, last ? nullptr : block + used, last ? 0 : count - used, &taken,
+                         found.data() + before, room, &made);
         if (error) throw Error(Code::audio, std::string("soxr cannot be used (") + error + ").");
         used += taken;
         found.resize(before + made);
@@ -73,7 +80,8 @@ std::vector<float> Resampler::run(const float* block, std::size_t count, bool la
     return found;
 }
 
-std::vector<float> resampled(const std::vector<float>& samples, std::int64_t rate, std::int64_t target) {
+std::vector<float> resampled(const std::vector<float>& samples, std::int64_t rate,
+                             std::int64_t target) {
     if (rate == target) return samples;
     Resampler stream(rate, target);
     std::vector<float> found = stream.push(samples.data(), samples.size());
@@ -84,8 +92,9 @@ std::vector<float> resampled(const std::vector<float>& samples, std::int64_t rat
 }
 
 void too_short(std::int64_t samples, std::int64_t rate, std::int64_t target) {
-    throw Error(Code::audio, "the recording is too short: " + std::to_string(samples) + " samples at " + std::to_string(rate) +
+    throw Error(Code::audio, "the recording is too short: " + std::to_string(samples) +
+                                 " samples at " + std::to_string(rate) +
                                  " Hz are less than one at " + std::to_string(target) + " Hz.");
 }
 
-}  // namespace clap
+}  // namespace clap::inner

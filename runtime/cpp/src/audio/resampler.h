@@ -8,7 +8,7 @@
 
 struct soxr;
 
-namespace clap {
+namespace clap::inner {
 
 class Resampler {
   public:
@@ -31,7 +31,8 @@ class Resampler {
 };
 
 // All of a clip at once. Throws where it is shorter than one sample of the target.
-std::vector<float> resampled(const std::vector<float>& samples, std::int64_t rate, std::int64_t target);
+std::vector<float> resampled(const std::vector<float>& samples, std::int64_t rate,
+                             std::int64_t target);
 [[noreturn]] void too_short(std::int64_t samples, std::int64_t rate, std::int64_t target);
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -16,14 +16,15 @@
 #include "resampler.h"
 #include "track.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
 // Decoders differ by a frame or two of their own at the ends; a file that was cut misses more.
 constexpr double missing_seconds = 0.2;
 constexpr const char* unsupported =
-    "it is corrupt, truncated or of an unsupported format. Check the file, or convert it to WAV or FLAC.";
+    "it is corrupt, truncated or of an unsupported format. Check the file, or convert it to WAV or "
+    "FLAC.";
 
 // Gives its mono blocks, at the source's own rate; false from `hear` ends it.
 using Own = std::function<bool(const std::vector<float>& block, std::int64_t rate)>;
@@ -35,7 +36,9 @@ void check_path(const std::string& path, const std::string& name) {
         throw Error(Code::audio, name + " cannot be read (" + std::strerror(errno) + ").");
     }
     if (S_ISDIR(found.st_mode)) throw Error(Code::audio, name + " is a folder, not an audio file.");
-    if (!S_ISREG(found.st_mode)) throw Error(Code::audio, name + " is neither a file nor a pipe: read it and pass its bytes.");
+    if (!S_ISREG(found.st_mode))
+        throw Error(Code::audio,
+                    name + " is neither a file nor a pipe: read it and pass its bytes.");
     if (!found.st_size) throw Error(Code::audio, name + " is empty (0 bytes).");
 }
 
@@ -43,7 +46,9 @@ void check_path(const std::string& path, const std::string& name) {
 class Decoder {
   public:
     explicit Decoder(const Source& source)
-        : name_(source.name()), file_((check_path(source.path, name_), source.path), Code::audio), levels_(name_) {
+        : name_(source.name()),
+          file_((check_path(source.path, name_), source.path), Code::audio),
+          levels_(name_) {
         structure_ = structure_of(file_);
         if (!structure_.warning.empty()) warnings.push_back(structure_.warning);
     }
@@ -54,8 +59,10 @@ class Decoder {
                 if (!part(structure_.parts[i], own)) return;
             } catch (const Undecodable& problem) {
                 if (!any_ && i + 1 == structure_.parts.size())
-                    throw Error(Code::audio, name_ + " cannot be decoded (" + problem.reason + "): " + unsupported);
-                warnings.push_back("its part " + std::to_string(i + 1) + " of " + std::to_string(structure_.parts.size()) +
+                    throw Error(Code::audio, name_ + " cannot be decoded (" + problem.reason +
+                                                 "): " + unsupported);
+                warnings.push_back("its part " + std::to_string(i + 1) + " of " +
+                                   std::to_string(structure_.parts.size()) +
                                    " cannot be decoded (" + problem.reason + ")");
             }
         }
@@ -84,8 +91,8 @@ class Decoder {
         const double got = static_cast<double>(frames), rate = track.rate;
         if (track.stated >= 0 && got + missing_seconds * rate < static_cast<double>(track.stated))
             trouble += (trouble.empty() ? "" : "; ") + std::string("it states ") +
-                       fixed(static_cast<double>(track.stated) / rate, 1) + " s, and " + fixed(got / rate, 1) +
-                       " s could be decoded";
+                       fixed(static_cast<double>(track.stated) / rate, 1) + " s, and " +
+                       fixed(got / rate, 1) + " s could be decoded";
         if (!trouble.empty()) warnings.push_back(trouble);
         return true;
     }
@@ -105,16 +112,21 @@ void run_array(const Source& source, const Own& own) {
     Levels levels(name);
     const std::size_t count = source.samples.size() / channels;
     if (source.samples.size() && channels > most_channels)
-        throw Error(Code::audio, name + " would have " + std::to_string(channels) +
-                                     " channels (at most 32 are taken). Channels come first: transpose it with array.T");
+        throw Error(
+            Code::audio,
+            name + " would have " + std::to_string(channels) +
+                " channels (at most 32 are taken). Channels come first: transpose it with array.T");
     if (count) {
         const bool floats = source.type.compare(0, 5, "float") == 0;
         if (!floats && source.type != "int16" && source.type != "int32" && source.type != "uint8")
-            throw Error(Code::audio, name + " has dtype " + source.type + ": pass floats in [-1, 1], or int16, int32 or uint8 PCM.");
-        if (floats) check_peak(source.samples.data(), source.samples.size(), name + " of " + source.type);
+            throw Error(Code::audio, name + " has dtype " + source.type +
+                                         ": pass floats in [-1, 1], or int16, int32 or uint8 PCM.");
+        if (floats)
+            check_peak(source.samples.data(), source.samples.size(), name + " of " + source.type);
         std::vector<float> frames(source.samples.size());
         for (std::size_t i = 0; i < count; ++i)
-            for (std::size_t j = 0; j < channels; ++j) frames[i * channels + j] = source.samples[j * count + i];
+            for (std::size_t j = 0; j < channels; ++j)
+                frames[i * channels + j] = source.samples[j * count + i];
         const auto mono = levels.mono(frames.data(), count, static_cast<int>(channels), false);
         if (!own(mono, static_cast<std::int64_t>(source.rate))) return;
     }
@@ -138,7 +150,8 @@ Source Source::array(std::vector<float> samples, double rate) {
 
 Source Source::array(const std::vector<std::int16_t>& samples, double rate) {
     Source found;
-    for (std::int16_t sample : samples) found.samples.push_back(static_cast<float>(sample) / 32768.0f);
+    for (std::int16_t sample : samples)
+        found.samples.push_back(static_cast<float>(sample) / 32768.0f);
     found.rate = rate;
     found.type = "int16";
     return found;
@@ -147,16 +160,19 @@ Source Source::array(const std::vector<std::int16_t>& samples, double rate) {
 std::string Source::name() const {
     if (!path.empty()) return "'" + printable(path) + "'";
     if (!channels) return "array of shape (" + std::to_string(samples.size()) + ",)";
-    return "array of shape (" + std::to_string(channels) + ", " + std::to_string(samples.size() / channels) + ")";
+    return "array of shape (" + std::to_string(channels) + ", " +
+           std::to_string(samples.size() / channels) + ")";
 }
 
-Heard listen(const Source& source, std::int64_t target, double keep_from, const std::string& kind, const Hear& hear) {
+Heard listen(const Source& source, std::int64_t target, double keep_from, const std::string& kind,
+             const Hear& hear) {
     Heard heard;
     heard.rate = target;
     std::optional<Resampler> resampler;
     std::int64_t taken = 0, own_rate = 0;
     double seconds = 0.0;
-    bool enough = false, failed = false;  // whoever hears wants no more; or raised an error of its own
+    bool enough = false,
+         failed = false;  // whoever hears wants no more; or raised an error of its own
     const auto give = [&](const std::vector<float>& block) {
         if (block.empty() || enough) return !enough;
         heard.samples += static_cast<std::int64_t>(block.size());
@@ -197,8 +213,9 @@ Heard listen(const Source& source, std::int64_t target, double keep_from, const 
     if (resampler && !enough) give(resampler->finish());
     if (!heard.samples) too_short(taken, own_rate, heard.rate);
     if (!clauses.empty())
-        heard.warning = source.name() + " may not be whole: " + joined(clauses, "; ") + ". " + fixed(seconds, 1) + " s of it are used.";
+        heard.warning = source.name() + " may not be whole: " + joined(clauses, "; ") + ". " +
+                        fixed(seconds, 1) + " s of it are used.";
     return heard;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

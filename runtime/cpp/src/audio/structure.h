@@ -11,7 +11,7 @@
 
 #include "../plain/files.h"
 
-namespace clap {
+namespace clap::inner {
 
 // A stretch of a file that decodes by itself; `head` stands in front of its bytes.
 struct Part {
@@ -26,4 +26,4 @@ struct Structure {
 
 Structure structure_of(const OpenFile& file);
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -8,7 +8,7 @@
 #include "../error.h"
 #include "levels.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -29,7 +29,9 @@ struct Track::View {
     const Part part;
     std::int64_t at = 0;
 
-    std::int64_t size() const { return static_cast<std::int64_t>(part.head.size() + part.end - part.start); }
+    std::int64_t size() const {
+        return static_cast<std::int64_t>(part.head.size() + part.end - part.start);
+    }
 
     std::int64_t read(char* to, std::int64_t count) {
         const std::int64_t wanted = std::max<std::int64_t>(0, std::min(count, size() - at));
@@ -41,8 +43,9 @@ struct Track::View {
         }
         if (got < wanted) {
             try {
-                const std::string data = file.at(part.start + static_cast<std::uint64_t>(at + got - head),
-                                                 static_cast<std::uint64_t>(wanted - got));
+                const std::string data =
+                    file.at(part.start + static_cast<std::uint64_t>(at + got - head),
+                            static_cast<std::uint64_t>(wanted - got));
                 std::memcpy(to + got, data.data(), data.size());
                 got += static_cast<std::int64_t>(data.size());
             } catch (const Error&) {  // C code is between; what is missing is told as a short file
@@ -53,14 +56,18 @@ struct Track::View {
     }
 };
 
-Track::Track(const OpenFile& file, const Part& part, const std::string& name) : view_(new View{file, part}) {
+Track::Track(const OpenFile& file, const Part& part, const std::string& name)
+    : view_(new View{file, part}) {
     SF_VIRTUAL_IO io;
     io.get_filelen = [](void* user) -> sf_count_t { return static_cast<View*>(user)->size(); };
     io.seek = [](sf_count_t offset, int whence, void* user) -> sf_count_t {
         auto* view = static_cast<View*>(user);
-        const sf_count_t base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? view->at : view->size();
+        const sf_count_t base = whence == SEEK_SET   ? 0
+                                : whence == SEEK_CUR ? view->at
+                                                     : view->size();
         const sf_count_t farthest = sf_count_t{1} << 61;
-        return view->at = std::max<sf_count_t>(0, std::min(base + std::max(-farthest, std::min(offset, farthest)), farthest));
+        return view->at = std::max<sf_count_t>(
+                   0, std::min(base + std::max(-farthest, std::min(offset, farthest)), farthest));
     };
     io.read = [](void* to, sf_count_t count, void* user) -> sf_count_t {
         return static_cast<View*>(user)->read(static_cast<char*>(to), count);
@@ -73,9 +80,11 @@ Track::Track(const OpenFile& file, const Part& part, const std::string& name) : 
     try {
         check_rate(info.samplerate, name);
         if (info.channels > most_channels)
-            throw Error(Code::audio, name + " has " + std::to_string(info.channels) + " channels; at most " +
-                                         std::to_string(most_channels) +
-                                         " are taken. Mix it down, or pass the channels that are wanted as an array.");
+            throw Error(
+                Code::audio,
+                name + " has " + std::to_string(info.channels) + " channels; at most " +
+                    std::to_string(most_channels) +
+                    " are taken. Mix it down, or pass the channels that are wanted as an array.");
     } catch (...) {
         sf_close(file_);
         throw;
@@ -103,8 +112,9 @@ std::vector<float> Track::next() {
     }
     frames_ += std::max<sf_count_t>(0, count);
     if (count <= 0) ended_ = true;
-    found.resize(static_cast<std::size_t>(std::max<sf_count_t>(0, count)) * static_cast<std::size_t>(channels));
+    found.resize(static_cast<std::size_t>(std::max<sf_count_t>(0, count)) *
+                 static_cast<std::size_t>(channels));
     return found;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -10,7 +10,7 @@
 
 struct sf_private_tag;
 
-namespace clap {
+namespace clap::inner {
 
 // Nothing can be made of a part: why.
 struct Undecodable {
@@ -29,9 +29,9 @@ class Track {
     std::vector<float> next();
 
     int rate = 0, channels = 0;
-    bool integers = false;       // the samples were integers, whose values need no look
-    std::int64_t stated = -1;    // frames that it should have, by its header; -1 where not known
-    std::string trouble;         // why the blocks are not all of it, a clause; known at the end
+    bool integers = false;     // the samples were integers, whose values need no look
+    std::int64_t stated = -1;  // frames that it should have, by its header; -1 where not known
+    std::string trouble;       // why the blocks are not all of it, a clause; known at the end
 
   private:
     struct View;  // the bytes of the part as libsndfile asks for them
@@ -41,4 +41,4 @@ class Track {
     bool ended_ = false;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

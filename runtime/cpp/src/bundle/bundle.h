@@ -5,7 +5,7 @@
 
 #include "manifest.h"
 
-namespace clap {
+namespace clap::inner {
 
 class Bundle {
   public:
@@ -27,4 +27,4 @@ class Bundle {
     Manifest manifest_;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -7,7 +7,7 @@
 #include "../plain/shown.h"
 #include "../plain/unicode.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -18,7 +18,8 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t most_overlap = 64;
 
 void read_mel(const Field& field) {
-    const Table table(field, {"sample_rate", "n_fft", "hop_length", "n_mels", "f_min", "f_max", "scale", "norm", "amin"});
+    const Table table(field, {"sample_rate", "n_fft", "hop_length", "n_mels", "f_min", "f_max",
+                              "scale", "norm", "amin"});
     if (!table.is_table()) return;
     table["sample_rate"].whole(1, most_rate);
     for (const char* name : {"n_fft", "hop_length", "n_mels"}) table[name].whole(1, most_count);
@@ -30,7 +31,9 @@ void read_mel(const Field& field) {
 
 AudioSpec read_audio(const Field& field) {
     AudioSpec found;
-    const Table table(field, {"sample_rate", "window_samples", "hop_samples", "fill", "int16_round_trip", "mel", "long_clips"},
+    const Table table(field,
+                      {"sample_rate", "window_samples", "hop_samples", "fill", "int16_round_trip",
+                       "mel", "long_clips"},
                       {"long_clips"});
     if (!table.is_table()) return found;
     found.sample_rate = table["sample_rate"].whole(1, most_rate);
@@ -39,7 +42,8 @@ AudioSpec read_audio(const Field& field) {
     found.fill = table["fill"].choice({"repeat", "repeatpad", "pad"});
     found.int16_round_trip = table["int16_round_trip"].flag();
     read_mel(table["mel"]);
-    if (table.has("long_clips")) found.long_clips = table["long_clips"].choice({"windows", "fusion"});
+    if (table.has("long_clips"))
+        found.long_clips = table["long_clips"].choice({"windows", "fusion"});
     if (!table.fine()) return found;
     const std::string lengths = "hop_samples=" + std::to_string(found.hop_samples) +
                                 ", window_samples=" + std::to_string(found.window_samples);
@@ -65,7 +69,8 @@ TextSpec read_text(const Field& field) {
     const bool ids = std::count(found.inputs.begin(), found.inputs.end(), "input_ids") > 0;
     if (table.fine() && !ids) {
         std::string inputs;
-        for (const std::string& name : found.inputs) inputs += (inputs.empty() ? "" : ", ") + quoted(name);
+        for (const std::string& name : found.inputs)
+            inputs += (inputs.empty() ? "" : ", ") + quoted(name);
         if (found.inputs.size() == 1) inputs += ",";
         table.add("max_tokens=" + std::to_string(found.max_tokens) + ", inputs=(" + inputs +
                   "): there must be at least one token, and 'input_ids' among the inputs");
@@ -82,13 +87,15 @@ std::string read_graph(const Field& field) {
     return file;
 }
 
-void read_source(const Field& field) {
+std::string read_source(const Field& field) {
     const Table table(field, {"family", "checkpoint", "sha256", "licence"});
-    if (!table.is_table()) return;
-    table["family"].text(most_name);
+    if (!table.is_table()) return "";
+    std::string family = table["family"].text(most_name);
     table["checkpoint"].text(most_prose);
     table["sha256"].text(most_name);
     table["licence"].text(most_prose);
+    // Older bundles say which of msclap's two models it is; the model's name says it too.
+    return family.compare(0, 7, "msclap-") == 0 ? "msclap" : family;
 }
 
 std::optional<Calibration> read_calibration(const Field& field) {
@@ -123,14 +130,16 @@ void read_race(const Field& field) {
         if (!entry.is_table()) return;
         entry["precision"].choice({"fp32", "fp16", "int8"});
         entry["provider"].text(most_name);
-        for (const char* name : {"single", "batched"}) entry[name].number(-infinity, infinity, true);
+        for (const char* name : {"single", "batched"})
+            entry[name].number(-infinity, infinity, true);
         entry["chosen"].flag();
     });
 }
 
 std::string read_engine(const Field& field) {
-    const Table table(field, {"file", "library", "version", "compute_capabilities", "device", "hardware",
-                              "version_compatible", "tf32", "precision", "layers", "profiles"});
+    const Table table(field,
+                      {"file", "library", "version", "compute_capabilities", "device", "hardware",
+                       "version_compatible", "tf32", "precision", "layers", "profiles"});
     if (!table.is_table()) return "";
     const std::string file = table["file"].text(most_name);
     table["library"].choice({"tensorrt", "tensorrt_rtx"});
@@ -141,7 +150,8 @@ std::string read_engine(const Field& field) {
     table["version_compatible"].flag();
     table["tf32"].flag();
     table["precision"].choice({"fp32", "fp16"});
-    table["layers"].entries([](const std::string&, const Field& layers) { layers.whole(0, 1 << 24); });
+    table["layers"].entries(
+        [](const std::string&, const Field& layers) { layers.whole(0, 1 << 24); });
     table["profiles"].each([](const Field& profile) {
         const Table shapes(profile, {"inputs"});
         if (!shapes.is_table()) return;
@@ -165,28 +175,37 @@ std::vector<std::string> read_engines(const Field& field) {
     return found;
 }
 
+bool has_half_a_text_encoder(const Manifest& found) {
+    const bool text = found.text.has_value(), graph = !found.text_graph.empty();
+    return text != graph || (!found.engines.empty() && (found.engines.size() > 1) != text);
+}
+
 Manifest read(const Value& document, const std::string& where, bool older) {
     Manifest found;
     Problems problems;
     const Field top(&document, "", problems);
-    const Table table(top,
-                      {"format", "format_version", "name", "source", "space_id", "embedding_dim", "logit_scale",
-                       "calibration", "default_template", "audio", "policy", "text", "audio_graph", "text_graph",
-                       "files", "tools", "findings", "parity", "race", "engines"},
+    const Table table(top, {"format",           "format_version", "name",        "source",
+                            "space_id",         "embedding_dim",  "logit_scale", "calibration",
+                            "default_template", "audio",          "policy",      "text",
+                            "audio_graph",      "text_graph",     "files",       "tools",
+                            "findings",         "parity",         "race",        "engines"},
                       older ? Names{"policy"} : Names{});
     found.format_version = older ? older_version : version;
     found.name = table["name"].text(most_name);
-    read_source(table["source"]);
+    found.family = read_source(table["source"]);
     found.space_id = table["space_id"].text(most_name);
     found.embedding_dim = table["embedding_dim"].whole(1, most_count);
     found.logit_scale = table["logit_scale"].number(1e-6, 1e6);
     found.calibration = read_calibration(table["calibration"]);
     found.default_template = table["default_template"].text(most_template);
     found.audio = read_audio(table["audio"]);
-    if (const Field policy = table["policy"]; !policy.missing()) found.policy = Policy::read(policy);
-    if (const Field text = table["text"]; !text.missing() && !text.null()) found.text = read_text(text);
+    if (const Field policy = table["policy"]; !policy.missing())
+        found.policy = Policy::read(policy);
+    if (const Field text = table["text"]; !text.missing() && !text.null())
+        found.text = read_text(text);
     found.audio_graph = read_graph(table["audio_graph"]);
-    if (const Field graph = table["text_graph"]; !graph.missing() && !graph.null()) found.text_graph = read_graph(graph);
+    if (const Field graph = table["text_graph"]; !graph.missing() && !graph.null())
+        found.text_graph = read_graph(graph);
     table["files"].entries([&](const std::string& name, const Field& field) {
         const Table entry(field, {"sha256", "bytes"});
         if (!entry.is_table()) return;
@@ -208,10 +227,15 @@ Manifest read(const Value& document, const std::string& where, bool older) {
     found.engines = read_engines(table["engines"]);
     if (table.fine()) {
         const auto slot = found.default_template.find("{}");
-        if (slot == std::string::npos || found.default_template.find("{}", slot + 2) != std::string::npos)
+        if (slot == std::string::npos ||
+            found.default_template.find("{}", slot + 2) != std::string::npos)
             table.add("default_template " + quoted(found.default_template) + " must hold one {}");
         else if (unicode::stripped(found.space_id).empty())
             table.add("space_id is empty: it says which label banks belong to the model");
+        else if (has_half_a_text_encoder(found))
+            table.add(
+                "'text' and 'text_graph', and 'text' of 'engines' if there are any, must all be "
+                "null or none of them");
     }
     problems.raise(where);
     if (older) found.policy = Policy::of(found.audio);
@@ -224,25 +248,32 @@ Manifest Manifest::parse(const std::string& path, std::string_view data) {
     const Value document = read_json(data, path, Code::bundle);
     const Value* format = document.find("format");
     if (!format || !format->is(Value::Kind::text) || format->text != "clap-export-bundle")
-        throw Error(Code::bundle, path + " is not the manifest of a clap-export bundle ('format' differs).");
+        throw Error(Code::bundle,
+                    path + " is not the manifest of a clap-export bundle ('format' differs).");
     const Value none;
     const Value* found = document.find("format_version");
     if (!found) found = &none;
-    const bool known = (found->is(Value::Kind::whole) && (found->number == older_version || found->number == version)) ||
-                       (found->is(Value::Kind::real) && (found->real == older_version || found->real == version));
+    const bool known =
+        (found->is(Value::Kind::whole) &&
+         (found->number == older_version || found->number == version)) ||
+        (found->is(Value::Kind::real) && (found->real == older_version || found->real == version));
     if (!known)
         throw Error(Code::bundle, path + " has format_version " + shown(*found) +
-                                      "; this runtime reads 3 and 4. Export it again, or install the runtime that wrote it.");
+                                      "; this runtime reads 3 and 4. Export it again, or install "
+                                      "the runtime that wrote it.");
     try {
-        const bool older = found->is(Value::Kind::whole) ? found->number == older_version : found->real == older_version;
+        const bool older = found->is(Value::Kind::whole) ? found->number == older_version
+                                                         : found->real == older_version;
         if (older && document.find("policy"))
-            throw Error(Code::schema, path + ": unknown key 'policy' in format_version " + shown(*found));
+            throw Error(Code::schema,
+                        path + ": unknown key 'policy' in format_version " + shown(*found));
         if (found->is(Value::Kind::real))
             throw Error(Code::schema, path + ": 'format_version' must be int, is float");
         return read(document, path, older);
     } catch (const Error& error) {
         if (error.code != Code::schema) throw;
-        throw Error(Code::schema, std::string(error.what()) + ". Export it again, or mend the manifest.");
+        throw Error(Code::schema,
+                    std::string(error.what()) + ". Export it again, or mend the manifest.");
     }
 }
 
@@ -252,4 +283,4 @@ const FileEntry* Manifest::file(const std::string& wanted) const {
     return nullptr;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

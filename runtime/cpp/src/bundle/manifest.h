@@ -9,7 +9,7 @@
 
 #include "policy.h"
 
-namespace clap {
+namespace clap::inner {
 
 // How waveforms are prepared for the audio graph.
 struct AudioSpec {
@@ -42,6 +42,7 @@ struct FileEntry {
 struct Manifest {
     std::int64_t format_version = 0;
     std::string name;
+    std::string family;  // of the source
     std::string space_id;
     std::int64_t embedding_dim = 0;
     double logit_scale = 0.0;
@@ -61,4 +62,4 @@ struct Manifest {
     const FileEntry* file(const std::string& name) const;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -12,10 +12,11 @@
 #include <utility>
 #include <vector>
 
-namespace clap {
+namespace clap::inner {
 
 struct OnnxGraph {
-    using Shape = std::vector<std::optional<std::int64_t>>;  // an axis without a fixed length is none
+    using Shape =
+        std::vector<std::optional<std::int64_t>>;  // an axis without a fixed length is none
 
     struct Tensor {
         std::vector<std::int64_t> dims;
@@ -42,4 +43,4 @@ struct OnnxGraph {
     std::optional<std::int64_t> rows(const std::string& indices) const;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -8,9 +8,10 @@
 
 #include "../plain/schema.h"
 
-namespace clap {
+namespace clap::inner {
 
 struct AudioSpec;
+struct Manifest;
 
 // What an original package does otherwise; the defaults are what is done here.
 struct Quirks {
@@ -44,8 +45,8 @@ struct Policy {
 };
 
 // A policy by a preset's name, or the bundle's where that is empty or "default".
-Policy chosen(const std::string& wanted, const Policy& bundled);
+Policy chosen(const std::string& wanted, const Manifest& manifest);
 // Throws where a bundle, or this runtime, cannot follow a policy.
 void check_followed(const Policy& policy, const AudioSpec& spec, bool gives_norm);
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace clap::protobuf {
+namespace clap::inner::protobuf {
 
 enum Wire { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
 
@@ -32,14 +32,17 @@ struct Known {
     Wire other;           // another way in which it may be written, or the same
     const char* refused;  // null where it is allowed
     Known(int number, Wire wire) : number(number), wire(wire), other(wire), refused(nullptr) {}
-    Known(int number, Wire wire, Wire other) : number(number), wire(wire), other(other), refused(nullptr) {}
-    Known(int number, const char* refused) : number(number), wire(varint), other(varint), refused(refused) {}
+    Known(int number, Wire wire, Wire other)
+        : number(number), wire(wire), other(other), refused(nullptr) {}
+    Known(int number, const char* refused)
+        : number(number), wire(varint), other(varint), refused(refused) {}
 };
 using Fields = std::vector<Known>;
 
-void each(std::string_view data, const Fields& known, const char* where, const std::function<void(const Found&)>& look);
+void each(std::string_view data, const Fields& known, const char* where,
+          const std::function<void(const Found&)>& look);
 std::vector<std::int64_t> varints(std::string_view data, std::size_t most);
 std::size_t count(std::string_view data);  // of varints
 std::string text(std::string_view data, std::size_t most = 4096);
 
-}  // namespace clap::protobuf
+}  // namespace clap::inner::protobuf

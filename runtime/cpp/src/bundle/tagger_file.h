@@ -7,7 +7,7 @@
 #include "../labels/bank.h"
 #include "manifest.h"
 
-namespace clap {
+namespace clap::inner {
 
 struct TaggerFile {
     std::string path;
@@ -20,4 +20,4 @@ struct TaggerFile {
     static TaggerFile read(const std::string& path);
 };
 
-}  // namespace clap
+}  // namespace clap::inner

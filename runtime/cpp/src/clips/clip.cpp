@@ -1,19 +1,22 @@
 #include "clip.h"
 
 #include <cmath>
-#include <utility>
 #include <limits>
+#include <utility>
 
 #include "../audio/levels.h"
 #include "../error.h"
 
-namespace clap {
+namespace clap::inner {
 
-std::string cuts(const Source& source, const AudioSpec& spec, const Policy& policy, const std::function<void(Cut)>& take) {
-    const double keep_from = source.path.empty()
-                                 ? std::numeric_limits<double>::infinity()
-                                 : static_cast<double>(spec.window_samples) / static_cast<double>(spec.sample_rate);
-    const auto heard = [&](const Hear& hear) { return listen(source, spec.sample_rate, keep_from, policy.quirks.resampler, hear); };
+std::string cuts(const Source& source, const AudioSpec& spec, const Policy& policy,
+                 const std::function<void(Cut)>& take) {
+    const double keep_from = source.path.empty() ? std::numeric_limits<double>::infinity()
+                                                 : static_cast<double>(spec.window_samples) /
+                                                       static_cast<double>(spec.sample_rate);
+    const auto heard = [&](const Hear& hear) {
+        return listen(source, spec.sample_rate, keep_from, policy.quirks.resampler, hear);
+    };
     std::int64_t total = 0;
     // Decoded twice where the length is needed first: a recording may be longer than the memory.
     if (policy.needs_total()) total = heard([](const float*, std::size_t) { return true; }).samples;
@@ -38,4 +41,4 @@ std::string cuts(const Source& source, const AudioSpec& spec, const Policy& poli
     return found.warning;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

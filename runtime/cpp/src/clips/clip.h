@@ -6,9 +6,10 @@
 #include "../audio/source.h"
 #include "cutter.h"
 
-namespace clap {
+namespace clap::inner {
 
 // Gives `take` all windows in order; returns the recording's warning, or nothing.
-std::string cuts(const Source& source, const AudioSpec& spec, const Policy& policy, const std::function<void(Cut)>& take);
+std::string cuts(const Source& source, const AudioSpec& spec, const Policy& policy,
+                 const std::function<void(Cut)>& take);
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 
-namespace clap {
+namespace clap::inner {
 
-std::vector<float> filled(const float* samples, std::int64_t count, std::int64_t window, const std::string& rule) {
+std::vector<float> filled(const float* samples, std::int64_t count, std::int64_t window,
+                          const std::string& rule) {
     std::vector<float> found(static_cast<std::size_t>(window), 0.0f);
     const std::int64_t copies = rule == "repeatpad" ? window / count : 1;
     const std::int64_t end = rule == "repeat" ? window : copies * count;
@@ -14,8 +15,12 @@ std::vector<float> filled(const float* samples, std::int64_t count, std::int64_t
 }
 
 Cutter::Cutter(const AudioSpec& spec, const Policy& policy, std::int64_t total)
-    : window_(spec.window_samples), hop_(policy.hop_samples(spec)), endless_(policy.windows == "all"),
-      tail_(policy.tail), fill_(spec.fill), data_(static_cast<std::size_t>(3 * spec.window_samples)) {
+    : window_(spec.window_samples),
+      hop_(policy.hop_samples(spec)),
+      endless_(policy.windows == "all"),
+      tail_(policy.tail),
+      fill_(spec.fill),
+      data_(static_cast<std::size_t>(3 * spec.window_samples)) {
     if (endless_) {
         next_ = 0;
         return;
@@ -25,8 +30,10 @@ Cutter::Cutter(const AudioSpec& spec, const Policy& policy, std::int64_t total)
 }
 
 void Cutter::advance() {
-    if (endless_) next_ = hop_ < never - next_ ? next_ + hop_ : never;
-    else next_ = ++place_ < starts_.size() ? starts_[place_] : never;
+    if (endless_)
+        next_ = hop_ < never - next_ ? next_ + hop_ : never;
+    else
+        next_ = ++place_ < starts_.size() ? starts_[place_] : never;
 }
 
 void Cutter::push(const float* block, std::size_t count, const std::function<void(Cut)>& take) {
@@ -44,9 +51,12 @@ void Cutter::push(const float* block, std::size_t count, const std::function<voi
 void Cutter::finish(const std::function<void(Cut)>& take) {
     const std::int64_t end = total_;
     if (done() || end <= heard_) return;
-    if (end < window_) take(cut(0, end));
-    else if (tail_ == "aligned") take(cut(end - window_, end));
-    else if (tail_ == "filled" && next_ < end) take(cut(next_, end));
+    if (end < window_)
+        take(cut(0, end));
+    else if (tail_ == "aligned")
+        take(cut(end - window_, end));
+    else if (tail_ == "filled" && next_ < end)
+        take(cut(next_, end));
 }
 
 void Cutter::keep(const float* block, std::int64_t count) {
@@ -69,4 +79,4 @@ Cut Cutter::cut(std::int64_t start, std::int64_t end) {
     return {start, end, std::vector<float>(samples, samples + window_)};
 }
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -8,7 +8,7 @@
 
 #include "../bundle/manifest.h"
 
-namespace clap {
+namespace clap::inner {
 
 struct Cut {
     std::int64_t start, end;  // of what it holds of the recording, in samples
@@ -16,7 +16,8 @@ struct Cut {
 };
 
 // Extends a clip that is shorter than the window.
-std::vector<float> filled(const float* samples, std::int64_t count, std::int64_t window, const std::string& rule);
+std::vector<float> filled(const float* samples, std::int64_t count, std::int64_t window,
+                          const std::string& rule);
 
 class Cutter {
   public:
@@ -48,4 +49,4 @@ class Cutter {
     std::int64_t next_ = never;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

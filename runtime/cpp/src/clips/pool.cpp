@@ -5,7 +5,7 @@
 
 #include "../error.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -23,7 +23,8 @@ void check_heard(const float* row, std::size_t dim, bool unit) {
     const double length = norm(row, dim);
     if (std::isfinite(length) && (!unit || std::fabs(length - 1.0) <= norm_tolerance)) return;
     throw Error(Code::audio,
-                "the model's embedding of this recording is not finite: its samples are beyond what the model can take, "
+                "the model's embedding of this recording is not finite: its samples are beyond "
+                "what the model can take, "
                 "or the encoder overflows in half precision (export it as fp32).");
 }
 
@@ -52,4 +53,4 @@ std::vector<float> Pool::embedding() const {
     return found;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

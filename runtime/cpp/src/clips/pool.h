@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace clap {
+namespace clap::inner {
 
 class Pool {
   public:
@@ -26,4 +26,4 @@ double mean_square(const std::vector<float>& row);
 // Throws where a window's embedding is not finite or, if asked for, not of unit norm.
 void check_heard(const float* row, std::size_t dim, bool unit);
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace clap {
+namespace clap::inner {
 
 // An input: float32 or int64 numbers of a shape, which stay the caller's.
 struct Input {
@@ -28,7 +28,8 @@ class Engine {
     virtual const std::vector<std::string>& inputs() const = 0;   // names
     virtual const std::vector<std::string>& outputs() const = 0;  // names
     // Runs the graph on a batch; one thread at a time.
-    virtual std::map<std::string, Output> run(const std::vector<Input>& inputs, const std::vector<std::string>& wanted) = 0;
+    virtual std::map<std::string, Output> run(const std::vector<Input>& inputs,
+                                              const std::vector<std::string>& wanted) = 0;
 };
 
 // Names of the engines that this library was built with, the preferred one first.
@@ -38,6 +39,7 @@ const std::vector<std::string>& engine_names();
 //
 // `engine`: "openvino" or "onnxruntime"; empty for the preferred one. `threads`: of the CPU inside
 // one run; 0 lets the engine choose. `name`: of the file, in sentences.
-std::unique_ptr<Engine> open_engine(const std::string& model, const std::string& name, const std::string& engine, int threads);
+std::unique_ptr<Engine> open_engine(const std::string& model, const std::string& name,
+                                    const std::string& engine, int threads);
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -7,13 +7,14 @@
 #include "../error.h"
 #include "engine.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
 std::string shape_of(const Input& input) {
     std::string found = input.name + " [";
-    for (std::size_t i = 0; i < input.shape.size(); ++i) found += (i ? ", " : "") + std::to_string(input.shape[i]);
+    for (std::size_t i = 0; i < input.shape.size(); ++i)
+        found += (i ? ", " : "") + std::to_string(input.shape[i]);
     return found + "]";
 }
 
@@ -36,20 +37,25 @@ class OpenVino : public Engine {
     const std::vector<std::string>& inputs() const override { return inputs_; }
     const std::vector<std::string>& outputs() const override { return outputs_; }
 
-    std::map<std::string, Output> run(const std::vector<Input>& inputs, const std::vector<std::string>& wanted) override {
+    std::map<std::string, Output> run(const std::vector<Input>& inputs,
+                                      const std::vector<std::string>& wanted) override {
         std::string said;
         try {
             for (const Input& input : inputs) {
                 said += (said.empty() ? "" : ", ") + shape_of(input);
                 const ov::Shape shape(input.shape.begin(), input.shape.end());
                 if (input.floats)
-                    request_.set_tensor(input.name, ov::Tensor(ov::element::f32, shape, const_cast<float*>(input.floats)));
+                    request_.set_tensor(input.name, ov::Tensor(ov::element::f32, shape,
+                                                               const_cast<float*>(input.floats)));
                 else
-                    request_.set_tensor(input.name, ov::Tensor(ov::element::i64, shape, const_cast<std::int64_t*>(input.wholes)));
+                    request_.set_tensor(input.name,
+                                        ov::Tensor(ov::element::i64, shape,
+                                                   const_cast<std::int64_t*>(input.wholes)));
             }
             request_.infer();
             std::map<std::string, Output> found;
-            for (const std::string& name : wanted) found.emplace(name, copied(request_.get_tensor(name)));
+            for (const std::string& name : wanted)
+                found.emplace(name, copied(request_.get_tensor(name)));
             return found;
         } catch (const std::exception& error) {
             throw Error(Code::backend, "OpenVINO failed on inputs " + said + ": " + error.what());
@@ -65,7 +71,8 @@ class OpenVino : public Engine {
 
     static Output copied(const ov::Tensor& tensor) {
         Output found;
-        for (std::size_t n : tensor.get_shape()) found.shape.push_back(static_cast<std::int64_t>(n));
+        for (std::size_t n : tensor.get_shape())
+            found.shape.push_back(static_cast<std::int64_t>(n));
         found.data.resize(tensor.get_size());
         std::memcpy(found.data.data(), tensor.data<float>(), tensor.get_size() * sizeof(float));
         return found;
@@ -78,7 +85,8 @@ class OpenVino : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> open_openvino(const std::string& model, const std::string& name, int threads) {
+std::unique_ptr<Engine> open_openvino(const std::string& model, const std::string& name,
+                                      int threads) {
     try {
         return std::make_unique<OpenVino>(model, threads);
     } catch (const std::exception& error) {
@@ -86,4 +94,4 @@ std::unique_ptr<Engine> open_openvino(const std::string& model, const std::strin
     }
 }
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -12,7 +12,7 @@
 #include "../plain/unicode.h"
 #include "npz.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -20,10 +20,12 @@ constexpr std::size_t most_letters = 1000;  // of a name or a template
 constexpr std::uint64_t most_text = 256 << 20;
 constexpr double norm_tolerance = 1e-3;
 
-std::vector<std::string> embedding_problems(const Array& array, const std::vector<std::string>* names) {
-    if (array.shape.size() != 2 || (names && array.shape[0] != static_cast<std::int64_t>(names->size())))
-        return {"embeddings have shape " + array.shown_shape() + ", not (" + (names ? std::to_string(names->size()) : "n") +
-                ", dim)"};
+std::vector<std::string> embedding_problems(const Array& array,
+                                            const std::vector<std::string>* names) {
+    if (array.shape.size() != 2 ||
+        (names && array.shape[0] != static_cast<std::int64_t>(names->size())))
+        return {"embeddings have shape " + array.shown_shape() + ", not (" +
+                (names ? std::to_string(names->size()) : "n") + ", dim)"};
     return {};
 }
 
@@ -31,11 +33,13 @@ std::vector<std::string> norm_problems(const Matrix& rows) {
     double worst = 0.0;
     for (std::size_t i = 0; i < rows.rows; ++i) {
         double sum = 0.0;
-        for (std::size_t j = 0; j < rows.columns; ++j) sum += static_cast<double>(rows.row(i)[j]) * rows.row(i)[j];
+        for (std::size_t j = 0; j < rows.columns; ++j)
+            sum += static_cast<double>(rows.row(i)[j]) * rows.row(i)[j];
         if (!std::isfinite(sum)) return {"embeddings hold NaN or infinite values"};
         worst = std::max(worst, std::fabs(std::sqrt(sum) - 1.0));
     }
-    if (worst > norm_tolerance) return {"embeddings are not of unit norm (off by " + general(worst, 2) + ")"};
+    if (worst > norm_tolerance)
+        return {"embeddings are not of unit norm (off by " + general(worst, 2) + ")"};
     return {};
 }
 
@@ -52,12 +56,14 @@ bool read_meta(const Array& array, Meta& meta, std::vector<std::string>& problem
     try {
         const Value document = parse_json(array.data);
         Problems found;
-        const Table table(Field(&document, "", found), {"format", "format_version", "space_id", "names", "templates"});
+        const Table table(Field(&document, "", found),
+                          {"format", "format_version", "space_id", "names", "templates"});
         table["format"].choice({"clap-export-labels"});
         table["format_version"].whole_choice(1);
         meta.space_id = table["space_id"].text(255);
         table["names"].each([&](const Field& name) { meta.names.push_back(name.any_text()); });
-        table["templates"].each([&](const Field& prompt) { meta.templates.push_back(prompt.text(most_letters)); });
+        table["templates"].each(
+            [&](const Field& prompt) { meta.templates.push_back(prompt.text(most_letters)); });
         found.raise("meta");
         return true;
     } catch (const Error& error) {
@@ -69,7 +75,8 @@ bool read_meta(const Array& array, Meta& meta, std::vector<std::string>& problem
 }
 
 Matrix matrix(const Array& array) {
-    const auto rows = static_cast<std::size_t>(array.shape[0]), columns = static_cast<std::size_t>(array.shape[1]);
+    const auto rows = static_cast<std::size_t>(array.shape[0]),
+               columns = static_cast<std::size_t>(array.shape[1]);
     Matrix found(rows, columns);
     std::memcpy(found.data.data(), array.data.data(), array.data.size());
     if (!array.fortran) return found;
@@ -83,13 +90,15 @@ Matrix matrix(const Array& array) {
 
 LabelBank LabelBank::load(const std::string& given) {
     const std::string path = tidy(given);
-    const OpenFile file(path, Code::label,
-                        "no label bank at '" + path + "'. Make one: clap-export labels BUNDLE FILE -o bank.npz");
+    const OpenFile file(
+        path, Code::label,
+        "no label bank at '" + path + "'. Make one: clap-export labels BUNDLE FILE -o bank.npz");
     Archive archive;
     try {
         archive = read_npz(file);
     } catch (const NotAnArchive& problem) {
-        throw Error(Code::label, "'" + path + "' is truncated or no label bank (" + problem.said + "). Build it again.");
+        throw Error(Code::label, "'" + path + "' is truncated or no label bank (" + problem.said +
+                                     "). Build it again.");
     }
     LabelBank bank;
     Meta meta;
@@ -106,7 +115,8 @@ LabelBank LabelBank::load(const std::string& given) {
     if (named)
         for (const std::string& problem : name_problems(meta.names)) problems.push_back(problem);
     if (!problems.empty() || !named || !archive.has_embeddings)
-        throw Error(Code::label, "'" + path + "' is no usable label bank: " + joined(problems, "; ") + ". Build it again.");
+        throw Error(Code::label, "'" + path + "' is no usable label bank: " +
+                                     joined(problems, "; ") + ". Build it again.");
     bank.names = std::move(meta.names);
     bank.templates = std::move(meta.templates);
     bank.space_id = std::move(meta.space_id);
@@ -116,7 +126,8 @@ LabelBank LabelBank::load(const std::string& given) {
 LabelBank LabelBank::build(const Encoder& encoder, const std::vector<std::string>& names,
                            const std::vector<std::string>& templates) {
     const auto problems = name_problems(names);
-    if (!problems.empty()) throw Error(Code::label, "these labels cannot be used: " + joined(problems, "; ") + ".");
+    if (!problems.empty())
+        throw Error(Code::label, "these labels cannot be used: " + joined(problems, "; ") + ".");
     LabelBank bank;
     bank.names = names;
     bank.templates = templates;
@@ -130,7 +141,8 @@ LabelBank LabelBank::build(const Encoder& encoder, const std::vector<std::string
     bank.embeddings.columns = rows.columns;
     for (std::size_t i = 0; i < names.size(); ++i) {
         Pool pool("mean");
-        for (std::size_t j = 0; j < bank.templates.size(); ++j) pool.add(rows.row(i * bank.templates.size() + j), rows.columns, 1.0);
+        for (std::size_t j = 0; j < bank.templates.size(); ++j)
+            pool.add(rows.row(i * bank.templates.size() + j), rows.columns, 1.0);
         bank.embeddings.add(pool.embedding().data());
     }
     bank.space_id = encoder.manifest().space_id;
@@ -146,32 +158,38 @@ std::vector<std::string> LabelBank::problems() const {
 
 void LabelBank::check_space(const std::string& wanted) const {
     if (space_id != wanted)
-        throw Error(Code::bundle, "the label bank belongs to embedding space " + space_id + ", the bundle to " + wanted +
-                                      ": their cosines would mean nothing. Build the bank again with this bundle: "
-                                      "clap-export labels BUNDLE FILE -o bank.npz");
+        throw Error(
+            Code::bundle,
+            "the label bank belongs to embedding space " + space_id + ", the bundle to " + wanted +
+                ": their cosines would mean nothing. Build the bank again with this bundle: "
+                "clap-export labels BUNDLE FILE -o bank.npz");
 }
 
 void LabelBank::check_fits(const std::string& wanted_space, std::size_t dim) const {
     check_space(wanted_space);
     if (embeddings.columns != dim)
-        throw Error(Code::label, "the label bank has " + std::to_string(embeddings.columns) + " dimensions, the bundle " +
-                                     std::to_string(dim) + ".");
+        throw Error(Code::label, "the label bank has " + std::to_string(embeddings.columns) +
+                                     " dimensions, the bundle " + std::to_string(dim) + ".");
 }
 
 std::vector<std::string> read_labels(const std::string& given) {
     const std::string path = tidy(given);
-    const std::string data = read_file(path, most_text, Code::label,
-                                       "no label file at '" + path +
-                                           "'. Pass a text file with one label a line, a saved bank (.npz), or a list "
-                                           "of names.");
+    const std::string data =
+        read_file(path, most_text, Code::label,
+                  "no label file at '" + path +
+                      "'. Pass a text file with one label a line, a saved bank (.npz), or a list "
+                      "of names.");
     std::u32string text;
     try {
-        text = unicode::decode(data.compare(0, 3, "\xEF\xBB\xBF") == 0 ? std::string_view(data).substr(3) : data);
+        text = unicode::decode(
+            data.compare(0, 3, "\xEF\xBB\xBF") == 0 ? std::string_view(data).substr(3) : data);
     } catch (const unicode::Invalid& problem) {
         throw Error(Code::label, "'" + path + "' is not UTF-8 text (" + problem.said + ").");
     }
-    if (text.find(U'\0') != text.npos) throw Error(Code::label, "'" + path + "' is a binary file, not a list of labels.");
-    const std::u32string ends = U"\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029";  // of lines, as Python has them
+    if (text.find(U'\0') != text.npos)
+        throw Error(Code::label, "'" + path + "' is a binary file, not a list of labels.");
+    const std::u32string ends =
+        U"\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029";  // of lines, as Python has them
     std::vector<std::string> names;
     for (std::size_t at = 0; at < text.size();) {
         const std::size_t end = std::min(text.find_first_of(ends, at), text.size());
@@ -181,7 +199,8 @@ std::vector<std::string> read_labels(const std::string& given) {
         at = end + 1;
     }
     const auto problems = name_problems(names);
-    if (!problems.empty()) throw Error(Code::label, "'" + path + "': " + joined(problems, "; ") + ".");
+    if (!problems.empty())
+        throw Error(Code::label, "'" + path + "': " + joined(problems, "; ") + ".");
     return names;
 }
 
@@ -214,10 +233,12 @@ std::vector<std::string> name_problems(const std::vector<std::string>& names) {
 void check_template(const std::string& prompt) {
     const auto slot = prompt.find("{}");
     if (slot == prompt.npos || prompt.find("{}", slot + 2) != prompt.npos)
-        throw Error(Code::label, "template " + shortly(prompt) +
-                                     " must hold exactly one {} for the label, as in 'this is a sound of {}'.");
+        throw Error(Code::label,
+                    "template " + shortly(prompt) +
+                        " must hold exactly one {} for the label, as in 'this is a sound of {}'.");
     const std::string problem = text_problem(prompt, most_letters);
-    if (!problem.empty()) throw Error(Code::label, "template " + shortly(prompt) + " " + problem + ".");
+    if (!problem.empty())
+        throw Error(Code::label, "template " + shortly(prompt) + " " + problem + ".");
 }
 
-}  // namespace clap
+}  // namespace clap::inner

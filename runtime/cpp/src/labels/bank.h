@@ -6,7 +6,7 @@
 
 #include "../plain/matrix.h"
 
-namespace clap {
+namespace clap::inner {
 
 class Encoder;
 
@@ -35,4 +35,4 @@ std::vector<std::string> name_problems(const std::vector<std::string>& names);
 // A prompt with exactly one {} for the label.
 void check_template(const std::string& prompt);
 
-}  // namespace clap
+}  // namespace clap::inner

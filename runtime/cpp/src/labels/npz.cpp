@@ -10,12 +10,13 @@
 
 #include "../plain/shown.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
 constexpr std::uint64_t local_header = 30, central_header = 46, end_header = 22;
-// Embeddings become a tenth smaller by deflating and a text five times: more is made to fill memory.
+// Embeddings become a tenth smaller by deflating and a text five times: more is made to fill
+// memory.
 constexpr std::uint64_t most_shrunk = 20, always = 1 << 16;
 constexpr std::uint64_t most_directory = 1 << 20;
 constexpr double most_elements = 281474976710656.0;  // 2^48
@@ -29,12 +30,15 @@ struct Entry {
 
 std::uint64_t number(const std::string& data, std::size_t at, int bytes) {
     std::uint64_t found = 0;
-    if (at + static_cast<std::size_t>(bytes) > data.size()) throw NotAnArchive{"File is not a zip file"};
-    for (int i = bytes - 1; i >= 0; --i) found = found << 8 | static_cast<unsigned char>(data[at + static_cast<std::size_t>(i)]);
+    if (at + static_cast<std::size_t>(bytes) > data.size())
+        throw NotAnArchive{"File is not a zip file"};
+    for (int i = bytes - 1; i >= 0; --i)
+        found = found << 8 | static_cast<unsigned char>(data[at + static_cast<std::size_t>(i)]);
     return found;
 }
 
-// Sizes and places that take 64 bits stand in the extra field, in the order in which they are wanted.
+// Sizes and places that take 64 bits stand in the extra field, in the order in which they are
+// wanted.
 void widen(Entry& entry, const std::string& extra) {
     for (std::size_t at = 0; at + 4 <= extra.size();) {
         const auto id = number(extra, at, 2), size = number(extra, at + 2, 2);
@@ -56,8 +60,10 @@ std::vector<Entry> directory(const OpenFile& file) {
     const std::uint64_t from = size > end_header + 65535 ? size - end_header - 65535 : 0;
     const std::string tail = file.at(from, size - from);
     const auto mark = tail.rfind("PK\x05\x06");
-    if (mark == tail.npos || mark + end_header > tail.size()) throw NotAnArchive{"File is not a zip file"};
-    std::uint64_t count = number(tail, mark + 10, 2), bytes = number(tail, mark + 12, 4), at = number(tail, mark + 16, 4);
+    if (mark == tail.npos || mark + end_header > tail.size())
+        throw NotAnArchive{"File is not a zip file"};
+    std::uint64_t count = number(tail, mark + 10, 2), bytes = number(tail, mark + 12, 4),
+                  at = number(tail, mark + 16, 4);
     if (mark >= 20 && tail.compare(mark - 20, 4, "PK\x06\x07") == 0) {
         const std::string wide = file.at(number(tail, mark - 12, 8), 56);
         if (wide.compare(0, 4, "PK\x06\x06") == 0) {
@@ -66,23 +72,27 @@ std::vector<Entry> directory(const OpenFile& file) {
             at = number(wide, 48, 8);
         }
     }
-    if (bytes > most_directory || at > size || bytes > size - at) throw NotAnArchive{"Bad offset for central directory"};
+    if (bytes > most_directory || at > size || bytes > size - at)
+        throw NotAnArchive{"Bad offset for central directory"};
     const std::string data = file.at(at, bytes);
     std::vector<Entry> found;
     std::size_t place = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
         if (place + central_header > data.size()) throw NotAnArchive{"Truncated central directory"};
-        if (data.compare(place, 4, "PK\x01\x02") != 0) throw NotAnArchive{"Bad magic number for central directory"};
+        if (data.compare(place, 4, "PK\x01\x02") != 0)
+            throw NotAnArchive{"Bad magic number for central directory"};
         Entry entry;
         entry.flags = static_cast<unsigned>(number(data, place + 8, 2));
         entry.method = static_cast<unsigned>(number(data, place + 10, 2));
         entry.crc = static_cast<std::uint32_t>(number(data, place + 16, 4));
         entry.packed = number(data, place + 20, 4);
         entry.size = number(data, place + 24, 4);
-        const auto name = number(data, place + 28, 2), extra = number(data, place + 30, 2), note = number(data, place + 32, 2);
+        const auto name = number(data, place + 28, 2), extra = number(data, place + 30, 2),
+                   note = number(data, place + 32, 2);
         entry.header = number(data, place + 42, 4);
         place += central_header;
-        if (place + name + extra + note > data.size()) throw NotAnArchive{"Truncated central directory"};
+        if (place + name + extra + note > data.size())
+            throw NotAnArchive{"Truncated central directory"};
         entry.name = data.substr(place, name);
         widen(entry, data.substr(place + name, extra));
         place += name + extra + note;
@@ -106,7 +116,8 @@ std::string inflated(const std::string& packed, std::uint64_t size) {
     const std::size_t count = found.size() - stream.avail_out;
     inflateEnd(&stream);
     if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR)
-        throw NotAnArchive{"Error " + std::to_string(result) + " while decompressing data" + (said.empty() ? "" : ": " + said)};
+        throw NotAnArchive{"Error " + std::to_string(result) + " while decompressing data" +
+                           (said.empty() ? "" : ": " + said)};
     found.resize(count);
     return found;
 }
@@ -114,25 +125,31 @@ std::string inflated(const std::string& packed, std::uint64_t size) {
 // The content of an entry as it was before it was packed.
 std::string content(const OpenFile& file, const Entry& entry) {
     const std::uint64_t size = file.size();
-    if (size < local_header || entry.header > size - local_header) throw NotAnArchive{"an array lies outside of it"};
+    if (size < local_header || entry.header > size - local_header)
+        throw NotAnArchive{"an array lies outside of it"};
     const std::string head = file.at(entry.header, local_header);
     if (head.size() < local_header || head.compare(0, 4, "PK\x03\x04") != 0 || entry.flags & 1)
         throw NotAnArchive{"an array in it is encrypted, or is none"};
-    const std::uint64_t start = entry.header + local_header + number(head, 26, 2) + number(head, 28, 2);
-    if (entry.packed > size || start > size - entry.packed) throw NotAnArchive{"an array is cut off"};
+    const std::uint64_t start =
+        entry.header + local_header + number(head, 26, 2) + number(head, 28, 2);
+    if (entry.packed > size || start > size - entry.packed)
+        throw NotAnArchive{"an array is cut off"};
     std::string data;
     if (entry.method == 0) {
         if (entry.packed != entry.size) throw NotAnArchive{"'" + entry.name + "' has two sizes"};
         data = file.at(start, entry.size);
     } else {
         if (entry.method != 8) throw NotAnArchive{"it is compressed in a way that is not read"};
-        if (entry.size / most_shrunk > entry.packed + always / most_shrunk || entry.packed > 0xFFFFFFF0 || entry.size > 0xFFFFFFF0)
+        if (entry.size / most_shrunk > entry.packed + always / most_shrunk ||
+            entry.packed > 0xFFFFFFF0 || entry.size > 0xFFFFFFF0)
             throw NotAnArchive{"it is compressed beyond what embeddings can be"};
         data = inflated(file.at(start, entry.packed), entry.size);
     }
     if (data.size() != entry.size ||
-        crc32_z(crc32_z(0, nullptr, 0), reinterpret_cast<const Bytef*>(data.data()), data.size()) != entry.crc)
-        throw NotAnArchive{"'" + entry.name + "' has another checksum (CRC) than it was written with"};
+        crc32_z(crc32_z(0, nullptr, 0), reinterpret_cast<const Bytef*>(data.data()), data.size()) !=
+            entry.crc)
+        throw NotAnArchive{"'" + entry.name +
+                           "' has another checksum (CRC) than it was written with"};
     return data;
 }
 
@@ -148,13 +165,19 @@ class Header {
         while (peek() != '}') {
             const std::string key = string();
             expect(':');
-            if (key == "descr") found.code = string();
-            else if (key == "fortran_order") found.fortran = boolean();
-            else if (key == "shape") found.shape = tuple();
-            else fail();
+            if (key == "descr")
+                found.code = string();
+            else if (key == "fortran_order")
+                found.fortran = boolean();
+            else if (key == "shape")
+                found.shape = tuple();
+            else
+                fail();
             keys.insert(key);
-            if (peek() == ',') ++at_;
-            else if (peek() != '}') fail();
+            if (peek() == ',')
+                ++at_;
+            else if (peek() != '}')
+                fail();
         }
         if (keys.size() != 3) fail();
         return found;
@@ -201,8 +224,10 @@ class Header {
             while (at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9') ++at_;
             if (at_ == begin || at_ - begin > 18 || found.size() > 32) fail();
             found.push_back(std::stoll(text_.substr(begin, at_ - begin)));
-            if (peek() == ',') ++at_;
-            else if (peek() != ')') fail();
+            if (peek() == ',')
+                ++at_;
+            else if (peek() != ')')
+                fail();
         }
         ++at_;
         return found;
@@ -214,39 +239,47 @@ class Header {
 
 std::string type_of(const std::string& code) {
     static const std::map<std::string, std::string> names{
-        {"<f4", "float32"}, {"<f8", "float64"}, {"<f2", "float16"}, {"|u1", "uint8"}, {"|i1", "int8"}, {"<i2", "int16"},
-        {"<i4", "int32"},   {"<i8", "int64"},   {"<u2", "uint16"},  {"<u4", "uint32"}, {"<u8", "uint64"}, {"|b1", "bool"},
+        {"<f4", "float32"}, {"<f8", "float64"}, {"<f2", "float16"}, {"|u1", "uint8"},
+        {"|i1", "int8"},    {"<i2", "int16"},   {"<i4", "int32"},   {"<i8", "int64"},
+        {"<u2", "uint16"},  {"<u4", "uint32"},  {"<u8", "uint64"},  {"|b1", "bool"},
         {">f4", ">f4"},     {">f8", ">f8"}};
     const auto found = names.find(code);
     if (code.find('O') != code.npos) throw NotAnArchive{"arrays of objects are not read"};
     return found == names.end() ? code : found->second;
 }
 
-std::optional<Array> array(const OpenFile& file, const Entry& entry, const char* type, std::vector<std::string>& problems) {
+std::optional<Array> array(const OpenFile& file, const Entry& entry, const char* type,
+                           std::vector<std::string>& problems) {
     std::string data = content(file, entry);
-    if (data.size() < 10 || data.compare(0, 6, "\x93NUMPY") != 0) throw NotAnArchive{"an array's header cannot be read"};
+    if (data.size() < 10 || data.compare(0, 6, "\x93NUMPY") != 0)
+        throw NotAnArchive{"an array's header cannot be read"};
     const int version = data[6];
     if ((version != 1 && version != 2) || data[7] != 0)
-        throw NotAnArchive{"array format (" + std::to_string(static_cast<unsigned char>(data[6])) + ", " +
-                           std::to_string(static_cast<unsigned char>(data[7])) + ") is not known"};
+        throw NotAnArchive{"array format (" + std::to_string(static_cast<unsigned char>(data[6])) +
+                           ", " + std::to_string(static_cast<unsigned char>(data[7])) +
+                           ") is not known"};
     const std::size_t before = version == 1 ? 10 : 12;
     const std::uint64_t length = number(data, 8, version == 1 ? 2 : 4);
-    if (length > data.size() - std::min(before, data.size())) throw NotAnArchive{"an array's header cannot be read"};
+    if (length > data.size() - std::min(before, data.size()))
+        throw NotAnArchive{"an array's header cannot be read"};
     const std::string text = data.substr(before, length);
     Array found = Header(text).read();
     found.type = type_of(found.code);
     double elements = 1;
     for (std::int64_t n : found.shape) elements *= static_cast<double>(n);
-    if (elements > most_elements) throw NotAnArchive{"an array has the shape " + found.shown_shape().substr(0, 80)};
+    if (elements > most_elements)
+        throw NotAnArchive{"an array has the shape " + found.shown_shape().substr(0, 80)};
     if (found.type != type) {
         const bool floats = std::strcmp(type, "float32") == 0;
-        problems.push_back(entry.name + " are " + found.type + ", " + (floats ? "not float32" : "not the bytes of a text"));
+        problems.push_back(entry.name + " are " + found.type + ", " +
+                           (floats ? "not float32" : "not the bytes of a text"));
         return std::nullopt;
     }
     const std::uint64_t size = data.size() - before - length;
     const std::uint64_t item = found.type == "float32" ? 4 : 1;
     if (elements * static_cast<double>(item) != static_cast<double>(size))
-        throw NotAnArchive{"'" + entry.name + "' of shape " + found.shown_shape() + " has " + std::to_string(size) + " bytes"};
+        throw NotAnArchive{"'" + entry.name + "' of shape " + found.shown_shape() + " has " +
+                           std::to_string(size) + " bytes"};
     data.erase(0, before + length);
     found.data = std::move(data);
     return found;
@@ -256,7 +289,8 @@ std::optional<Array> array(const OpenFile& file, const Entry& entry, const char*
 
 std::string Array::shown_shape() const {
     std::string found = "(";
-    for (std::size_t i = 0; i < shape.size(); ++i) found += (i ? ", " : "") + std::to_string(shape[i]);
+    for (std::size_t i = 0; i < shape.size(); ++i)
+        found += (i ? ", " : "") + std::to_string(shape[i]);
     return found + (shape.size() == 1 ? ",)" : ")");
 }
 
@@ -265,18 +299,21 @@ Archive read_npz(const OpenFile& file) {
     const std::vector<Entry> entries = directory(file);
     std::set<std::string> unknown;
     const auto count = [&](const char* name) {
-        return std::count_if(entries.begin(), entries.end(), [&](const Entry& e) { return e.name == name; });
+        return std::count_if(entries.begin(), entries.end(),
+                             [&](const Entry& e) { return e.name == name; });
     };
     for (const Entry& entry : entries)
         if (entry.name != "embeddings" && entry.name != "meta") unknown.insert(entry.name);
-    for (const std::string& name : unknown) found.problems.push_back("unknown array '" + printable(name.substr(0, 80)) + "'");
+    for (const std::string& name : unknown)
+        found.problems.push_back("unknown array '" + printable(name.substr(0, 80)) + "'");
     for (const char* name : {"embeddings", "meta"})
         if (!count(name)) found.problems.push_back(std::string("missing array '") + name + "'");
     for (const char* name : {"embeddings", "meta"})
         if (count(name) > 1) found.problems.push_back(std::string("two arrays '") + name + "'");
     if (found.problems.size() > 20) found.problems.resize(20);
     for (const char* name : {"embeddings", "meta"}) {
-        const auto last = std::find_if(entries.rbegin(), entries.rend(), [&](const Entry& e) { return e.name == name; });
+        const auto last = std::find_if(entries.rbegin(), entries.rend(),
+                                       [&](const Entry& e) { return e.name == name; });
         if (last == entries.rend()) continue;
         const bool meta = std::strcmp(name, "meta") == 0;
         if (auto made = array(file, *last, meta ? "uint8" : "float32", found.problems)) {
@@ -287,4 +324,4 @@ Archive read_npz(const OpenFile& file) {
     return found;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

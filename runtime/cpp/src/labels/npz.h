@@ -7,7 +7,7 @@
 
 #include "../plain/files.h"
 
-namespace clap {
+namespace clap::inner {
 
 struct Array {
     std::string type;  // numpy's name: "float32", "uint8", …
@@ -33,4 +33,4 @@ struct Archive {
 // Throws NotAnArchive, and errors of the file.
 Archive read_npz(const OpenFile& file);
 
-}  // namespace clap
+}  // namespace clap::inner

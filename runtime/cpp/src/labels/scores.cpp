@@ -6,29 +6,35 @@
 
 #include "../plain/shown.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
 std::optional<double> bound(const char* name, std::optional<double> value) {
     if (value && !std::isfinite(*value))
-        throw Error(Code::argument, std::string(name) + "=" + to_text(*value) + ": pass a finite number, or None.");
+        throw Error(Code::argument,
+                    std::string(name) + "=" + to_text(*value) + ": pass a finite number, or None.");
     return value;
 }
 
 }  // namespace
 
 void check_top_k(const std::optional<std::int64_t>& top_k) {
-    if (top_k && *top_k < 1) throw Error(Code::argument, "top_k=" + std::to_string(*top_k) + ": pass at least 1, or None.");
+    if (top_k && *top_k < 1)
+        throw Error(Code::argument,
+                    "top_k=" + std::to_string(*top_k) + ": pass at least 1, or None.");
 }
 
-Ranking Ranking::of(const Manifest& manifest, const std::string& mode, std::optional<double> threshold,
-                    std::optional<double> min_similarity, std::optional<std::int64_t> top_k) {
+Ranking Ranking::of(const Manifest& manifest, const std::string& mode,
+                    std::optional<double> threshold, std::optional<double> min_similarity,
+                    std::optional<std::int64_t> top_k) {
     if (mode != "softmax" && mode != "cosine" && mode != "multilabel")
-        throw Error(Code::argument, "scores=" + shortly(mode) + ": choose from softmax, cosine, multilabel.");
+        throw Error(Code::argument,
+                    "scores=" + shortly(mode) + ": choose from softmax, cosine, multilabel.");
     if (mode == "multilabel" && !manifest.calibration)
         throw Error(Code::argument,
-                    "scores='multilabel' was asked for, but this bundle has no calibration: use scores='cosine' with a "
+                    "scores='multilabel' was asked for, but this bundle has no calibration: use "
+                    "scores='cosine' with a "
                     "threshold.");
     Ranking found;
     found.mode = mode;
@@ -50,12 +56,14 @@ std::vector<double> Ranking::scores(const std::vector<float>& cosines) const {
         for (double& value : found) value /= sum;
     } else if (mode == "multilabel" && calibration) {
         // The sigmoid as a tanh, which does not overflow.
-        for (double& value : found) value = 0.5 * (1.0 + std::tanh(0.5 * (calibration->scale * value + calibration->bias)));
+        for (double& value : found)
+            value = 0.5 * (1.0 + std::tanh(0.5 * (calibration->scale * value + calibration->bias)));
     }
     return found;
 }
 
-std::vector<Prediction> Ranking::rank(const std::vector<float>& cosines, const std::vector<std::string>& names,
+std::vector<Prediction> Ranking::rank(const std::vector<float>& cosines,
+                                      const std::vector<std::string>& names,
                                       const std::vector<double>& scores) const {
     std::vector<std::size_t> order(names.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -78,10 +86,11 @@ std::vector<float> similarities(const Matrix& bank, const std::vector<float>& em
     for (std::size_t i = 0; i < bank.rows; ++i) {
         const float* row = bank.row(i);
         double sum = 0.0;
-        for (std::size_t j = 0; j < bank.columns; ++j) sum += static_cast<double>(row[j]) * embedding[j];
+        for (std::size_t j = 0; j < bank.columns; ++j)
+            sum += static_cast<double>(row[j]) * embedding[j];
         found[i] = static_cast<float>(sum);
     }
     return found;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

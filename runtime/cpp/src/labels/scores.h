@@ -8,7 +8,7 @@
 #include "../bundle/manifest.h"
 #include "../plain/matrix.h"
 
-namespace clap {
+namespace clap::inner {
 
 struct Prediction {
     std::string label;
@@ -23,12 +23,14 @@ struct Ranking {
     std::optional<double> threshold, min_similarity;
     std::optional<std::int64_t> top_k;
 
-    static Ranking of(const Manifest& manifest, const std::string& mode, std::optional<double> threshold,
-                      std::optional<double> min_similarity, std::optional<std::int64_t> top_k);
+    static Ranking of(const Manifest& manifest, const std::string& mode,
+                      std::optional<double> threshold, std::optional<double> min_similarity,
+                      std::optional<std::int64_t> top_k);
 
     std::vector<double> scores(const std::vector<float>& similarities) const;
     // Best first; equal ones by their cosine, then in the order of the labels.
-    std::vector<Prediction> rank(const std::vector<float>& similarities, const std::vector<std::string>& names,
+    std::vector<Prediction> rank(const std::vector<float>& similarities,
+                                 const std::vector<std::string>& names,
                                  const std::vector<double>& scores) const;
 };
 
@@ -36,4 +38,4 @@ struct Ranking {
 std::vector<float> similarities(const Matrix& bank, const std::vector<float>& embedding);
 void check_top_k(const std::optional<std::int64_t>& top_k);
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -7,7 +7,7 @@
 #include "../error.h"
 #include "../plain/shown.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -15,7 +15,9 @@ constexpr double silence = 0.0;    // the score of a label that a segment does n
 constexpr double rounding = 1e-4;  // seconds by which times may be off
 
 void check_number(const char* name, double value, const char* wanted) {
-    if (!std::isfinite(value)) throw Error(Code::argument, std::string(name) + "=" + to_text(value) + ": pass " + wanted + ".");
+    if (!std::isfinite(value))
+        throw Error(Code::argument,
+                    std::string(name) + "=" + to_text(value) + ": pass " + wanted + ".");
 }
 
 }  // namespace
@@ -24,20 +26,30 @@ void Rule::check() const {
     check_number("on", on, "a finite number");
     if (off) check_number("off", *off, "a finite number");
     if (!(until() > 0.0 && until() <= on))
-        throw Error(Code::argument, "on=" + to_text(on) + ", off=" + (off ? to_text(*off) : "None") +
-                                        ": pass scores above 0, which silence has, and an `off` that is not above `on`.");
-    for (const auto& [name, value] : {std::make_pair("minimum", minimum), std::make_pair("gap", gap)}) {
+        throw Error(
+            Code::argument,
+            "on=" + to_text(on) + ", off=" + (off ? to_text(*off) : "None") +
+                ": pass scores above 0, which silence has, and an `off` that is not above `on`.");
+    for (const auto& [name, value] :
+         {std::make_pair("minimum", minimum), std::make_pair("gap", gap)}) {
         check_number(name, value, "a number of seconds");
-        if (value < 0.0) throw Error(Code::argument, std::string(name) + "=" + to_text(value) + ": pass at least 0 seconds.");
+        if (value < 0.0)
+            throw Error(Code::argument,
+                        std::string(name) + "=" + to_text(value) + ": pass at least 0 seconds.");
     }
 }
 
-Events::Events(const Rule& rule, std::int64_t smooth, const std::string& smoothing) : rule_(rule), median_(smoothing == "median") {
+Events::Events(const Rule& rule, std::int64_t smooth, const std::string& smoothing)
+    : rule_(rule), median_(smoothing == "median") {
     rule.check();
-    if (smooth < 1) throw Error(Code::argument, "smooth=" + std::to_string(smooth) + ": pass at least 1.");
-    if (smooth % 2 == 0) throw Error(Code::argument, "smooth=" + std::to_string(smooth) + ": pass an odd number of windows.");
+    if (smooth < 1)
+        throw Error(Code::argument, "smooth=" + std::to_string(smooth) + ": pass at least 1.");
+    if (smooth % 2 == 0)
+        throw Error(Code::argument,
+                    "smooth=" + std::to_string(smooth) + ": pass an odd number of windows.");
     if (!median_ && smoothing != "mean")
-        throw Error(Code::argument, "smoothing=" + shortly(smoothing) + ": pass 'median' or 'mean'.");
+        throw Error(Code::argument,
+                    "smoothing=" + shortly(smoothing) + ": pass 'median' or 'mean'.");
     half_ = static_cast<std::size_t>(smooth / 2);
 }
 
@@ -46,15 +58,17 @@ std::vector<Event> Events::push(const Segment& segment) {
     if (!recent_.empty()) {
         const Scored& newest = recent_.back();
         if (segment.start < newest.start)
-            throw Error(Code::argument, "a segment at " + fixed(segment.start, 3) + " s came behind one at " +
-                                            fixed(newest.start, 3) + " s: give them in order of time.");
+            throw Error(Code::argument, "a segment at " + fixed(segment.start, 3) +
+                                            " s came behind one at " + fixed(newest.start, 3) +
+                                            " s: give them in order of time.");
         if (segment.start > newest.end + rounding) {  // a hole
             rest(found);
             pause();
         }
     }
     Scored window{segment.start, segment.end, {}};
-    for (const Prediction& one : segment.predictions) window.scores.emplace_back(one.label, one.score);
+    for (const Prediction& one : segment.predictions)
+        window.scores.emplace_back(one.label, one.score);
     recent_.push_back(std::move(window));
     if (recent_.size() > 2 * half_ + 1) recent_.pop_front();
     if (++waiting_ > half_) decide(next(), found);
@@ -86,7 +100,8 @@ void Events::pause() {
 
 Events::Scored Events::next() {
     const std::size_t at = recent_.size() - waiting_--;
-    const std::size_t first = at > half_ ? at - half_ : 0, last = std::min(recent_.size(), at + half_ + 1);
+    const std::size_t first = at > half_ ? at - half_ : 0,
+                      last = std::min(recent_.size(), at + half_ + 1);
     if (last - first == 1) return recent_[first];
     Scored found{recent_[at].start, recent_[at].end, {}};
     std::set<std::string> seen;
@@ -94,7 +109,8 @@ Events::Scored Events::next() {
         for (const auto& [label, score] : recent_[i].scores) {
             if (!seen.insert(label).second) continue;
             std::vector<double> values;
-            for (std::size_t j = first; j < last; ++j) values.push_back(score_of(recent_[j].scores, label));
+            for (std::size_t j = first; j < last; ++j)
+                values.push_back(score_of(recent_[j].scores, label));
             double middle = 0.0;
             if (median_) {
                 std::sort(values.begin(), values.end());
@@ -136,7 +152,8 @@ void Events::decide(const Scored& window, std::vector<Event>& found) {
     std::vector<Event> began;
     for (const std::string& label : labels) {
         const double score = score_of(window.scores, label);
-        auto state = std::find_if(states_.begin(), states_.end(), [&](const State& s) { return s.label == label; });
+        auto state = std::find_if(states_.begin(), states_.end(),
+                                  [&](const State& s) { return s.label == label; });
         if (state != states_.end() && state->is_over(rule_, score, start, centre)) {
             state->close(rule_, found);
             states_.erase(state);
@@ -184,8 +201,12 @@ void Events::State::close(const Rule& rule, std::vector<Event>& found) const {
     found.push_back(event(true));
 }
 
-bool Events::State::is_long(const Rule& rule) const { return end - start >= rule.minimum - rounding; }
+bool Events::State::is_long(const Rule& rule) const {
+    return end - start >= rule.minimum - rounding;
+}
 
-Event Events::State::event(bool ended) const { return {label, ended, start, end, peak, peak_at}; }
+Event Events::State::event(bool ended) const {
+    return {label, ended, start, end, peak, peak_at};
+}
 
-}  // namespace clap
+}  // namespace clap::inner

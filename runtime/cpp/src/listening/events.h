@@ -1,8 +1,8 @@
 // Events: when a label began and ended, from the scores of windows as they come.
 //
-// A window speaks for its share of the time: that which is nearer to its centre than to those of its
-// neighbours. Its scores are smoothed with those of its neighbours. A label is on from a score of
-// `on` until one below `off`; see runtime/listening/events.py.
+// A window speaks for its share of the time: that which is nearer to its centre than to those of
+// its neighbours. Its scores are smoothed with those of its neighbours. A label is on from a score
+// of `on` until one below `off`; see runtime/listening/events.py.
 #pragma once
 
 #include <deque>
@@ -13,7 +13,7 @@
 
 #include "../classifier.h"
 
-namespace clap {
+namespace clap::inner {
 
 // When a label is an event.
 struct Rule {
@@ -36,8 +36,10 @@ struct Event {
 
 class Events {
   public:
-    // `smooth`: windows that a score is smoothed over, an odd number. `smoothing`: "median" or "mean".
-    explicit Events(const Rule& rule, std::int64_t smooth = 1, const std::string& smoothing = "median");
+    // `smooth`: windows that a score is smoothed over, an odd number. `smoothing`: "median" or
+    // "mean".
+    explicit Events(const Rule& rule, std::int64_t smooth = 1,
+                    const std::string& smoothing = "median");
 
     // Events that began or ended, as far as the next segment shows; first those that ended.
     std::vector<Event> push(const Segment& segment);
@@ -45,7 +47,8 @@ class Events {
     std::vector<Event> finish();
 
   private:
-    using Scores = std::vector<std::pair<std::string, double>>;  // by label, in the order of the predictions
+    using Scores =
+        std::vector<std::pair<std::string, double>>;  // by label, in the order of the predictions
 
     // A window, and scores of it by label.
     struct Scored {
@@ -84,4 +87,4 @@ class Events {
     std::optional<Scored> before_;  // the last one that was decided
 };
 
-}  // namespace clap
+}  // namespace clap::inner

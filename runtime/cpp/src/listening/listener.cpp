@@ -7,7 +7,7 @@
 #include "../error.h"
 #include "../plain/shown.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -15,18 +15,22 @@ constexpr std::size_t batch_size = 4;
 
 }  // namespace
 
-Listener::Listener(std::shared_ptr<const Classifier> classifier, double sample_rate, double hop, std::optional<double> gate)
+Listener::Listener(std::shared_ptr<const Classifier> classifier, double sample_rate, double hop,
+                   std::optional<double> gate)
     : classifier_(std::move(classifier)), spec_(classifier_->manifest().audio), gate_(gate) {
     check_rate(sample_rate, "the stream");
     rate_ = static_cast<std::int64_t>(sample_rate);
     policy_ = classifier_->encoder().policy().timeline(spec_, hop);
     hop_ = policy_.hop_samples(spec_);
     if (gate_ && !std::isfinite(*gate_))
-        throw Error(Code::argument, "gate=" + to_text(*gate_) + ": pass a number of dBFS, or None.");
+        throw Error(Code::argument,
+                    "gate=" + to_text(*gate_) + ": pass a number of dBFS, or None.");
     begin();
 }
 
-double Listener::seconds() const { return static_cast<double>(samples_) / static_cast<double>(rate_) + missing_ + owed_; }
+double Listener::seconds() const {
+    return static_cast<double>(samples_) / static_cast<double>(rate_) + missing_ + owed_;
+}
 
 std::vector<Segment> Listener::feed(const Source& chunk) {
     const std::vector<float> samples = checked(chunk);
@@ -38,8 +42,11 @@ std::vector<Segment> Listener::feed(const Source& chunk) {
 }
 
 std::vector<Segment> Listener::gap(double seconds) {
-    if (!std::isfinite(seconds)) throw Error(Code::argument, "seconds=" + to_text(seconds) + ": pass a number of seconds.");
-    if (seconds < 0) throw Error(Code::argument, "seconds=" + to_text(seconds) + ": a gap has a positive length.");
+    if (!std::isfinite(seconds))
+        throw Error(Code::argument, "seconds=" + to_text(seconds) + ": pass a number of seconds.");
+    if (seconds < 0)
+        throw Error(Code::argument,
+                    "seconds=" + to_text(seconds) + ": a gap has a positive length.");
     owed_ += seconds;
     if (seconds * static_cast<double>(spec_.sample_rate) < static_cast<double>(hop_)) {
         const auto count = static_cast<std::int64_t>(owed_ * static_cast<double>(rate_));
@@ -73,9 +80,10 @@ std::vector<float> Listener::checked(const Source& chunk) {
     if (chunk.samples.empty()) return {};
     const std::size_t channels = std::max<std::size_t>(1, chunk.channels);
     if (!form_.empty() && (channels != channels_ || chunk.type != form_))
-        throw Error(Code::audio, where + " has " + std::to_string(channels) + " channel(s) of " + chunk.type +
-                                     ", and the stream had " + std::to_string(channels_) + " of " + form_ +
-                                     ". Feed chunks of one form: (samples,) or (channels, samples).");
+        throw Error(Code::audio,
+                    where + " has " + std::to_string(channels) + " channel(s) of " + chunk.type +
+                        ", and the stream had " + std::to_string(channels_) + " of " + form_ +
+                        ". Feed chunks of one form: (samples,) or (channels, samples).");
     std::vector<float> found;
     try {
         Source own = chunk;
@@ -143,11 +151,14 @@ void Listener::classify(std::vector<Cut>& batch) {
         loud.push_back(!gate_ || loudness(cut.row.data(), cut.end - cut.start, hop_) >= *gate_);
         if (loud.back()) chosen.push_back(cut.row);
     }
-    const Matrix rows = chosen.empty() ? Matrix() : classifier_->encoder().embed_windows(chosen, false);
+    const Matrix rows =
+        chosen.empty() ? Matrix() : classifier_->encoder().embed_windows(chosen, false);
     const auto rate = static_cast<double>(spec_.sample_rate);
     std::size_t next = 0;
     for (std::size_t i = 0; i < batch.size(); ++i) {
-        Segment segment{base_ + static_cast<double>(batch[i].start) / rate, base_ + static_cast<double>(batch[i].end) / rate, {}};
+        Segment segment{base_ + static_cast<double>(batch[i].start) / rate,
+                        base_ + static_cast<double>(batch[i].end) / rate,
+                        {}};
         if (loud[i]) {
             const float* row = rows.row(next++);
             segment.predictions = classifier_->rank(std::vector<float>(row, row + rows.columns));
@@ -168,13 +179,15 @@ double loudness(const float* samples, std::int64_t count, std::int64_t stretch) 
     stretch = std::min(stretch, count);
     const auto power = [&](std::int64_t from) {
         double sum = 0.0;
-        for (std::int64_t i = from; i < from + stretch; ++i) sum += static_cast<double>(samples[i]) * samples[i];
+        for (std::int64_t i = from; i < from + stretch; ++i)
+            sum += static_cast<double>(samples[i]) * samples[i];
         return sum;
     };
     double most = 0.0;
-    for (std::int64_t at = 0; at + stretch <= count; at += stretch) most = std::max(most, power(at));
+    for (std::int64_t at = 0; at + stretch <= count; at += stretch)
+        most = std::max(most, power(at));
     if (count % stretch) most = std::max(most, power(count - stretch));
     return most > 0.0 ? 10.0 * std::log10(most / static_cast<double>(stretch)) : -INFINITY;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

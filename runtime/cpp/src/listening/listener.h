@@ -11,13 +11,14 @@
 #include "../classifier.h"
 #include "../clips/cutter.h"
 
-namespace clap {
+namespace clap::inner {
 
 class Listener {
   public:
-    // `sample_rate`: of the chunks, in Hz. `hop`: seconds between the starts of windows. `gate`: dBFS;
-    // a window is not heard when each stretch of a hop's length in it has a lower RMS.
-    Listener(std::shared_ptr<const Classifier> classifier, double sample_rate, double hop, std::optional<double> gate);
+    // `sample_rate`: of the chunks, in Hz. `hop`: seconds between the starts of windows. `gate`:
+    // dBFS; a window is not heard when each stretch of a hop's length in it has a lower RMS.
+    Listener(std::shared_ptr<const Classifier> classifier, double sample_rate, double hop,
+             std::optional<double> gate);
 
     // Hears the next samples (see Source::array); returns the segments that became complete.
     std::vector<Segment> feed(const Source& chunk);
@@ -59,4 +60,4 @@ class Listener {
 // Of the loudest stretch, in dBFS.
 double loudness(const float* samples, std::int64_t count, std::int64_t stretch);
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace clap {
+namespace clap::inner {
 
 std::string tidy(const std::string& path) {
     const bool absolute = !path.empty() && path[0] == '/';
@@ -60,7 +60,9 @@ OpenFile::OpenFile(const std::string& path, Code code, const std::string& missin
     }
 }
 
-OpenFile::~OpenFile() { ::close(descriptor_); }
+OpenFile::~OpenFile() {
+    ::close(descriptor_);
+}
 
 std::uint64_t OpenFile::size() const {
     struct stat found;
@@ -73,9 +75,11 @@ std::string OpenFile::at(std::uint64_t offset, std::uint64_t count) const {
     std::string data(static_cast<std::size_t>(std::min(count, total - offset)), '\0');
     std::size_t got = 0;
     while (got < data.size()) {
-        const auto n = ::pread(descriptor_, data.data() + got, data.size() - got, static_cast<off_t>(offset + got));
+        const auto n = ::pread(descriptor_, data.data() + got, data.size() - got,
+                               static_cast<off_t>(offset + got));
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) throw Error(code_, "'" + path_ + "' cannot be read: " + std::strerror(errno) + ".");
+        if (n < 0)
+            throw Error(code_, "'" + path_ + "' cannot be read: " + std::strerror(errno) + ".");
         if (n == 0) break;
         got += static_cast<std::size_t>(n);
     }
@@ -83,16 +87,17 @@ std::string OpenFile::at(std::uint64_t offset, std::uint64_t count) const {
     return data;
 }
 
-std::string read_file(const std::string& path, std::uint64_t most, Code code, const std::string& missing) {
+std::string read_file(const std::string& path, std::uint64_t most, Code code,
+                      const std::string& missing) {
     const OpenFile file(path, code, missing);
     const std::uint64_t size = file.size();
     if (size > most)
-        throw Error(code, "'" + path + "' has " + std::to_string(size) + " bytes; at most " + std::to_string(most) +
-                              " are read.");
+        throw Error(code, "'" + path + "' has " + std::to_string(size) + " bytes; at most " +
+                              std::to_string(most) + " are read.");
     std::string data = file.at(0, size);
     if (data.size() != size || file.size() != size)
         throw Error(code, "'" + path + "' changed while it was read: try again.");
     return data;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -6,7 +6,7 @@
 
 #include "../error.h"
 
-namespace clap {
+namespace clap::inner {
 
 // A path as Python's Path writes it: no double slashes, no dots alone, no slash at the end.
 std::string tidy(const std::string& path);
@@ -17,7 +17,8 @@ bool is_regular(const std::string& path);
 bool exists(const std::string& path);  // also a link that leads nowhere
 
 // A file's content. `missing` is the sentence for a file that is not there.
-std::string read_file(const std::string& path, std::uint64_t most, Code code, const std::string& missing = "");
+std::string read_file(const std::string& path, std::uint64_t most, Code code,
+                      const std::string& missing = "");
 
 // An open file, closed at the end of its life.
 class OpenFile {
@@ -38,4 +39,4 @@ class OpenFile {
     int descriptor_;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

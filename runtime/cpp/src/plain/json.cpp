@@ -9,7 +9,7 @@
 #include "shown.h"
 #include "unicode.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -33,15 +33,19 @@ class Parser {
         const auto before = data_.substr(0, at);
         const auto line = std::count(before.begin(), before.end(), '\n') + 1;
         const auto start = before.rfind('\n');
-        const auto letters = unicode::length(start == before.npos ? before : before.substr(start + 1)) + 1;
-        throw NotJson{what + ": line " + std::to_string(line) + " column " + std::to_string(letters) + " (char " +
+        const auto letters =
+            unicode::length(start == before.npos ? before : before.substr(start + 1)) + 1;
+        throw NotJson{what + ": line " + std::to_string(line) + " column " +
+                      std::to_string(letters) + " (char " +
                       std::to_string(unicode::length(before)) + ")"};
     }
 
     char peek() const { return at_ < data_.size() ? data_[at_] : '\0'; }
 
     void space() {
-        while (at_ < data_.size() && (peek() == ' ' || peek() == '\t' || peek() == '\n' || peek() == '\r')) ++at_;
+        while (at_ < data_.size() &&
+               (peek() == ' ' || peek() == '\t' || peek() == '\n' || peek() == '\r'))
+            ++at_;
     }
 
     bool take(std::string_view word) {
@@ -83,7 +87,8 @@ class Parser {
             whole = false;
         }
         if (end < data_.size() && (data_[end] == 'e' || data_[end] == 'E')) {
-            const std::size_t sign = end + 1 < data_.size() && (data_[end + 1] == '+' || data_[end + 1] == '-');
+            const std::size_t sign =
+                end + 1 < data_.size() && (data_[end + 1] == '+' || data_[end + 1] == '-');
             const std::size_t last = digits(end + 1 + sign);
             if (last > end + 1 + sign) {
                 end = last;
@@ -93,7 +98,8 @@ class Parser {
         at_ = end;
         const auto text = data_.substr(begin, end - begin);
         if (whole) {
-            if (text.size() > most_digits) throw NotJson{"a number has " + std::to_string(text.size()) + " digits"};
+            if (text.size() > most_digits)
+                throw NotJson{"a number has " + std::to_string(text.size()) + " digits"};
             Whole found = 0;
             for (char c : data_.substr(first, end - first)) found = found * 10 + (c - '0');
             return Value(first > begin ? -found : found);
@@ -116,7 +122,10 @@ class Parser {
         unsigned found = 0;
         for (std::size_t i = at; i < at + 4; ++i) {
             const char c = i < data_.size() ? data_[i] : '\0';
-            const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+            const int digit = c >= '0' && c <= '9'   ? c - '0'
+                              : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                              : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                     : -1;
             if (digit < 0) fail("Invalid \\uXXXX escape", at - 1);
             found = found << 4 | static_cast<unsigned>(digit);
         }
@@ -165,7 +174,8 @@ class Parser {
         if (letter >= 0xD800 && letter < 0xE000) {
             char said[120];
             std::snprintf(said, sizeof said,
-                          "'utf-8' codec can't encode character '\\u%04x' in position %zu: surrogates not allowed",
+                          "'utf-8' codec can't encode character '\\u%04x' in position %zu: "
+                          "surrogates not allowed",
                           static_cast<unsigned>(letter), unicode::length(data_.substr(0, at_)));
             throw NotJson{said};
         }
@@ -234,7 +244,8 @@ class Parser {
     static void refuse_twins(const Value& table) {
         std::unordered_set<std::string_view> seen;
         for (const auto& [name, value] : table.entries)
-            if (!seen.insert(name).second) throw NotJson{"the key " + shown(Value(name)) + " is there twice"};
+            if (!seen.insert(name).second)
+                throw NotJson{"the key " + shown(Value(name)) + " is there twice"};
     }
 
     std::string_view data_;
@@ -268,9 +279,12 @@ void write(std::string& out, const Value& value) {
         case Value::Kind::boolean: out += value.flag ? "true" : "false"; return;
         case Value::Kind::whole: out += to_text(value.number); return;
         case Value::Kind::real:
-            if (std::isnan(value.real)) out += "NaN";
-            else if (std::isinf(value.real)) out += value.real < 0 ? "-Infinity" : "Infinity";
-            else out += to_text(value.real);
+            if (std::isnan(value.real))
+                out += "NaN";
+            else if (std::isinf(value.real))
+                out += value.real < 0 ? "-Infinity" : "Infinity";
+            else
+                out += to_text(value.real);
             return;
         case Value::Kind::text: write_text(out, value.text); return;
         case Value::Kind::list:
@@ -316,7 +330,9 @@ const Value* Value::find(std::string_view name) const {
     return nullptr;
 }
 
-void Value::set(std::string name, Value value) { entries.emplace_back(std::move(name), std::move(value)); }
+void Value::set(std::string name, Value value) {
+    entries.emplace_back(std::move(name), std::move(value));
+}
 
 Value parse_json(std::string_view data) {
     try {
@@ -342,4 +358,4 @@ std::string write_json(const Value& value) {
     return out;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -14,7 +14,7 @@
 
 #include "../error.h"
 
-namespace clap {
+namespace clap::inner {
 
 __extension__ typedef __int128 Whole;  // 20 digits are more than 64 bits
 
@@ -58,4 +58,4 @@ Value parse_json(std::string_view data);
 
 std::string write_json(const Value& value);
 
-}  // namespace clap
+}  // namespace clap::inner

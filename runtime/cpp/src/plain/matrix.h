@@ -4,14 +4,15 @@
 #include <cstddef>
 #include <vector>
 
-namespace clap {
+namespace clap::inner {
 
 struct Matrix {
     std::size_t rows = 0, columns = 0;
     std::vector<float> data;
 
     Matrix() = default;
-    Matrix(std::size_t rows, std::size_t columns) : rows(rows), columns(columns), data(rows * columns) {}
+    Matrix(std::size_t rows, std::size_t columns)
+        : rows(rows), columns(columns), data(rows * columns) {}
     float* row(std::size_t i) { return data.data() + i * columns; }
     const float* row(std::size_t i) const { return data.data() + i * columns; }
     void add(const float* from) {
@@ -20,4 +21,4 @@ struct Matrix {
     }
 };
 
-}  // namespace clap
+}  // namespace clap::inner

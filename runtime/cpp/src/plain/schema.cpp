@@ -6,7 +6,7 @@
 #include "shown.h"
 #include "unicode.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -33,7 +33,8 @@ void Problems::raise(const std::string& where) const {
 std::string text_problem(const std::string& text, std::size_t most) {
     const auto letters = unicode::decode(text);
     if (letters.size() > most)
-        return "has " + std::to_string(letters.size()) + " characters, at most " + std::to_string(most) + " are read";
+        return "has " + std::to_string(letters.size()) + " characters, at most " +
+               std::to_string(most) + " are read";
     if (std::any_of(letters.begin(), letters.end(), unicode::is_control))
         return "holds control characters: " + shown(Value(text));
     return "";
@@ -71,7 +72,9 @@ double Field::number(double low, double high, bool nan) const {
     return low;
 }
 
-std::string Field::any_text() const { return wrong_type(Value::Kind::text, "str") ? "" : value_->text; }
+std::string Field::any_text() const {
+    return wrong_type(Value::Kind::text, "str") ? "" : value_->text;
+}
 
 std::string Field::text(std::size_t most) const {
     const std::string found = any_text();
@@ -80,7 +83,9 @@ std::string Field::text(std::size_t most) const {
     return found;
 }
 
-bool Field::flag() const { return !wrong_type(Value::Kind::boolean, "bool") && value_->flag; }
+bool Field::flag() const {
+    return !wrong_type(Value::Kind::boolean, "bool") && value_->flag;
+}
 
 std::string Field::choice(Names choices) const {
     if (!value_) return *choices.begin();
@@ -126,9 +131,11 @@ void Field::entries(const std::function<void(const std::string&, const Field&)>&
     }
     for (const auto& [name, value] : value_->entries) {
         const std::string problem = text_problem(name, most_name);
-        if (!problem.empty()) problems_->add("'" + path_ + ", the key " + shown(Value(name)) + "' " + problem);
+        if (!problem.empty())
+            problems_->add("'" + path_ + ", the key " + shown(Value(name)) + "' " + problem);
     }
-    for (const auto& [name, value] : value_->entries) look(name, Field(&value, path_ + "." + key(name), *problems_));
+    for (const auto& [name, value] : value_->entries)
+        look(name, Field(&value, path_ + "." + key(name), *problems_));
 }
 
 Table::Table(const Field& field, Names known, Names optional) : field_(field) {
@@ -148,7 +155,8 @@ Table::Table(const Field& field, Names known, Names optional) : field_(field) {
         if (std::none_of(known.begin(), known.end(), is)) unknown.push_back(name);
     }
     std::sort(unknown.begin(), unknown.end());
-    for (const std::string& name : unknown) field.problems().add("unknown key '" + dot + key(name) + "'");
+    for (const std::string& name : unknown)
+        field.problems().add("unknown key '" + dot + key(name) + "'");
     before_ = field.problems().count();
 }
 
@@ -164,4 +172,4 @@ void Table::add(const std::string& problem) const {
     field_.problems().add(field_.path().empty() ? problem : "'" + field_.path() + "': " + problem);
 }
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -11,7 +11,7 @@
 
 #include "json.h"
 
-namespace clap {
+namespace clap::inner {
 
 using Names = std::initializer_list<const char*>;
 
@@ -84,4 +84,4 @@ class Table {
     std::size_t before_ = 0;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

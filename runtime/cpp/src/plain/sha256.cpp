@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -18,7 +18,9 @@ constexpr std::array<std::uint32_t, 64> constants{
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-std::uint32_t turned(std::uint32_t word, int by) { return word >> by | word << (32 - by); }
+std::uint32_t turned(std::uint32_t word, int by) {
+    return word >> by | word << (32 - by);
+}
 
 }  // namespace
 
@@ -46,14 +48,16 @@ std::string Sha256::hex() {
     add(end);
     std::string found;
     for (std::uint32_t word : state_)
-        for (int shift = 28; shift >= 0; shift -= 4) found.push_back("0123456789abcdef"[word >> shift & 15]);
+        for (int shift = 28; shift >= 0; shift -= 4)
+            found.push_back("0123456789abcdef"[word >> shift & 15]);
     return found;
 }
 
 void Sha256::block(const unsigned char* data) {
     std::array<std::uint32_t, 64> words;
     for (std::size_t i = 0; i < 16; ++i, data += 4)
-        words[i] = static_cast<std::uint32_t>(data[0]) << 24 | static_cast<std::uint32_t>(data[1]) << 16 |
+        words[i] = static_cast<std::uint32_t>(data[0]) << 24 |
+                   static_cast<std::uint32_t>(data[1]) << 16 |
                    static_cast<std::uint32_t>(data[2]) << 8 | data[3];
     for (std::size_t i = 16; i < 64; ++i) {
         const std::uint32_t a = words[i - 15], b = words[i - 2];
@@ -62,9 +66,10 @@ void Sha256::block(const unsigned char* data) {
     }
     auto [a, b, c, d, e, f, g, h] = state_;
     for (std::size_t i = 0; i < 64; ++i) {
-        const std::uint32_t one = h + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25)) + ((e & f) ^ (~e & g)) +
-                                  constants[i] + words[i];
-        const std::uint32_t two = (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+        const std::uint32_t one = h + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25)) +
+                                  ((e & f) ^ (~e & g)) + constants[i] + words[i];
+        const std::uint32_t two =
+            (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
         h = g;
         g = f;
         f = e;
@@ -84,4 +89,4 @@ std::string sha256(std::string_view data) {
     return digest.hex();
 }
 
-}  // namespace clap
+}  // namespace clap::inner

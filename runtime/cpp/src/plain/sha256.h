@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace clap {
+namespace clap::inner {
 
 class Sha256 {
   public:
@@ -24,4 +24,4 @@ class Sha256 {
 
 std::string sha256(std::string_view data);  // in hex
 
-}  // namespace clap
+}  // namespace clap::inner

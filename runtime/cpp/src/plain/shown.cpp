@@ -7,7 +7,7 @@
 
 #include "unicode.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -16,11 +16,18 @@ constexpr std::size_t most_shown = 60;
 void escape(std::string& out, char32_t c) {
     char code[16];
     const auto value = static_cast<unsigned>(c);
-    if (c == '\t') out += "\\t";
-    else if (c == '\n') out += "\\n";
-    else if (c == '\r') out += "\\r";
+    if (c == '\t')
+        out += "\\t";
+    else if (c == '\n')
+        out += "\\n";
+    else if (c == '\r')
+        out += "\\r";
     else {
-        std::snprintf(code, sizeof code, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", value);
+        std::snprintf(code, sizeof code,
+                      c < 0x100     ? "\\x%02x"
+                      : c < 0x10000 ? "\\u%04x"
+                                    : "\\U%08x",
+                      value);
         out += code;
     }
 }
@@ -48,7 +55,8 @@ std::string to_text(double number) {
     if (std::isinf(number)) return number < 0 ? "-inf" : "inf";
     char buffer[40];
     // The shortest digits that give the same number again, and Python's choice between both forms.
-    auto end = std::to_chars(buffer, buffer + sizeof buffer, number, std::chars_format::scientific).ptr;
+    auto end =
+        std::to_chars(buffer, buffer + sizeof buffer, number, std::chars_format::scientific).ptr;
     const std::string science(buffer, end);
     const int exponent = std::atoi(science.c_str() + science.find('e') + 1);
     if (exponent >= 16 || exponent < -4) return science;
@@ -92,8 +100,10 @@ std::string printable(std::string_view text) {
     std::string out;
     try {
         for (char32_t c : unicode::decode(text)) {
-            if (unicode::is_control(c)) escape(out, c);
-            else unicode::append(out, c);
+            if (unicode::is_control(c))
+                escape(out, c);
+            else
+                unicode::append(out, c);
         }
         return out;
     } catch (const unicode::Invalid&) {  // a file's name need not be UTF-8: as Python's surrogates
@@ -102,9 +112,12 @@ std::string printable(std::string_view text) {
             const auto byte = static_cast<unsigned char>(c);
             char code[8];
             std::snprintf(code, sizeof code, "\\udc%02x", byte);
-            if (byte >= 0x80) out += code;
-            else if (byte < 0x20 || byte == 0x7F) escape(out, byte);
-            else out.push_back(c);
+            if (byte >= 0x80)
+                out += code;
+            else if (byte < 0x20 || byte == 0x7F)
+                escape(out, byte);
+            else
+                out.push_back(c);
         }
         return out;
     }
@@ -126,7 +139,8 @@ std::string represented(const Value& value) {
         case Value::Kind::table: {
             std::string out = "{";
             for (std::size_t i = 0; i < value.entries.size() && out.size() < 1000; ++i)
-                out += (i ? ", " : "") + quoted(value.entries[i].first) + ": " + represented(value.entries[i].second);
+                out += (i ? ", " : "") + quoted(value.entries[i].first) + ": " +
+                       represented(value.entries[i].second);
             return out + "}";
         }
     }
@@ -143,9 +157,11 @@ std::string shortly(std::string_view text) {
     const auto letters = unicode::decode(text);
     const std::string whole = quoted(unicode::encode(letters.substr(0, most)));
     if (unicode::length(whole) <= most && letters.size() <= most) return whole;
-    const std::u32string back = letters.size() > most ? letters.substr(letters.size() - behind) : letters;
+    const std::u32string back =
+        letters.size() > most ? letters.substr(letters.size() - behind) : letters;
     const auto shown = unicode::decode(quoted(unicode::encode(letters.substr(0, before) + back)));
-    return unicode::encode(shown.substr(0, before)) + "..." + unicode::encode(shown.substr(shown.size() - behind));
+    return unicode::encode(shown.substr(0, before)) + "..." +
+           unicode::encode(shown.substr(shown.size() - behind));
 }
 
 std::string joined(const std::vector<std::string>& parts, std::string_view between) {
@@ -157,9 +173,11 @@ std::string joined(const std::vector<std::string>& parts, std::string_view betwe
     return out;
 }
 
-std::string listed(const std::vector<std::string>& problems, std::size_t most, std::string_view between) {
+std::string listed(const std::vector<std::string>& problems, std::size_t most,
+                   std::string_view between) {
     if (problems.size() <= most) return joined(problems, between);
-    const std::vector<std::string> first(problems.begin(), problems.begin() + static_cast<std::ptrdiff_t>(most));
+    const std::vector<std::string> first(problems.begin(),
+                                         problems.begin() + static_cast<std::ptrdiff_t>(most));
     return joined(first, between) + " and " + std::to_string(problems.size() - most) + " more";
 }
 
@@ -176,4 +194,4 @@ const char* type_name(const Value& value) {
     return "";
 }
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -4,7 +4,7 @@
 
 #include <cstdio>
 
-namespace clap::unicode {
+namespace clap::inner::unicode {
 
 namespace {
 
@@ -18,8 +18,8 @@ utf8proc_category_t category(char32_t c) {
         std::snprintf(said, sizeof said, "'utf-8' codec can't decode bytes in position %zu-%zu: %s",
                       at, end - 1, why);
     else
-        std::snprintf(said, sizeof said, "'utf-8' codec can't decode byte 0x%02x in position %zu: %s",
-                      byte, at, why);
+        std::snprintf(said, sizeof said,
+                      "'utf-8' codec can't decode byte 0x%02x in position %zu: %s", byte, at, why);
     throw Invalid{said};
 }
 
@@ -35,7 +35,10 @@ std::u32string decode(std::string_view text) {
             ++at;
             continue;
         }
-        const int more = first >= 0xC2 && first < 0xE0 ? 1 : first >= 0xE0 && first < 0xF0 ? 2 : first >= 0xF0 && first < 0xF5 ? 3 : 0;
+        const int more = first >= 0xC2 && first < 0xE0   ? 1
+                         : first >= 0xE0 && first < 0xF0 ? 2
+                         : first >= 0xF0 && first < 0xF5 ? 3
+                                                         : 0;
         if (!more) refuse(first, at, at + 1, "invalid start byte");
         char32_t value = first & (0x3F >> more);
         for (int i = 1; i <= more; ++i) {
@@ -61,7 +64,8 @@ void append(std::string& text, char32_t c) {
     const int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
     const unsigned mark = more == 1 ? 0xC0 : more == 2 ? 0xE0 : 0xF0;
     text.push_back(static_cast<char>(mark | c >> (6 * more)));
-    for (int i = more - 1; i >= 0; --i) text.push_back(static_cast<char>(0x80 | (c >> (6 * i) & 0x3F)));
+    for (int i = more - 1; i >= 0; --i)
+        text.push_back(static_cast<char>(0x80 | (c >> (6 * i) & 0x3F)));
 }
 
 std::string encode(const std::u32string& text) {
@@ -92,7 +96,9 @@ bool is_mark(char32_t c) {
     return k >= UTF8PROC_CATEGORY_MN && k <= UTF8PROC_CATEGORY_ME;
 }
 
-bool is_nonspacing(char32_t c) { return category(c) == UTF8PROC_CATEGORY_MN; }
+bool is_nonspacing(char32_t c) {
+    return category(c) == UTF8PROC_CATEGORY_MN;
+}
 
 bool is_punctuation(char32_t c) {
     const auto k = category(c);
@@ -113,16 +119,21 @@ bool is_space(char32_t c) {
 bool is_word(char32_t c) {
     if (is_letter(c) || is_mark(c)) return true;
     const auto k = category(c);
-    if (k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_PC) return true;
+    if (k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_PC)
+        return true;
     // Joiners, and the symbols that Unicode calls alphabetic: letters in circles and squares.
-    return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
-           (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
+    return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) ||
+           (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
+           (c >= 0x1F170 && c <= 0x1F189);
 }
 
-bool is_blank(char32_t c) { return is_space(c) || (c >= 0x1C && c <= 0x1F); }
+bool is_blank(char32_t c) {
+    return is_space(c) || (c >= 0x1C && c <= 0x1F);
+}
 
 bool is_ascii_punctuation(char32_t c) {
-    return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
+    return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) ||
+           (c >= 123 && c <= 126);
 }
 
 bool is_control(char32_t c) {
@@ -149,13 +160,15 @@ std::u32string normalized(const std::u32string& text, Form form) {
     const std::string bytes = encode(text);
     for (;;) {
         const auto count = utf8proc_decompose(
-            reinterpret_cast<const utf8proc_uint8_t*>(bytes.data()), static_cast<utf8proc_ssize_t>(bytes.size()),
-            reinterpret_cast<utf8proc_int32_t*>(found.data()), static_cast<utf8proc_ssize_t>(found.size()),
-            static_cast<utf8proc_option_t>(options));
+            reinterpret_cast<const utf8proc_uint8_t*>(bytes.data()),
+            static_cast<utf8proc_ssize_t>(bytes.size()),
+            reinterpret_cast<utf8proc_int32_t*>(found.data()),
+            static_cast<utf8proc_ssize_t>(found.size()), static_cast<utf8proc_option_t>(options));
         if (count < 0) return text;
         if (static_cast<std::size_t>(count) <= found.size()) {
-            const auto whole = utf8proc_normalize_utf32(reinterpret_cast<utf8proc_int32_t*>(found.data()), count,
-                                                        static_cast<utf8proc_option_t>(options));
+            const auto whole =
+                utf8proc_normalize_utf32(reinterpret_cast<utf8proc_int32_t*>(found.data()), count,
+                                         static_cast<utf8proc_option_t>(options));
             found.resize(static_cast<std::size_t>(whole < 0 ? 0 : whole));
             return found;
         }
@@ -185,4 +198,4 @@ std::string_view stripped(std::string_view text) {
     return text.substr(first, encode(letters.substr(begin, end - begin)).size());
 }
 
-}  // namespace clap::unicode
+}  // namespace clap::inner::unicode

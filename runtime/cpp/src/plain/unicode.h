@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace clap::unicode {
+namespace clap::inner::unicode {
 
 // Decodes UTF-8 strictly: no surrogates, no overlong forms. Throws Invalid.
 std::u32string decode(std::string_view text);
@@ -38,4 +38,4 @@ std::u32string lower(const std::u32string& text);
 
 std::string_view stripped(std::string_view text);  // as Python's str.strip()
 
-}  // namespace clap::unicode
+}  // namespace clap::inner::unicode

@@ -8,7 +8,7 @@
 #include "model.h"
 #include "normalizer.h"
 
-namespace clap {
+namespace clap::inner {
 
 // A stretch of a text: a token, or what is between tokens.
 struct Segmented {
@@ -29,10 +29,11 @@ class AddedTokens {
         std::int64_t id;
         bool single_word, strips_left, strips_right;
     };
-    using Tokens = std::unordered_map<char32_t, std::vector<Token>>;  // by their first character, longest first
+    using Tokens = std::unordered_map<char32_t, std::vector<Token>>;  // by their first character,
+                                                                      // longest first
 
     static void find(const Tokens& tokens, const Text& text, std::vector<Segmented>& found);
     Tokens plain_, normalized_;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -5,7 +5,7 @@
 #include "../plain/unicode.h"
 #include "parts.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
@@ -28,8 +28,10 @@ class WordLevel : public Model {
 
 class WordPiece : public Model {
   public:
-    explicit WordPiece(const Value& model) : Model(model), prefix_(text_of(model, "continuing_subword_prefix", "##")) {
-        if (const Value* most = model.find("max_input_chars_per_word")) most_ = static_cast<std::size_t>(most->number);
+    explicit WordPiece(const Value& model)
+        : Model(model), prefix_(text_of(model, "continuing_subword_prefix", "##")) {
+        if (const Value* most = model.find("max_input_chars_per_word"))
+            most_ = static_cast<std::size_t>(most->number);
     }
 
     void cut(const std::u32string& word, std::vector<std::int64_t>& ids) const override {
@@ -38,7 +40,9 @@ class WordPiece : public Model {
         while (at < word.size() && word.size() <= most_) {
             std::size_t end = word.size();
             std::optional<std::int64_t> id;
-            while (end > at && !(id = id_of((at ? prefix_ : "") + unicode::encode(word.substr(at, end - at))))) --end;
+            while (end > at &&
+                   !(id = id_of((at ? prefix_ : "") + unicode::encode(word.substr(at, end - at)))))
+                --end;
             if (!id) break;
             ids.push_back(*id);
             at = end;
@@ -58,8 +62,11 @@ class WordPiece : public Model {
 class BytePairs : public Model {
   public:
     explicit BytePairs(const Value& model)
-        : Model(model), prefix_(text_of(model, "continuing_subword_prefix")), suffix_(text_of(model, "end_of_word_suffix")),
-          fuse_(flag_of(model, "fuse_unk", false)), bytes_(flag_of(model, "byte_fallback", false)),
+        : Model(model),
+          prefix_(text_of(model, "continuing_subword_prefix")),
+          suffix_(text_of(model, "end_of_word_suffix")),
+          fuse_(flag_of(model, "fuse_unk", false)),
+          bytes_(flag_of(model, "byte_fallback", false)),
           whole_(flag_of(model, "ignore_merges", false)) {
         std::int64_t rank = 0;
         for (const Value& merge : model.find("merges")->items) {
@@ -77,7 +84,8 @@ class BytePairs : public Model {
         std::vector<Symbol> symbols;
         begin(word, symbols);
         merge(symbols);
-        for (int at = symbols.empty() ? -1 : 0; at >= 0; at = symbols[static_cast<std::size_t>(at)].next)
+        for (int at = symbols.empty() ? -1 : 0; at >= 0;
+             at = symbols[static_cast<std::size_t>(at)].next)
             ids.push_back(symbols[static_cast<std::size_t>(at)].id);
     }
 
@@ -94,7 +102,9 @@ class BytePairs : public Model {
         std::int64_t rank;
         int at;
         std::int64_t id;
-        bool operator<(const Step& other) const { return rank != other.rank ? rank > other.rank : at > other.at; }
+        bool operator<(const Step& other) const {
+            return rank != other.rank ? rank > other.rank : at > other.at;
+        }
     };
 
     static std::uint64_t pair(std::int64_t a, std::int64_t b) {
@@ -116,7 +126,8 @@ class BytePairs : public Model {
         const auto a = id_of(first), b = id_of(second);
         for (const auto& [id, token] : {std::make_pair(a, first), std::make_pair(b, second)})
             if (!id) throw NoModel{"Token `" + token + "` out of vocabulary"};
-        const std::string made = first + (second.size() >= prefix_.size() ? second.substr(prefix_.size()) : "");
+        const std::string made =
+            first + (second.size() >= prefix_.size() ? second.substr(prefix_.size()) : "");
         const auto id = id_of(made);
         if (!id) throw NoModel{"Token `" + made + "` out of vocabulary"};
         merges_[pair(*a, *b)] = {rank, *id};
@@ -167,7 +178,8 @@ class BytePairs : public Model {
             if (at < 0) return;
             const Symbol& left = symbols[static_cast<std::size_t>(at)];
             if (left.next < 0) return;
-            const auto found = merges_.find(pair(left.id, symbols[static_cast<std::size_t>(left.next)].id));
+            const auto found =
+                merges_.find(pair(left.id, symbols[static_cast<std::size_t>(left.next)].id));
             if (found != merges_.end()) queue.push({found->second.rank, at, found->second.id});
         };
         for (std::size_t i = 0; i + 1 < symbols.size(); ++i) look(static_cast<int>(i));
@@ -198,7 +210,8 @@ class BytePairs : public Model {
 Model::Model(const Value& model) {
     const Value& table = *model.find("vocab");
     vocabulary_.reserve(table.entries.size());
-    for (const auto& [token, id] : table.entries) vocabulary_.emplace(token, static_cast<std::int64_t>(id.number));
+    for (const auto& [token, id] : table.entries)
+        vocabulary_.emplace(token, static_cast<std::int64_t>(id.number));
     const Value* unknown = model.find("unk_token");
     has_unknown_ = unknown && unknown->is(Value::Kind::text);
     unknown_ = has_unknown_ ? unknown->text : "[UNK]";
@@ -218,4 +231,4 @@ std::unique_ptr<Model> Model::of(const Value& model) {
     return std::make_unique<BytePairs>(model);
 }
 
-}  // namespace clap
+}  // namespace clap::inner

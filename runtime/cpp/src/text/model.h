@@ -10,7 +10,7 @@
 
 #include "../plain/json.h"
 
-namespace clap {
+namespace clap::inner {
 
 using Vocabulary = std::unordered_map<std::string, std::int64_t>;
 
@@ -36,4 +36,4 @@ class Model {
     bool has_unknown_ = false;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -7,7 +7,7 @@
 #include "../plain/json.h"
 #include "pattern.h"
 
-namespace clap {
+namespace clap::inner {
 
 class Normalizer {
   public:
@@ -18,4 +18,4 @@ class Normalizer {
     std::vector<std::function<Text(const Text&)>> steps_;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -2,7 +2,7 @@
 
 #include "../plain/unicode.h"
 
-namespace clap {
+namespace clap::inner {
 
 bool flag_of(const Value& step, const char* name, bool otherwise) {
     const Value* found = step.find(name);
@@ -10,7 +10,8 @@ bool flag_of(const Value& step, const char* name, bool otherwise) {
 }
 
 Pattern pattern_of(const Value& pattern) {
-    if (const Value* text = pattern.find("String")) return Pattern::literal(unicode::decode(text->text));
+    if (const Value* text = pattern.find("String"))
+        return Pattern::literal(unicode::decode(text->text));
     return *Pattern::expression(pattern.find("Regex")->text);
 }
 
@@ -25,4 +26,4 @@ Keep keep_of(const Value& step, Keep otherwise) {
     return otherwise;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

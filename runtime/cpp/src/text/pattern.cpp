@@ -5,15 +5,18 @@
 
 #include "../plain/unicode.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
 using namespace unicode;
 
-bool is_other_than_words(char32_t c) { return !is_space(c) && !is_letter(c) && !is_number(c); }
+bool is_other_than_words(char32_t c) {
+    return !is_space(c) && !is_letter(c) && !is_number(c);
+}
 
-std::size_t run(const Text& text, std::size_t at, bool (*is)(char32_t), std::size_t most = Text::npos) {
+std::size_t run(const Text& text, std::size_t at, bool (*is)(char32_t),
+                std::size_t most = Text::npos) {
     std::size_t count = 0;
     while (at < text.size() && count < most && is(text[at])) {
         ++at;
@@ -45,7 +48,9 @@ std::size_t spaces(const Text& text, std::size_t at) {
     return end < text.size() && end > at + 1 ? end - 1 : end;
 }
 
-std::size_t match_spaces(const Text& text, std::size_t at) { return run(text, at, is_space); }
+std::size_t match_spaces(const Text& text, std::size_t at) {
+    return run(text, at, is_space);
+}
 
 std::size_t match_clip(const Text& text, std::size_t at) {
     if (const auto end = contraction(text, at, false); end > at) return end;
@@ -70,7 +75,8 @@ std::size_t match_llama3(const Text& text, std::size_t at) {
     if (const auto end = run(text, letters, is_letter); end > letters) return end;
     if (const auto end = run(text, at, is_number, 3); end > at) return end;
     const std::size_t first = at + (text[at] == U' ' ? 1 : 0);
-    if (auto end = run(text, first, is_other_than_words); end > first) return run(text, end, is_line_end);
+    if (auto end = run(text, first, is_other_than_words); end > first)
+        return run(text, end, is_line_end);
     const std::size_t end = run(text, at, is_space);
     for (std::size_t last = end; last > at; --last)
         if (is_line_end(text[last - 1])) return last;
@@ -88,7 +94,8 @@ const Pattern* Pattern::expression(const std::string& text) {
     static const std::map<std::string, Pattern> known{
         {R"(\s+)", Pattern(match_spaces)},
         {R"('s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+)", Pattern(match_clip)},
-        {R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)", Pattern(match_gpt2)},
+        {R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
+         Pattern(match_gpt2)},
         {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3})"
          R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
          Pattern(match_llama3)},
@@ -102,16 +109,21 @@ const Pattern& Pattern::gpt2() {
     return found;
 }
 
-Pattern Pattern::words() { return Pattern(match_words); }
+Pattern Pattern::words() {
+    return Pattern(match_words);
+}
 
 Pattern Pattern::literal(Text wanted) {
     return Pattern([wanted = std::move(wanted)](const Text& text, std::size_t at) {
-        return !wanted.empty() && text.compare(at, wanted.size(), wanted) == 0 ? at + wanted.size() : at;
+        return !wanted.empty() && text.compare(at, wanted.size(), wanted) == 0 ? at + wanted.size()
+                                                                               : at;
     });
 }
 
 Pattern Pattern::character(std::function<bool(char32_t)> is) {
-    return Pattern([is = std::move(is)](const Text& text, std::size_t at) { return at + (is(text[at]) ? 1 : 0); });
+    return Pattern([is = std::move(is)](const Text& text, std::size_t at) {
+        return at + (is(text[at]) ? 1 : 0);
+    });
 }
 
 std::vector<Stretch> Pattern::stretches(const Text& text) const {
@@ -138,21 +150,25 @@ std::vector<Text> split(const Text& text, const Pattern& pattern, Keep keep, boo
     for (Stretch stretch : stretches) {
         const bool found = stretch.found != invert;
         const bool joins = keep == Keep::contiguous ? found == before
-                           : keep == Keep::with_previous || keep == Keep::with_next ? found && !before
-                                                                                     : false;
+                           : keep == Keep::with_previous || keep == Keep::with_next
+                               ? found && !before
+                               : false;
         before = found;
         if (keep == Keep::removed && found) continue;
         if (joins && !kept.empty()) {
-            if (keep == Keep::with_next) kept.back().begin = stretch.begin;
-            else kept.back().end = stretch.end;
+            if (keep == Keep::with_next)
+                kept.back().begin = stretch.begin;
+            else
+                kept.back().end = stretch.end;
         } else {
             kept.push_back(stretch);
         }
     }
     if (keep == Keep::with_next) std::reverse(kept.begin(), kept.end());
     std::vector<Text> pieces;
-    for (const Stretch& stretch : kept) pieces.push_back(text.substr(stretch.begin, stretch.end - stretch.begin));
+    for (const Stretch& stretch : kept)
+        pieces.push_back(text.substr(stretch.begin, stretch.end - stretch.begin));
     return pieces;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

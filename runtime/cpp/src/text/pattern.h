@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace clap {
+namespace clap::inner {
 
 using Text = std::u32string;
 
@@ -40,4 +40,4 @@ enum class Keep { removed, isolated, with_previous, with_next, contiguous };
 
 std::vector<Text> split(const Text& text, const Pattern& pattern, Keep keep, bool invert = false);
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -14,7 +14,7 @@
 #include "normalizer.h"
 #include "splitter.h"
 
-namespace clap {
+namespace clap::inner {
 
 struct Rules {
     // Special tokens, or (-1) the text itself, each with its type.
@@ -30,4 +30,4 @@ struct Rules {
     static std::unique_ptr<Rules> read(const std::string& data, const std::string& name);
 };
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -3,13 +3,15 @@
 #include "../plain/unicode.h"
 #include "parts.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
 using namespace unicode;
 
-bool is_bert_punctuation(char32_t c) { return is_ascii_punctuation(c) || is_punctuation(c); }
+bool is_bert_punctuation(char32_t c) {
+    return is_ascii_punctuation(c) || is_punctuation(c);
+}
 
 // GPT-2's letters for bytes: those that are letters already stand for themselves.
 Text letters_of_bytes(const Text& text) {
@@ -17,7 +19,8 @@ Text letters_of_bytes(const Text& text) {
         std::vector<char32_t> made(256);
         char32_t next = 256;
         for (char32_t byte = 0; byte < 256; ++byte) {
-            const bool plain = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+            const bool plain =
+                (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
             made[byte] = plain ? byte : next++;
         }
         return made;
@@ -40,13 +43,15 @@ std::vector<Text> byte_level(const Text& given, bool prefix, bool expression) {
 void Splitter::add(const Value& step) {
     const std::string& kind = step.find("type")->text;
     if (kind == "ByteLevel") {
-        const bool prefix = flag_of(step, "add_prefix_space", true), expression = flag_of(step, "use_regex", true);
+        const bool prefix = flag_of(step, "add_prefix_space", true),
+                   expression = flag_of(step, "use_regex", true);
         steps_.push_back([=](const Text& text) { return byte_level(text, prefix, expression); });
     } else if (kind == "BertPreTokenizer") {
         steps_.push_back([](const Text& text) {
             std::vector<Text> found;
             for (const Text& word : split(text, Pattern::character(is_space), Keep::removed))
-                for (Text& piece : split(word, Pattern::character(is_bert_punctuation), Keep::isolated))
+                for (Text& piece :
+                     split(word, Pattern::character(is_bert_punctuation), Keep::isolated))
                     found.push_back(std::move(piece));
             return found;
         });
@@ -84,4 +89,4 @@ std::vector<Text> Splitter::operator()(const Text& text) const {
     return pieces;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -7,7 +7,7 @@
 #include "../plain/json.h"
 #include "pattern.h"
 
-namespace clap {
+namespace clap::inner {
 
 class Splitter {
   public:
@@ -18,4 +18,4 @@ class Splitter {
     std::vector<std::function<std::vector<Text>(const Text&)>> steps_;
 };
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -7,11 +7,12 @@
 #include "../plain/unicode.h"
 #include "rules.h"
 
-namespace clap {
+namespace clap::inner {
 
 namespace {
 
-constexpr std::size_t least_tokens = 2;  // an exporter takes an axis of length 1 for one that is always 1
+constexpr std::size_t least_tokens =
+    2;  // an exporter takes an axis of length 1 for one that is always 1
 constexpr std::size_t most_letters = 20000;
 
 }  // namespace
@@ -20,7 +21,8 @@ const std::vector<std::int64_t>& Tokens::of(const std::string& input) const {
     return input == "input_ids" ? ids : input == "attention_mask" ? mask : types;
 }
 
-Tokenizer::Tokenizer(const std::string& data, const std::string& name, const TextSpec& spec, bool whole)
+Tokenizer::Tokenizer(const std::string& data, const std::string& name, const TextSpec& spec,
+                     bool whole)
     : spec_(spec), whole_(whole), rules_(Rules::read(data, name)) {
     largest_id_ = std::max(rules_->largest_id, spec.pad_id);
 }
@@ -35,8 +37,9 @@ Tokenizer::Encoded Tokenizer::encode(const std::string& text, const std::string&
         throw Error(Code::label, name + " is not UTF-8: pass words.");
     }
     if (letters.size() > most_letters)
-        throw Error(Code::label, name + " has " + std::to_string(letters.size()) + " characters: at most " +
-                                     std::to_string(most_letters) + " are read, and " + std::to_string(spec_.max_tokens) +
+        throw Error(Code::label, name + " has " + std::to_string(letters.size()) +
+                                     " characters: at most " + std::to_string(most_letters) +
+                                     " are read, and " + std::to_string(spec_.max_tokens) +
                                      " tokens of them are used.");
     letters += unicode::decode(spec_.suffix);
     Encoded found;
@@ -46,22 +49,27 @@ Tokenizer::Encoded Tokenizer::encode(const std::string& text, const std::string&
                 found.ids.push_back(part.id);
                 continue;
             }
-            for (const Text& word : rules_->splitter(part.text)) rules_->model->cut(word, found.ids);
+            for (const Text& word : rules_->splitter(part.text))
+                rules_->model->cut(word, found.ids);
         }
     } catch (const NoModel& problem) {
-        throw Error(Code::bundle, "the tokenizer cannot be run (" + problem.said + "). Export the bundle again.");
+        throw Error(Code::bundle,
+                    "the tokenizer cannot be run (" + problem.said + "). Export the bundle again.");
     }
     std::size_t around = 0;
     for (const Rules::Template& one : rules_->templates) around += one.size() - 1;
     const auto most = static_cast<std::size_t>(spec_.max_tokens);
-    if (!whole_ && found.ids.size() + around > most) found.ids.resize(most > around ? most - around : 0);
+    if (!whole_ && found.ids.size() + around > most)
+        found.ids.resize(most > around ? most - around : 0);
     found.types.assign(found.ids.size(), 0);
     for (const Rules::Template& one : rules_->templates) {
         Encoded outer;
         for (const auto& [id, type] : one) {
             const std::size_t count = id < 0 ? found.ids.size() : 1;
-            if (id < 0) outer.ids.insert(outer.ids.end(), found.ids.begin(), found.ids.end());
-            else outer.ids.push_back(id);
+            if (id < 0)
+                outer.ids.insert(outer.ids.end(), found.ids.begin(), found.ids.end());
+            else
+                outer.ids.push_back(id);
             outer.types.insert(outer.types.end(), count, type);
         }
         found = std::move(outer);
@@ -69,7 +77,9 @@ Tokenizer::Encoded Tokenizer::encode(const std::string& text, const std::string&
     return found;
 }
 
-std::vector<std::int64_t> Tokenizer::ids(const std::string& text) const { return encode(text, "a text").ids; }
+std::vector<std::int64_t> Tokenizer::ids(const std::string& text) const {
+    return encode(text, "a text").ids;
+}
 
 Tokens Tokenizer::operator()(const std::vector<std::string>& texts) const {
     std::vector<Encoded> encoded;
@@ -78,10 +88,12 @@ Tokens Tokenizer::operator()(const std::vector<std::string>& texts) const {
     found.length = least_tokens;
     for (std::size_t row = 0; row < texts.size(); ++row) {
         const std::string name = "text " + std::to_string(row);
-        if (unicode::stripped(texts[row]).empty()) throw Error(Code::label, name + " is " + quoted(texts[row]) + ": pass words.");
+        if (unicode::stripped(texts[row]).empty())
+            throw Error(Code::label, name + " is " + quoted(texts[row]) + ": pass words.");
         encoded.push_back(encode(texts[row], name));
         if (encoded.back().ids.empty())
-            throw Error(Code::label, name + " (" + quoted(texts[row]) + ") has no token in this vocabulary.");
+            throw Error(Code::label,
+                        name + " (" + quoted(texts[row]) + ") has no token in this vocabulary.");
         found.length = std::max(found.length, encoded.back().ids.size());
     }
     const std::size_t size = found.rows * found.length;
@@ -98,4 +110,4 @@ Tokens Tokenizer::operator()(const std::vector<std::string>& texts) const {
     return found;
 }
 
-}  // namespace clap
+}  // namespace clap::inner

@@ -8,7 +8,7 @@
 
 #include "../bundle/manifest.h"
 
-namespace clap {
+namespace clap::inner {
 
 // Inputs of a text graph: int64 [rows, length].
 struct Tokens {
@@ -22,7 +22,8 @@ struct Rules;  // what a file says
 class Tokenizer {
   public:
     // `data`: the file; `name`: of it, in sentences. `whole`: do not cut texts.
-    Tokenizer(const std::string& data, const std::string& name, const TextSpec& spec, bool whole = false);
+    Tokenizer(const std::string& data, const std::string& name, const TextSpec& spec,
+              bool whole = false);
     ~Tokenizer();
 
     // Texts as the graph takes them; those that are too long are cut.
@@ -43,4 +44,4 @@ class Tokenizer {
     std::unique_ptr<Rules> rules_;
 };
 
-}  // namespace clap
+}  // namespace clap::inner
