@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.arm.machine import TRIPLET, Machine, make
+from runtime.cores import usable_cores
 
 ROOT = Path(__file__).parents[2]
 COMPILER = f"{TRIPLET}-g++"
@@ -102,11 +103,11 @@ class Workshop:
         self, name: str, openvino: Path, options: list[str], environment: dict[str, str]
     ) -> Path:
         build = self.folder / f"build-{name}"
-        source = str(ROOT / "runtime" / "cpp")
+        source, cores = str(ROOT / "runtime" / "cpp"), str(usable_cores())
         found = [f"-DOpenVINO_DIR={openvino / 'cmake'}", *options]
         for command in (
             ["cmake", "-S", source, "-B", str(build), *found],
-            ["cmake", "--build", str(build), "--parallel", "--target", "clap-conformance"],
+            ["cmake", "--build", str(build), "-j", cores, "--target", "clap-conformance"],
         ):
             done = subprocess.run(
                 command, capture_output=True, text=True, check=False,

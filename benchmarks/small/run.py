@@ -31,7 +31,7 @@ from runtime.schema import to_plain  # noqa: E402
 
 RESULTS = Path(__file__).with_name("results.json")
 DEVICE = 512  # MiB
-LIMITS = (96, 128, 160, 192, 256, 384, 512, 1024, 2048)  # that are tried, in MiB
+LIMITS = (48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 1024, 2048)  # that are tried, in MiB
 RATE, SECONDS = 44_100, 5.0  # of the first recording
 PROVIDERS = {"cpu": "ONNX Runtime", "openvino": "OpenVINO"}
 
