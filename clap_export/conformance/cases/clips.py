@@ -11,7 +11,7 @@ from clap_export.conformance.subject import BUNDLE, Subject
 from runtime.clips.policy import PRESETS, Policy
 from runtime.schema import to_plain
 
-SECONDS = 0.3  # of a short sound
+INTRO_SECONDS = 45  # that the policy ``past_intro`` leaves out of longer recordings
 
 
 def lengths(subject: Subject) -> dict[str, int]:
@@ -67,6 +67,10 @@ def windows(subject: Subject) -> None:
         pooled = isinstance(policy, dict) and policy["pooling"] != "mean"
         if not pooled and name not in ("loudest", "rare"):
             subject.draft.ask(f"windows/{name}/long", subject.given(samples=long, policy=policy))
+    count = INTRO_SECONDS * subject.rate + subject.window * 26 // 10
+    song = subject.draft.array((32_767 * signals.white(9, count)).astype(np.int16))
+    given = subject.given(samples=song, policy="past-intro:3")
+    subject.draft.ask("windows/past-intro/song", given)
 
 
 def embed(subject: Subject) -> None:

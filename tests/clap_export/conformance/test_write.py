@@ -160,6 +160,16 @@ def test_windows_of_policies(cases: dict[str, Case], array: Any) -> None:
     assert starts["middle-of-4"] == [first + i * w // 2 for i in range(4)]
 
 
+def test_windows_behind_an_intro(cases: dict[str, Case], array: Any) -> None:
+    """Of three that are asked for, two fit: right behind it, and at the end."""
+    case = cases["windows/past-intro/song"]
+    song = array(case.input["samples"])
+    first, last = 45 * tiny.RATE, len(song) - tiny.WINDOW
+    assert outputs(case)["starts"] == [first, last]
+    want = [song[start : start + tiny.WINDOW] / np.float32(32768) for start in (first, last)]
+    np.testing.assert_array_equal(array(outputs(case)["windows"]), np.float32(want))
+
+
 def test_embeddings_and_poolings(cases: dict[str, Case], array: Any) -> None:
     def of(name: str) -> tuple[np.ndarray, np.ndarray]:
         case = cases[f"embed/{name}"]
