@@ -19,7 +19,7 @@ from pathlib import Path
 QEMU = "qemu-aarch64-static"
 CPU = "cortex-a72"  # a Raspberry Pi 4's
 TRIPLET = "aarch64-linux-gnu"
-DEBIAN = "python3 libsndfile1-dev libsoxr-dev nlohmann-json3-dev zlib1g-dev libutf8proc-dev g++"
+DEBIAN = "python3 libsndfile1-dev libsoxr-dev zlib1g-dev libutf8proc-dev g++"
 WHEELS = "numpy onnxruntime openvino soundfile soxr tokenizers"
 PROGRAMS = {"debootstrap": "debootstrap", QEMU: "qemu-user-static", "dpkg-deb": "dpkg"}
 
