@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from clap_export.timelines.formats import cell
+from clap_export.timelines.marks import cell
 from runtime import files
 from runtime.errors import ClapError
 from runtime.library.library import Hit

@@ -201,9 +201,10 @@ def _text(bundle: Bundle, wanted: Wanted, about: dict[str, str]) -> Model:
         (Tensor("embedding", "TYPE_FP32", (manifest.embedding_dim,)),),
         _instances(alone, "python", engine), parameters={**about, **_where(alone)}, warm=True,
     )  # fmt: skip
+    spec, graph = manifest.text_encoder
     word = manifest.default_template.format("sound").encode()
-    name = manifest.text_graph.file if engine is None else engine.file
-    files = {**_python("text"), **_part(bundle, name, manifest.text.tokenizer)}
+    name = graph.file if engine is None else engine.file
+    files = {**_python("text"), **_part(bundle, name, spec.tokenizer)}
     # A string has its length before it.
     return Model(config, {**files, "warmup/words": struct.pack("<I", len(word)) + word})
 
@@ -227,7 +228,8 @@ def _classify(
         ),
         Instances(wanted.instances or 1, "KIND_CPU"), parameters=more,
     )  # fmt: skip
-    files = {**_python("classify"), **_part(bundle, manifest.text.tokenizer)}
+    spec, _ = manifest.text_encoder
+    files = {**_python("classify"), **_part(bundle, spec.tokenizer)}
     return Model(config, files if bank is None else {**files, f"{VERSION}/{BANK}": _npz(bank)})
 
 

@@ -98,7 +98,7 @@ class RemoteEncoder(Encoder):
         lease: Lease[Backend] = Lease(lambda: self._audio_graph, lambda graph: graph.close())
         longer = self.policy.quirks.always_longer
         self._audio = self._alone = AudioGraph(bundle.manifest, lease, longer)
-        spec = bundle.manifest.text
+        spec, _ = bundle.manifest.text_encoder
         self._tokenizer = TextTokenizer(bundle.read(spec.tokenizer), spec)
 
     def open_audio(self) -> Backend:

@@ -20,9 +20,8 @@ def small(path: Path) -> dict[str, Any]:
     kept = dict(list(model["vocab"].items())[:40])
     model["vocab"] = kept
     if "merges" in model:
-        pairs = (
-            merge if isinstance(merge, list) else merge.split(" ") for merge in model["merges"]
-        )
+        merges: list[list[str] | str] = model["merges"]
+        pairs = (merge if isinstance(merge, list) else merge.split(" ") for merge in merges)
         model["merges"] = [[a, b] for a, b in pairs if {a, b, a + b} <= kept.keys()][:20]
     return found
 
