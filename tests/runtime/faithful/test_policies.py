@@ -15,7 +15,7 @@ from runtime.clips import fusion
 from runtime.clips.policy import Policy
 from runtime.clips.quirks import Quirks
 from runtime.manifest import Source
-from tests.runtime.clips.quirks.test_resamplers import sinc_hann
+from tests.runtime.faithful.test_resamplers import sinc_hann
 from tests.tiny import bundle as tinybundle
 
 WINDOW = tinybundle.WINDOW
