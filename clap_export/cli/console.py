@@ -33,7 +33,9 @@ def new_table(*headings: str, title: str | None = None, left: tuple[str, ...] = 
     """An empty table; columns are aligned to the right but for those named in ``left``."""
     table = Table(title=None if title is None else cell(title))
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in left else "right")
+        # A path that is too long goes on in the next line: cut, it would name nothing.
+        justify = "left" if heading in left else "right"
+        table.add_column(heading, justify=justify, overflow="fold")
     return table
 
 

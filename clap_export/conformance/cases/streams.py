@@ -93,9 +93,9 @@ def _beyond_doubt(subject: Subject, given: dict[str, Any], margin: float) -> dic
     share = given.get("rule", {}).get("off", 1.0)
     segments, _ = segments_of(subject.draft.reader, given)
     scores = sorted(found.score for segment in segments for found in segment.predictions)
-    best, most = scores[-1] + 0.1, -1
+    best, most = min(scores[-1] + 0.1, 1.0), -1
     for on in np.quantile(scores, np.linspace(0.55, 0.99, TRIED)):
-        if on <= 2 * margin:
+        if not 2 * margin < on <= 1 - margin:
             continue
         rule = {**given.get("rule", {}), "on": float(on), "off": float(on) * share}
         moved = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -114,10 +115,10 @@ def test_the_command_searches_and_writes(tiny_bundle: Path, tmp_path: Path) -> N
     assert "exists" in again.stderr
     like = CliRunner().invoke(main, [*begin, "--like", str(paths[2]), "--json", "--top-k", "1"])
     assert json.loads(like.stdout)["path"] == str(paths[2])
-    # Wide enough that no path is folded, wherever the tests' folder lies.
-    table = CliRunner().invoke(main, [*begin, "dog"], env={"COLUMNS": "400"})
+    table = CliRunner().invoke(main, [*begin, "dog"])
     assert "similarity" in table.stdout
-    assert "0002.wav" in table.stdout
+    # A long path is folded within its column.
+    assert "0002.wav" in re.sub(r"[│\s]", "", table.stdout)
     nothing = CliRunner().invoke(main, begin)
     assert nothing.exit_code == 2
     assert "give words" in nothing.stderr

@@ -25,11 +25,12 @@ void check_number(const char* name, double value, const char* wanted) {
 void Rule::check() const {
     check_number("on", on, "a finite number");
     if (off) check_number("off", *off, "a finite number");
-    if (!(until() > 0.0 && until() <= on))
+    if (!(until() > 0.0 && until() <= on && on <= 1.0))
         throw Error(
             Code::argument,
             "on=" + to_text(on) + ", off=" + (off ? to_text(*off) : "None") +
-                ": pass scores above 0, which silence has, and an `off` that is not above `on`.");
+                ": pass scores above 0, which silence has, and up to 1, and an `off` that is not "
+                "above `on`.");
     for (const auto& [name, value] :
          {std::make_pair("minimum", minimum), std::make_pair("gap", gap)}) {
         check_number(name, value, "a number of seconds");
