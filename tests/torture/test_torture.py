@@ -13,7 +13,7 @@ from tests.torture.found import CORPUS, FOUND, count, kept
 from tests.torture.readers import READERS
 from tests.torture.writers import WRITERS
 
-SHORT = 40
+SHORT = 20
 QUICK = ("label bank", "manifest", "signature", "training's journal")  # the others take minutes
 
 

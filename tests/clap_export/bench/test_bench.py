@@ -196,6 +196,7 @@ def test_embeddings_of_other_spaces_are_not_compared(
     assert [one.cosine is None for one in report.candidates] == [False, True]
 
 
+@pytest.mark.slow
 def test_transformers_and_its_pipeline(tmp_path: Path) -> None:
     folder = tmp_path / "clap"
     test_transformers.save(folder)

@@ -76,6 +76,7 @@ def test_out_defaults_to_name_and_target(
     assert json.loads(result.stdout) == json.loads(Path("model-onnx/manifest.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_a_tokenizer_takes_one_from_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

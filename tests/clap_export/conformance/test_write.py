@@ -70,6 +70,7 @@ def embedded(windows: list[np.ndarray]) -> np.ndarray:
     return unit(sum(tiny.slow_audio_embedding(w) for w in windows) / len(windows))
 
 
+@pytest.mark.slow
 def test_the_same_bundle_gives_the_same_bytes(
     calibrated: Path, kit_folder: Path, tmp_path: Path
 ) -> None:

@@ -303,6 +303,7 @@ def test_effects_are_those_of_graphs_with_one_layer_in_int8(fp32: Path, clips: P
         assert found[layer.node] == pytest.approx(1 - (rows * exact).sum(1).mean(), 0.2, 5e-7)
 
 
+@pytest.mark.slow
 def test_an_int8_bundle_with_feature_fusion(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ def fused(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow  # a model with feature fusion is exported for it
 def test_long_and_short_clips_share_batches(fused: Path) -> None:
     sounds = [tiny_bundle.clip(i, n) for i, n in enumerate((900, tiny.WINDOW, 5 * tiny.WINDOW))]
     with (

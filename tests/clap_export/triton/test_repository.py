@@ -218,6 +218,7 @@ def test_fewer_rows_than_the_engine_takes_and_never_more(tmp_path: Path) -> None
     assert "--max-batch 5" in said
 
 
+@pytest.mark.slow
 def test_feature_fusion_has_all_its_inputs(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from clap_export.export.pack import write_bundle
