@@ -19,7 +19,7 @@ from runtime.audio_graph import AudioGraph, checked_result
 from runtime.backends import GPU, Backend
 from runtime.bundle import Bundle
 from runtime.clips import windows
-from runtime.clips.clip import Clip, Piece
+from runtime.clips.clip import Clip, Piece, unchecked
 from runtime.clips.policy import Policy, chosen
 from runtime.clips.pooling import Peaks, Pool, check_finite
 from runtime.cores import usable_cores
@@ -177,7 +177,7 @@ class Encoder:
         source: audio.Source,
         sample_rate: int | None = None,
         policy: Policy | None = None,
-        check: Callable[[], None] | None = None,
+        check: Callable[[], None] = unchecked,
     ) -> Clip:
         """A recording, opened, as the windows of a policy (default the encoder's); to be closed.
 
@@ -193,8 +193,6 @@ class Encoder:
         """
         spec = self.manifest.audio
         wanted = policy or self.policy
-        if check is None:
-            return Clip(source, sample_rate, spec, wanted, self.max_seconds)
         return Clip(source, sample_rate, spec, wanted, self.max_seconds, check)
 
     def embed_pieces(self, clip: Clip) -> Iterator[tuple[Piece, Embeddings]]:
