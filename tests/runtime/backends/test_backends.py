@@ -166,31 +166,27 @@ def test_what_is_left_of_two_packages(tiny_bundle: Path, monkeypatch: pytest.Mon
 
 
 IMPORT = """
-import sys, time
-start = time.process_time()
+import sys
 import numpy
-before = time.process_time()
+before = set(sys.modules)
 import runtime
 for name in runtime.__all__:
     getattr(runtime, name)
-spent = (time.process_time() - before) / (before - start)
 heavy = {"onnxruntime", "tokenizers", "soundfile", "soxr", "torch", "torchaudio", "transformers",
-         "onnx", "clap_export", "train"} & set(sys.modules)
-print(spent, ",".join(sorted(heavy)))
+         "onnx", "clap_export", "train", "asyncio", "email", "http", "multiprocessing",
+         "subprocess", "unittest", "urllib"} & (set(sys.modules) - before)
+print(sum(not m.startswith("runtime") for m in set(sys.modules) - before), ",".join(sorted(heavy)))
 """
 
 
-def test_import_is_light_and_fast() -> None:
-    times = []
-    for _ in range(5):
-        out = subprocess.run(
-            [sys.executable, "-c", IMPORT], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.rstrip("\n")
-        spent, heavy = out.split(" ")
-        assert heavy == ""
-        times.append(float(spent))
-    # With every public name loaded, in times of the CPU that numpy's own import takes.
-    assert min(times) < 2.2
+def test_import_is_light() -> None:
+    out = subprocess.run(
+        [sys.executable, "-c", IMPORT], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.rstrip("\n")
+    modules, heavy = out.split(" ")
+    assert heavy == ""
+    # With every public name loaded. A count, as times of an import are the machine's.
+    assert int(modules) < 70
 
 
 def test_unknown_public_name() -> None:
