@@ -22,6 +22,9 @@ import click
 import numpy as np
 import soundfile
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.page import put
+
 REPORT = Path(__file__).with_name("long.json")
 PAGE = Path(__file__).parents[1] / "docs" / "recordings.md"
 RATE = 48_000
@@ -75,10 +78,7 @@ def kept(name: str, found: dict[str, dict[str, list[float]]]) -> None:
         for case, lengths in one["cases"].items()
         for length, (memory, seconds) in lengths.items()
     ]
-    before, rest = PAGE.read_text().split("<!-- long -->\n")
-    after = rest.split("<!-- /long -->")[1]
-    table = "\n".join(lines)
-    PAGE.write_text(f"{before}<!-- long -->\n{table}\n<!-- /long -->{after}")
+    put("long", "\n".join(lines), PAGE)
 
 
 @click.command()

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.page import put
+
 TRAINED = "clap-mini"
 RESULT = Path(__file__).with_name("faithful.json")
 DOCS = Path(__file__).parents[2] / "docs" / "recordings.md"
@@ -46,10 +48,7 @@ def write() -> None:
     """The page beside the record, and the table in the documentation."""
     found = json.loads(RESULT.read_text(encoding="utf-8"))
     RESULT.with_suffix(".md").write_text(page(found), encoding="utf-8")
-    before, rest = DOCS.read_text(encoding="utf-8").split("<!-- faithful -->\n")
-    after = rest.split("<!-- /faithful -->")[1]
-    made = f"{before}<!-- faithful -->\n{_match(found)}<!-- /faithful -->{after}"
-    DOCS.write_text(made, encoding="utf-8")
+    put("faithful", _match(found).rstrip("\n"), DOCS)
 
 
 def _match(found: dict[str, Any]) -> str:

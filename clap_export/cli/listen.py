@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +17,11 @@ from clap_export.command import terminal
 from clap_export.command.ending import BAD_INPUT, DONE
 
 if TYPE_CHECKING:
+    from clap_export.cli.listening.hearing import Stream
     from clap_export.cli.listening.inputs import Input
     from clap_export.cli.listening.outputs import Output
-    from clap_export.cli.listening.settings import Loaded, Settings, Watch
-    from runtime import Classifier, Event, Events, Listener, Segment
-    from runtime.listening.backlog import Backlog, Piece
+    from clap_export.cli.listening.settings import Loaded, Settings
+    from runtime import Events
 
 PATIENCE = 2.0  # seconds that the reading thread has to end
 
@@ -96,6 +94,12 @@ class ListenRequest:
         from clap_export.cli.listening.inputs import Format, chosen
 
         return chosen(self.source, Format(self.rate, self.channels, self.pcm), self.reconnect)
+
+    def stream(self, source: Input) -> Stream:
+        """How the input is heard."""
+        from clap_export.cli.listening.hearing import Stream
+
+        return Stream(self.source, source.live, self.hop, self.gate, self.only)
 
     def settings(self) -> Settings:
         """What is listened for."""
@@ -246,6 +250,7 @@ def listen(as_json: bool, **given: Any) -> int:
     if request.segments and not as_json:
         raise click.UsageError("--segments needs --json.")
     from clap_export.cli.listening import outputs, recorded
+    from clap_export.cli.listening.hearing import Hearing, read
     from clap_export.cli.listening.settings import Watch
     from clap_export.cli.listening.stopping import gently
     from runtime.listening.backlog import Backlog
@@ -267,11 +272,11 @@ def listen(as_json: bool, **given: Any) -> int:
             watch.start()
             stack.callback(watch.stop)
         # Files first: their rows are there whatever becomes of standard output.
-        hearing = _Hearing(request, events, outputs.Several((*files, printed)), source.live, watch)
+        hearing = Hearing(request.stream(source), events, outputs.Several((*files, printed)), watch)
         hearing.use(loaded)
         with gently(backlog.stop) as signals:
             reader = threading.Thread(
-                target=_read, args=(source, backlog), name="clap-read", daemon=True
+                target=read, args=(source, backlog), name="clap-read", daemon=True
             )
             reader.start()
             try:
@@ -283,125 +288,3 @@ def listen(as_json: bool, **given: Any) -> int:
     if source.warning is not None:
         terminal.warn(f"Warning: {source.warning}")
     return BAD_INPUT if any(file.failed for file in files) else DONE
-
-
-def _read(source: Input, backlog: Backlog) -> None:
-    """The work of the thread that reads."""
-    from runtime.listening.backlog import Stopped
-
-    try:
-        with closing(source.pieces()) as pieces:
-            for piece in pieces:
-                backlog.put(piece)
-        backlog.end()
-    except Stopped:
-        pass
-    except BaseException as error:  # it is raised in the thread that hears
-        backlog.end(error)
-
-
-class _Hearing:
-    """A stream on its way from pieces to what is told of it."""
-
-    def __init__(
-        self, request: ListenRequest, events: Events, output: Output, live: bool,
-        watch: Watch | None,
-    ) -> None:  # fmt: skip
-        self._request, self._events, self._output = request, events, output
-        self._live, self._watch = live, watch
-        self._classifier: Classifier | None = None
-        self._listener: Listener | None = None
-        self._began = 0.0  # by the clock on the wall
-        self._ended = 0  # events
-
-    def use(self, loaded: Loaded) -> None:
-        """Listen for other labels, by other rules, from the next window on."""
-        self._classifier = loaded.classifier
-        if self._listener is not None:
-            self._listener.exchange(loaded.classifier)
-        rule, only = self._events.rule, self._request.only or None
-        self._events.change(rule, rules=loaded.rules, only=only)
-
-    def run(self, backlog: Backlog, signals: Sequence[int]) -> None:
-        """Hear all of it, and tell what is open when it ends, however it ends.
-
-        Raises:
-            ClapError: the input or the engine failed.
-        """
-        why, failure = "input", None
-        try:
-            for piece in backlog:
-                self._hear(piece)
-        except Exception as error:
-            why, failure = str(error), error
-        if signals:
-            why = "signal"
-        try:
-            self._finish()
-        except Exception as error:
-            failure = failure or error
-        self._output.end(self._summary(why, backlog.dropped))
-        if failure is not None:
-            raise failure
-
-    def _hear(self, piece: Piece) -> None:
-        listener = self._listener or self._begin(piece)
-        new = None if self._watch is None else self._watch.taken()
-        if new is not None:
-            self.use(new)
-            self._output.exchanged(len(new.classifier.labels), listener.seconds)
-        if piece.gap:
-            self._output.gap(listener.seconds, piece.gap)
-            self._tell(listener.gap(piece.gap))
-        self._tell(listener.feed(piece.samples, piece.rate))
-
-    def _begin(self, piece: Piece) -> Listener:
-        from clap_export.cli.listening.address import without_secrets
-        from clap_export.timelines.journals import Heard
-        from clap_export.timelines.timeline import Band
-        from runtime import Listener
-
-        assert self._classifier is not None
-        self._began = time.time() - piece.seconds
-        listener = self._listener = Listener(
-            self._classifier, piece.rate, hop=self._request.hop, gate=self._request.gate
-        )
-        spec = self._classifier.manifest.audio
-        high = min(spec.mel.f_max, spec.sample_rate / 2, piece.rate / 2)
-        band = Band(min(spec.mel.f_min, high), high)
-        self._output.begin(Heard(without_secrets(self._request.source), band))
-        return listener
-
-    def _tell(self, segments: Sequence[Segment]) -> None:
-        for segment in segments:
-            changed = self._events.push(segment)
-            self._output.segment(segment, self._events)
-            self._tell_events(changed)
-
-    def _tell_events(self, changed: Sequence[Event]) -> None:
-        from clap_export.cli.listening.outputs import all_of, time_of_day
-
-        def one(event: Event) -> Callable[[], None]:
-            at = time_of_day(self._began + event.start) if self._live else None
-            return lambda: self._output.event(event, at)
-
-        self._ended += sum(event.phase == "ended" for event in changed)
-        all_of([one(event) for event in changed])
-
-    def _finish(self) -> None:
-        try:
-            if self._listener is not None:
-                self._tell(self._listener.flush())
-        finally:
-            self._tell_events(self._events.finish())
-
-    def _summary(self, why: str, dropped: float) -> Any:
-        from clap_export.cli.listening.outputs import Summary
-
-        if self._listener is None:
-            return Summary(why, 0.0, 0, 0, 0.0, dropped, 0)
-        counts = self._listener.counts
-        return Summary(
-            why, self._listener.seconds, counts.windows, counts.silent,
-            counts.missing + counts.bridged, dropped, self._ended,
-        )  # fmt: skip
