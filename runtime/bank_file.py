@@ -1,9 +1,10 @@
 """The file of a label bank: an ``.npz`` of two arrays, read from one descriptor without pickle.
 
-``embeddings`` is float32 ``[n, dim]``; ``meta`` is the UTF-8 of a JSON object as uint8. Neither
+``embeddings`` is float32 ``[n, dim]``; ``meta`` is the UTF-8 of a JSON object as uint8. The bank of
+a head is version 2 and has two more arrays, ``scales`` and ``biases``, float32 ``[n]``. Neither
 numpy's reader nor ``zipfile``'s is given the content: they believe sizes, and raise a dozen kinds
-of exceptions. A file of a bank is some bytes of directory around two arrays that lie in it as they
-are, so that the file's own length says how much memory can be asked for.
+of exceptions. A file of a bank is some bytes of directory around arrays that lie in it as they are,
+so that the file's own length says how much memory can be asked for.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ from numpy.typing import NDArray
 
 from runtime import schema
 from runtime.errors import LabelError, SchemaError
+from runtime.head import About, Head
 from runtime.plain_text import printable
 from runtime.prompts import MOST_LETTERS
 from runtime.schema import Text
 
 FORMAT: Literal["clap-export-labels"] = "clap-export-labels"
 FORMAT_VERSION: Literal[1] = 1
+HEAD_VERSION: Literal[2] = 2
 ARRAYS: dict[str, Any] = {"embeddings": np.float32, "meta": np.uint8}
+OF_HEADS: dict[str, Any] = {"scales": np.float32, "biases": np.float32}
+KNOWN = {**ARRAYS, **OF_HEADS}
 LOCAL_HEADER = struct.Struct(
     "<4s22xHH"
 )  # of a zip entry: mark, lengths of its name and extra field
@@ -45,42 +50,70 @@ _npy: Any = np.lib.format
 
 @dataclass(frozen=True)
 class Meta:
-    """What a bank says beside its embeddings."""
+    """What a bank says beside its embeddings; of a head, what it says of itself."""
 
     format: Literal["clap-export-labels"]
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     space_id: Annotated[str, Text(255)]
     names: tuple[str, ...]
     templates: tuple[Annotated[str, Text(MOST_LETTERS)], ...]
+    head: About | None = None
+
+    def __post_init__(self) -> None:
+        if (self.head is not None) != (self.format_version == HEAD_VERSION):
+            raise ValueError("a head has the format_version 2, and 'head'")
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What could be read of a bank's file.
+
+    Attributes:
+        meta: or None.
+        embeddings: or None.
+        head: or None where there is none, or it cannot be read.
+        problems: everything that is wrong with it.
+    """
+
+    meta: Meta | None
+    embeddings: NDArray[np.float32] | None
+    head: Head | None
+    problems: list[str]
 
 
 class NotABank(Exception):
     """The file is cut off, or something else altogether."""
 
 
-def write(file: BinaryIO, meta: Meta, embeddings: NDArray[np.float32]) -> None:
+def write(
+    file: BinaryIO, meta: Meta, embeddings: NDArray[np.float32], head: Head | None = None
+) -> None:
     """Write a bank.
 
     Embeddings come first: behind headers of fixed length their data starts at byte 192, a multiple
     of 64, so that a mapped bank is aligned for vector loads.
     """
-    text = json.dumps(schema.to_plain(meta), ensure_ascii=False)
+    plain = schema.to_plain(meta)
+    more: dict[str, Any] = {}
+    if head is None:
+        del plain["head"]
+    else:
+        more = {"scales": head.scales, "biases": head.biases}
+    text = json.dumps(plain, ensure_ascii=False)
     np.savez(
         file,
         embeddings=np.ascontiguousarray(embeddings),
         meta=np.frombuffer(text.encode("utf-8"), np.uint8),
+        **more,
     )
 
 
-def read(file: BinaryIO, mmap: bool) -> tuple[Meta | None, NDArray[np.float32] | None, list[str]]:
+def read(file: BinaryIO, mmap: bool) -> Content:
     """Read a bank from an open file: names and embeddings of one file, whatever is renamed.
 
     Args:
         file: open for reading.
         mmap: map the embeddings. A mapped file is not compared with its checksum.
-
-    Returns:
-        what could be read, and everything that is wrong with it.
 
     Raises:
         NotABank: nothing can be read.
@@ -93,11 +126,24 @@ def read(file: BinaryIO, mmap: bool) -> tuple[Meta | None, NDArray[np.float32] |
         if found is not None:
             arrays[name] = found
     meta = _meta(arrays["meta"], problems) if "meta" in arrays else None
-    return meta, arrays.get("embeddings"), problems
+    head = _head(meta, arrays, problems)
+    return Content(meta, arrays.get("embeddings"), head, problems)
+
+
+def _head(meta: Meta | None, arrays: dict[str, NDArray[Any]], problems: list[str]) -> Head | None:
+    """A head's own arrays; what they are worth is for :meth:`Head.problems`."""
+    there = [name for name in OF_HEADS if name in arrays]
+    if meta is None:
+        return None
+    if meta.head is None:
+        problems += [f"unknown array '{name}'" for name in there]
+        return None
+    problems += [f"missing array '{name}'" for name in OF_HEADS if name not in there]
+    return Head(*(arrays[name] for name in OF_HEADS), meta.head) if len(there) == 2 else None
 
 
 def _entries(file: BinaryIO) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
-    """Where the two arrays lie, by the archive's directory."""
+    """Where the arrays lie, by the archive's directory."""
     try:
         infos = zipfile.ZipFile(file).infolist()
     except OSError:
@@ -106,10 +152,10 @@ def _entries(file: BinaryIO) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
         raise NotABank(str(error) or type(error).__name__) from error
     names = [info.filename.removesuffix(".npy") for info in infos]
     entries = dict(zip(names, infos, strict=True))
-    problems = [f"unknown array '{printable(n[:80])}'" for n in sorted(set(names) - set(ARRAYS))]
+    problems = [f"unknown array '{printable(n[:80])}'" for n in sorted(set(names) - set(KNOWN))]
     problems += [f"missing array '{name}'" for name in ARRAYS if name not in entries]
-    problems += [f"two arrays '{name}'" for name in ARRAYS if names.count(name) > 1]
-    return {name: entries[name] for name in ARRAYS if name in entries}, problems[:20]
+    problems += [f"two arrays '{name}'" for name in KNOWN if names.count(name) > 1]
+    return {name: entries[name] for name in KNOWN if name in entries}, problems[:20]
 
 
 def _array(
@@ -128,8 +174,8 @@ def _array(
         data = _inflated(file, start, entry)
         head = data[:MOST_HEADER]
     shape, dtype, fortran, offset = _header(head)
-    if dtype != ARRAYS[name]:
-        what = "not float32" if name == "embeddings" else "not the bytes of a text"
+    if dtype != KNOWN[name]:
+        what = "not the bytes of a text" if name == "meta" else "not float32"
         problems.append(f"{name} are {dtype}, {what}")
         return None
     if math.prod(shape) * dtype.itemsize != entry.file_size - offset:
