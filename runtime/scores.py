@@ -61,7 +61,7 @@ class Ranking:
     @classmethod
     def of(
         cls,
-        manifest: Manifest,
+        manifest: Manifest | None,
         mode: str | None,
         threshold: float | None,
         min_similarity: float | None,
@@ -70,7 +70,7 @@ class Ranking:
         """A checked ranking for a bundle.
 
         Args:
-            manifest: of the bundle.
+            manifest: of the bundle; None where the labels are a head, which needs none.
             mode: or None for ``softmax``, and of a head for its own; see :meth:`of_labels`.
             threshold: see the class.
             min_similarity: see the class.
@@ -84,15 +84,15 @@ class Ranking:
         if mode not in get_args(Mode):
             raise ClapError(f"scores={shown(mode)}: choose from {', '.join(get_args(Mode))}.")
         chosen = cast(Mode, mode)
-        calibration = manifest.calibration
-        if chosen == "multilabel" and calibration is None:
+        calibration = None if manifest is None else manifest.calibration
+        if chosen == "multilabel" and calibration is None and manifest is not None:
             raise ClapError(
                 "scores='multilabel' was asked for, but this bundle has no calibration: use "
                 "scores='cosine' with a threshold."
             )
         return cls(
             chosen,
-            manifest.logit_scale,
+            1.0 if manifest is None else manifest.logit_scale,
             None if calibration is None else (calibration.scale, calibration.bias),
             _bound("threshold", threshold),
             _bound("min_similarity", min_similarity),
