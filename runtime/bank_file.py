@@ -1,10 +1,10 @@
 """The file of a label bank: an ``.npz`` of two arrays, read from one descriptor without pickle.
 
 ``embeddings`` is float32 ``[n, dim]``; ``meta`` is the UTF-8 of a JSON object as uint8. The bank of
-a head is version 2 and has two more arrays, ``scales`` and ``biases``, float32 ``[n]``. Neither
-numpy's reader nor ``zipfile``'s is given the content: they believe sizes, and raise a dozen kinds
-of exceptions. A file of a bank is some bytes of directory around arrays that lie in it as they are,
-so that the file's own length says how much memory can be asked for.
+a head has a format of its own and two more arrays, ``scales`` and ``biases``, float32 ``[n]``.
+Neither numpy's reader nor ``zipfile``'s is given the content: they believe sizes, and raise a dozen
+kinds of exceptions. A file of a bank is some bytes of directory around arrays that lie in it as
+they are, so that the file's own length says how much memory can be asked for.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from runtime.schema import Text
 
 FORMAT: Literal["clap-export-labels"] = "clap-export-labels"
 FORMAT_VERSION: Literal[1] = 1
-HEAD_VERSION: Literal[2] = 2
+HEAD_FORMAT: Literal["clap-export-head"] = "clap-export-head"
 ARRAYS: dict[str, Any] = {"embeddings": np.float32, "meta": np.uint8}
 OF_HEADS: dict[str, Any] = {"scales": np.float32, "biases": np.float32}
 KNOWN = {**ARRAYS, **OF_HEADS}
@@ -50,18 +50,24 @@ _npy: Any = np.lib.format
 
 @dataclass(frozen=True)
 class Meta:
-    """What a bank says beside its embeddings; of a head, what it says of itself."""
+    """What a bank says beside its embeddings."""
 
     format: Literal["clap-export-labels"]
-    format_version: Literal[1, 2]
+    format_version: Literal[1]
     space_id: Annotated[str, Text(255)]
     names: tuple[str, ...]
     templates: tuple[Annotated[str, Text(MOST_LETTERS)], ...]
-    head: About | None = None
 
-    def __post_init__(self) -> None:
-        if (self.head is not None) != (self.format_version == HEAD_VERSION):
-            raise ValueError("a head has the format_version 2, and 'head'")
+
+@dataclass(frozen=True)
+class HeadMeta:
+    """What a head says beside its numbers."""
+
+    format: Literal["clap-export-head"]
+    format_version: Literal[1]
+    space_id: Annotated[str, Text(255)]
+    names: tuple[str, ...]
+    head: About
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +81,7 @@ class Content:
         problems: everything that is wrong with it.
     """
 
-    meta: Meta | None
+    meta: Meta | HeadMeta | None
     embeddings: NDArray[np.float32] | None
     head: Head | None
     problems: list[str]
@@ -86,20 +92,18 @@ class NotABank(Exception):
 
 
 def write(
-    file: BinaryIO, meta: Meta, embeddings: NDArray[np.float32], head: Head | None = None
+    file: BinaryIO,
+    meta: Meta | HeadMeta,
+    embeddings: NDArray[np.float32],
+    head: Head | None = None,
 ) -> None:
-    """Write a bank.
+    """Write a bank, or a head.
 
     Embeddings come first: behind headers of fixed length their data starts at byte 192, a multiple
     of 64, so that a mapped bank is aligned for vector loads.
     """
-    plain = schema.to_plain(meta)
-    more: dict[str, Any] = {}
-    if head is None:
-        del plain["head"]
-    else:
-        more = {"scales": head.scales, "biases": head.biases}
-    text = json.dumps(plain, ensure_ascii=False)
+    more = {} if head is None else {"scales": head.scales, "biases": head.biases}
+    text = json.dumps(schema.to_plain(meta), ensure_ascii=False)
     np.savez(
         file,
         embeddings=np.ascontiguousarray(embeddings),
@@ -125,21 +129,13 @@ def read(file: BinaryIO, mmap: bool) -> Content:
         found = _array(file, name, entry, mmap and name == "embeddings", problems)
         if found is not None:
             arrays[name] = found
-    meta = _meta(arrays["meta"], problems) if "meta" in arrays else None
-    head = _head(meta, arrays, problems)
+    kind = HeadMeta if any(name in entries for name in OF_HEADS) else Meta
+    meta = _meta(arrays["meta"], kind, problems) if "meta" in arrays else None
+    head = None
+    if isinstance(meta, HeadMeta) and all(name in arrays for name in OF_HEADS):
+        # What they are worth is for Head.problems.
+        head = Head(arrays["scales"], arrays["biases"], meta.head)
     return Content(meta, arrays.get("embeddings"), head, problems)
-
-
-def _head(meta: Meta | None, arrays: dict[str, NDArray[Any]], problems: list[str]) -> Head | None:
-    """A head's own arrays; what they are worth is for :meth:`Head.problems`."""
-    there = [name for name in OF_HEADS if name in arrays]
-    if meta is None:
-        return None
-    if meta.head is None:
-        problems += [f"unknown array '{name}'" for name in there]
-        return None
-    problems += [f"missing array '{name}'" for name in OF_HEADS if name not in there]
-    return Head(*(arrays[name] for name in OF_HEADS), meta.head) if len(there) == 2 else None
 
 
 def _entries(file: BinaryIO) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
@@ -153,7 +149,8 @@ def _entries(file: BinaryIO) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
     names = [info.filename.removesuffix(".npy") for info in infos]
     entries = dict(zip(names, infos, strict=True))
     problems = [f"unknown array '{printable(n[:80])}'" for n in sorted(set(names) - set(KNOWN))]
-    problems += [f"missing array '{name}'" for name in ARRAYS if name not in entries]
+    wanted = KNOWN if any(name in entries for name in OF_HEADS) else ARRAYS
+    problems += [f"missing array '{name}'" for name in wanted if name not in entries]
     problems += [f"two arrays '{name}'" for name in KNOWN if names.count(name) > 1]
     return {name: entries[name] for name in KNOWN if name in entries}, problems[:20]
 
@@ -243,12 +240,14 @@ def _header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     return shape, dtype, fortran, file.tell()
 
 
-def _meta(array: NDArray[Any], problems: list[str]) -> Meta | None:
+def _meta(
+    array: NDArray[Any], kind: type[Meta] | type[HeadMeta], problems: list[str]
+) -> Meta | HeadMeta | None:
     if array.ndim != 1:
         problems.append(f"meta is {array.dtype} {array.shape}, not the bytes of a text")
         return None
     try:
-        return schema.read(Meta, schema.read_json(array.tobytes(), "meta", LabelError), "meta")
+        return schema.read(kind, schema.read_json(array.tobytes(), "meta", LabelError), "meta")
     except SchemaError as error:
         problems.append(str(error))
     except LabelError as error:

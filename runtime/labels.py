@@ -192,11 +192,15 @@ class LabelBank:
         Raises:
             LabelError: the file exists, or cannot be written.
         """
-        about = None if self.head is None else self.head.about
-        version = bank_file.FORMAT_VERSION if about is None else bank_file.HEAD_VERSION
-        meta = bank_file.Meta(
-            bank_file.FORMAT, version, self.space_id, self.names, self.templates, about
-        )
+        version = bank_file.FORMAT_VERSION
+        if self.head is not None:
+            meta = bank_file.HeadMeta(
+                bank_file.HEAD_FORMAT, version, self.space_id, self.names, self.head.about
+            )
+        else:
+            meta = bank_file.Meta(
+                bank_file.FORMAT, version, self.space_id, self.names, self.templates
+            )
         with (
             files.writing(path, overwrite=overwrite, error=LabelError) as part,
             part.open("wb") as file,
@@ -241,11 +245,15 @@ class LabelBank:
 
     @classmethod
     def _checked(
-        cls, meta: bank_file.Meta, embeddings: NDArray[np.float32], head: Head | None
+        cls,
+        meta: bank_file.Meta | bank_file.HeadMeta,
+        embeddings: NDArray[np.float32],
+        head: Head | None,
     ) -> LabelBank:
         """A bank of parts that have been checked, which takes a while when they are large."""
         bank = object.__new__(cls)
-        values = (meta.names, meta.templates, embeddings, meta.space_id, (), head)
+        templates = meta.templates if isinstance(meta, bank_file.Meta) else ()
+        values = (meta.names, templates, embeddings, meta.space_id, (), head)
         for name, value in zip(cls.__dataclass_fields__, values, strict=True):
             object.__setattr__(bank, name, value)
         return bank
