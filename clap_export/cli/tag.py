@@ -20,7 +20,6 @@ from clap_export.command.ending import BAD_INPUT, DONE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clap_export.library.agreement import Agreement
     from clap_export.library.audit import Audit
     from clap_export.library.given import Given
     from clap_export.library.tagging import Looked
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from runtime.scores import Ranking
 
 TOP_K = 3
-SHOWN = 10  # confusions and suspects
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,8 @@ def tag(as_json: bool, **given: Any) -> int:
     request = TagRequest(**given)
     if request.labels is None:
         return _list(request.library, as_json)
-    from clap_export.cli import show
+    from clap_export.cli import show, tagged
+    from clap_export.library import tags
     from clap_export.library.vectors import Vectors
     from runtime import files
 
@@ -159,11 +158,14 @@ def tag(as_json: bool, **given: Any) -> int:
         seconds = time.perf_counter() - start
         audited = _audited(request, looked, progress)
     agreement = looked.judge.agreement() if looked.judge is not None else None
-    said = _Said(request, bank, looked, seconds, agreement, audited)
+    path = tags.path_of(request.library, request.name)
+    report = tagged.Report(path, bank.names, looked, seconds, request.truth, agreement, audited)
     if as_json:
-        said.print_json()
+        tagged.print_json(report)
     else:
-        said.print()
+        tagged.print_table(report)
+    if len(bank) == 1 and ranking.mode == "softmax":
+        terminal.warn(f"Warning: softmax over one label, {bank.names[0]!r}, is always 1.000.")
     for problem in vectors.problems:
         terminal.warn(f"Error: {problem}")
     return BAD_INPUT if vectors.problems else DONE
@@ -208,95 +210,6 @@ def _audited(request: TagRequest, looked: Looked, progress: Callable[[str], None
     return found
 
 
-@dataclass(frozen=True)
-class _Said:
-    """What is printed."""
-
-    request: TagRequest
-    bank: LabelBank
-    looked: Looked
-    seconds: float
-    agreement: Agreement | None
-    audit: Audit | None
-
-    def print_json(self) -> None:
-        from dataclasses import asdict
-
-        from clap_export.library import tags
-
-        looked = self.looked
-        counts = dict(zip(self.bank.names, looked.counts.tolist(), strict=True))
-        said: dict[str, Any] = {
-            "table": str(tags.path_of(self.request.library, self.request.name)),
-            "recordings": looked.recordings, "none": looked.none, "seconds": self.seconds,
-            "best": counts,
-        }  # fmt: skip
-        if self.request.truth is not None:
-            said["agreement"] = None if self.agreement is None else asdict(self.agreement)
-        if self.audit is not None:
-            said["suspects"] = len(self.audit.suspects)
-            said["mutual_information"] = self.audit.information
-        terminal.say_json(said)
-
-    def print(self) -> None:
-        from clap_export.cli import console
-        from clap_export.cli.console import cell
-        from clap_export.library import tags
-
-        looked, agreement = self.looked, self.agreement
-        named = ("given", "precision", "recall") if agreement is not None else ()
-        table = console.new_table("label", "recordings", *named, left=("label",))
-        more = {} if agreement is None else {each.label: each for each in agreement.labels}
-        for name, count in zip(self.bank.names, looked.counts.tolist(), strict=True):
-            row = [cell(name), f"{count:,}"]
-            if name in more:
-                one = more[name]
-                row += [f"{one.given:,}", _percent(one.precision), _percent(one.recall)]
-            table.add_row(*row)
-        table.add_row(cell("(none of these)"), f"{looked.none:,}", *[""] * len(named))
-        console.print_table(table)
-        if self.request.truth is not None:
-            self._print_agreement()
-        if self.audit is not None:
-            self._print_audit(self.audit)
-        path = tags.path_of(self.request.library, self.request.name)
-        terminal.say(f"{looked.recordings:,} recordings in {self.seconds:.2f} s -> {path}")
-
-    def _print_agreement(self) -> None:
-        found = self.agreement
-        if found is None:
-            terminal.warn(
-                f"Warning: no recording of the library has a label of '{self.request.truth}' that "
-                "is among the labels."
-            )
-            return
-        low, high = found.interval
-        terminal.say(
-            f"{found.recordings:,} with a given label: accuracy {100 * found.accuracy:.1f} % "
-            f"({100 * low:.1f}-{100 * high:.1f}), kappa {found.kappa:.2f}, mean average precision "
-            f"{100 * found.average_precision:.1f} %"
-        )
-        for each in found.confusions[:SHOWN]:
-            other = "none of these" if each.found is None else repr(each.found)
-            terminal.say(f"  {each.count:,} of {each.given!r} taken for {other}")
-        if found.unknown:
-            terminal.warn(
-                f"Warning: not among the labels, and passed over: "
-                f"{', '.join(map(repr, found.unknown[:SHOWN]))}."
-            )
-
-    def _print_audit(self, found: Audit) -> None:
-        suspects = found.suspects
-        terminal.say(
-            f"{len(suspects):,} of {len(found.keys):,} recordings have neighbours with another "
-            f"label; clusters and labels share {100 * found.information:.0f} % of their information"
-        )
-        for i in suspects[:SHOWN]:
-            path, member = found.keys[i]
-            where = path if member is None else f"{path}: {member}"
-            terminal.say(f"  {found.labels[i]!r}, rather {found.rather[i]!r}: {where}")
-
-
 def _list(library: Path, as_json: bool) -> int:
     from clap_export.cli import console
     from clap_export.cli.console import cell
@@ -328,7 +241,3 @@ def _list(library: Path, as_json: bool) -> int:
             table.add_row(cell(row["name"]), f"{len(row['labels']):,}", row["scores"], state)
         console.print_table(table)
     return BAD_INPUT if bad else DONE
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"

@@ -126,7 +126,10 @@ def measured(
     scores = calibrate.probabilities(logits, several)
     best = logits.argmax(axis=1)
     hits = right[np.arange(len(right)), best]
-    of_labels = tuple(average_precision(scores[:, i], right[:, i]) for i in range(right.shape[1]))
+    # Rounding may take a sum of shares a little above 1.
+    of_labels = tuple(
+        min(1.0, average_precision(scores[:, i], right[:, i])) for i in range(right.shape[1])
+    )
     error = (
         calibrate.error(scores.ravel(), right.ravel())
         if several

@@ -47,7 +47,7 @@ class Vectors:
 
     Attributes:
         description: of the library.
-        problems: a sentence for each part that is damaged and passed over.
+        problems: a sentence for each part that is damaged and was passed over.
 
     Raises:
         LibraryError: there is none, or it cannot be read.
@@ -62,7 +62,7 @@ class Vectors:
             try:
                 self._parts.append(Part(folder / RECORDINGS / name, self.description))
             except LibraryError as error:
-                self.problems.append(str(error))
+                self._note(str(error))
 
     def stretches(self, wanted: Sequence[str]) -> Iterator[Stretch]:
         """All recordings that have a vector and are not marked as vanished.
@@ -74,14 +74,14 @@ class Vectors:
             try:
                 blocks, table = part.blocks(), part.table(wanted)
             except LibraryError as error:
-                self.problems.append(str(error))
+                self._note(str(error))
                 continue
             for block in blocks:
                 for start in range(0, len(block.rows), ROWS):
                     some = slice(start, start + ROWS)
                     vectors = block.floats(some)
                     if not np.isfinite(vectors).all():
-                        self.problems.append(
+                        self._note(
                             f"the part '{part.path}' is damaged: it has vectors that are not "
                             "finite. Remove it, and embed the same sources again."
                         )
@@ -93,3 +93,8 @@ class Vectors:
         """Path and member of every recording that has a vector."""
         for stretch in self.stretches(("path", "member")):
             yield from stretch.keys
+
+    def _note(self, problem: str) -> None:
+        """The library may be read more than once."""
+        if problem not in self.problems:
+            self.problems.append(problem)
