@@ -67,29 +67,23 @@ class Ranking:
         min_similarity: float | None,
         top_k: int | None,
     ) -> Ranking:
-        """A checked ranking for a bundle.
+        """A ranking for a bundle, to be completed by :meth:`of_labels`.
 
         Args:
             manifest: of the bundle; None where the labels are a head, which needs none.
-            mode: or None for ``softmax``, and of a head for its own; see :meth:`of_labels`.
+            mode: or None for ``softmax``, and of a head for its own.
             threshold: see the class.
             min_similarity: see the class.
             top_k: see the class.
 
         Raises:
-            ClapError: an unknown mode, ``multilabel`` without a calibration in the bundle, or a
-                bound that is no number.
+            ClapError: an unknown mode, or a bound that is no number.
         """
         mode = "softmax" if mode is None else mode
         if mode not in get_args(Mode):
             raise ClapError(f"scores={shown(mode)}: choose from {', '.join(get_args(Mode))}.")
         chosen = cast(Mode, mode)
         calibration = None if manifest is None else manifest.calibration
-        if chosen == "multilabel" and calibration is None and manifest is not None:
-            raise ClapError(
-                "scores='multilabel' was asked for, but this bundle has no calibration: use "
-                "scores='cosine' with a threshold."
-            )
         return cls(
             chosen,
             1.0 if manifest is None else manifest.logit_scale,
@@ -107,9 +101,15 @@ class Ranking:
             asked: the mode that was asked for, or None.
 
         Raises:
-            ClapError: the head gives other scores.
+            ClapError: the head gives other scores; or without one, ``multilabel`` was asked for and
+                the bundle has no calibration.
         """
         if head is None:
+            if self.mode == "multilabel" and self.calibration is None:
+                raise ClapError(
+                    "scores='multilabel' was asked for, but this bundle has no calibration: use "
+                    "scores='cosine' with a threshold."
+                )
             return self
         own = head.about.scores
         if asked not in (None, own):

@@ -90,7 +90,7 @@ class TagRequest:
                 f"(space {said.space_id}), and '{bundle}' is of '{manifest.name}' (space "
                 f"{manifest.space_id}): name a bundle of the library's model."
             )
-        ranking = Ranking.of(manifest, self.scores, *bounds)
+        ranking = Ranking.of(manifest, self.scores, *bounds).of_labels(None, self.scores)
         if isinstance(found, LabelBank):
             return found, ranking
         with Encoder(bundle, providers=self.provider and (self.provider,)) as encoder:

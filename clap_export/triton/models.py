@@ -113,7 +113,7 @@ def of_bundle(bundle: Bundle, bank: LabelBank | None, wanted: Wanted) -> Iterato
         LabelError: an ill-formed template.
     """
     manifest = bundle.manifest
-    Ranking.of(manifest, wanted.scores, None, None, None)
+    Ranking.of(manifest, wanted.scores, None, None, None).of_labels(None, wanted.scores)
     if wanted.templates:
         check_templates(wanted.templates)
     if bank is not None:
