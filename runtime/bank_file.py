@@ -102,7 +102,9 @@ def write(
     Embeddings come first: behind headers of fixed length their data starts at byte 192, a multiple
     of 64, so that a mapped bank is aligned for vector loads.
     """
-    more = {} if head is None else {"scales": head.scales, "biases": head.biases}
+    more: dict[str, Any] = {}
+    if head is not None:
+        more = {"scales": head.scales, "biases": head.biases}
     text = json.dumps(schema.to_plain(meta), ensure_ascii=False)
     np.savez(
         file,

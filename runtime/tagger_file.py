@@ -192,8 +192,8 @@ class TaggerFile(Bundle):
             raise self._damaged(f"it gives no '{missing[0]}'")
         head = None
         if frozen.head is not None:
-            own = (self._constant(graph, name, (count,)) for name in (SCALES, BIASES))
-            head = Head(*own, frozen.head)
+            scales, biases = (self._constant(graph, name, (count,)) for name in (SCALES, BIASES))
+            head = Head(scales, biases, frozen.head)
             if problems := head.problems(embeddings):
                 raise self._damaged(f"of its head, {problems[0]}")
         space = manifest.space_id
