@@ -68,7 +68,7 @@ def _one_of(
     count, labels = right.shape
     classes = right.argmax(axis=1)
     there = np.unique(classes)
-    # A label that all of its recordings were left out of is less likely than any of the others.
+    # A label whose recordings are all left out is not impossible, but hardly ever the best.
     weights, biases = np.zeros((labels, vectors.shape[1])), np.full(labels, -np.log(2.0 * count))
     if len(there) == 1:
         biases[there] = 0
