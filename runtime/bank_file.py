@@ -1,9 +1,10 @@
 """The file of a label bank: an ``.npz`` of two arrays, read from one descriptor without pickle.
 
-``embeddings`` is float32 ``[n, dim]``; ``meta`` is the UTF-8 of a JSON object as uint8. Neither
-numpy's reader nor ``zipfile``'s is given the content: they believe sizes, and raise a dozen kinds
-of exceptions. A file of a bank is some bytes of directory around two arrays that lie in it as they
-are, so that the file's own length says how much memory can be asked for.
+``embeddings`` is float32 ``[n, dim]``; ``meta`` is the UTF-8 of a JSON object as uint8. The bank of
+a head has a format of its own and two more arrays, ``scales`` and ``biases``, float32 ``[n]``.
+Neither numpy's reader nor ``zipfile``'s is given the content: they believe sizes, and raise a dozen
+kinds of exceptions. A file of a bank is some bytes of directory around arrays that lie in it as
+they are, so that the file's own length says how much memory can be asked for.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ from numpy.typing import NDArray
 
 from runtime import schema
 from runtime.errors import LabelError, SchemaError
+from runtime.head import About, Head
 from runtime.plain_text import printable
 from runtime.prompts import MOST_LETTERS
 from runtime.schema import Text
 
 FORMAT: Literal["clap-export-labels"] = "clap-export-labels"
 FORMAT_VERSION: Literal[1] = 1
+HEAD_FORMAT: Literal["clap-export-head"] = "clap-export-head"
 ARRAYS: dict[str, Any] = {"embeddings": np.float32, "meta": np.uint8}
+OF_HEADS: dict[str, Any] = {"scales": np.float32, "biases": np.float32}
+KNOWN = {**ARRAYS, **OF_HEADS}
 LOCAL_HEADER = struct.Struct(
     "<4s22xHH"
 )  # of a zip entry: mark, lengths of its name and extra field
@@ -54,33 +59,67 @@ class Meta:
     templates: tuple[Annotated[str, Text(MOST_LETTERS)], ...]
 
 
+@dataclass(frozen=True)
+class HeadMeta:
+    """What a head says beside its numbers."""
+
+    format: Literal["clap-export-head"]
+    format_version: Literal[1]
+    space_id: Annotated[str, Text(255)]
+    names: tuple[str, ...]
+    head: About
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What could be read of a bank's file.
+
+    Attributes:
+        meta: or None.
+        embeddings: or None.
+        head: or None where there is none, or it cannot be read.
+        problems: everything that is wrong with it.
+    """
+
+    meta: Meta | HeadMeta | None
+    embeddings: NDArray[np.float32] | None
+    head: Head | None
+    problems: list[str]
+
+
 class NotABank(Exception):
     """The file is cut off, or something else altogether."""
 
 
-def write(file: BinaryIO, meta: Meta, embeddings: NDArray[np.float32]) -> None:
-    """Write a bank.
+def write(
+    file: BinaryIO,
+    meta: Meta | HeadMeta,
+    embeddings: NDArray[np.float32],
+    head: Head | None = None,
+) -> None:
+    """Write a bank, or a head.
 
     Embeddings come first: behind headers of fixed length their data starts at byte 192, a multiple
     of 64, so that a mapped bank is aligned for vector loads.
     """
+    more: dict[str, Any] = {}
+    if head is not None:
+        more = {"scales": head.scales, "biases": head.biases}
     text = json.dumps(schema.to_plain(meta), ensure_ascii=False)
     np.savez(
         file,
         embeddings=np.ascontiguousarray(embeddings),
         meta=np.frombuffer(text.encode("utf-8"), np.uint8),
+        **more,
     )
 
 
-def read(file: BinaryIO, mmap: bool) -> tuple[Meta | None, NDArray[np.float32] | None, list[str]]:
+def read(file: BinaryIO, mmap: bool) -> Content:
     """Read a bank from an open file: names and embeddings of one file, whatever is renamed.
 
     Args:
         file: open for reading.
         mmap: map the embeddings. A mapped file is not compared with its checksum.
-
-    Returns:
-        what could be read, and everything that is wrong with it.
 
     Raises:
         NotABank: nothing can be read.
@@ -92,12 +131,17 @@ def read(file: BinaryIO, mmap: bool) -> tuple[Meta | None, NDArray[np.float32] |
         found = _array(file, name, entry, mmap and name == "embeddings", problems)
         if found is not None:
             arrays[name] = found
-    meta = _meta(arrays["meta"], problems) if "meta" in arrays else None
-    return meta, arrays.get("embeddings"), problems
+    kind = HeadMeta if any(name in entries for name in OF_HEADS) else Meta
+    meta = _meta(arrays["meta"], kind, problems) if "meta" in arrays else None
+    head = None
+    if isinstance(meta, HeadMeta) and all(name in arrays for name in OF_HEADS):
+        # What they are worth is for Head.problems.
+        head = Head(arrays["scales"], arrays["biases"], meta.head)
+    return Content(meta, arrays.get("embeddings"), head, problems)
 
 
 def _entries(file: BinaryIO) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
-    """Where the two arrays lie, by the archive's directory."""
+    """Where the arrays lie, by the archive's directory."""
     try:
         infos = zipfile.ZipFile(file).infolist()
     except OSError:
@@ -106,10 +150,11 @@ def _entries(file: BinaryIO) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
         raise NotABank(str(error) or type(error).__name__) from error
     names = [info.filename.removesuffix(".npy") for info in infos]
     entries = dict(zip(names, infos, strict=True))
-    problems = [f"unknown array '{printable(n[:80])}'" for n in sorted(set(names) - set(ARRAYS))]
-    problems += [f"missing array '{name}'" for name in ARRAYS if name not in entries]
-    problems += [f"two arrays '{name}'" for name in ARRAYS if names.count(name) > 1]
-    return {name: entries[name] for name in ARRAYS if name in entries}, problems[:20]
+    problems = [f"unknown array '{printable(n[:80])}'" for n in sorted(set(names) - set(KNOWN))]
+    wanted = KNOWN if any(name in entries for name in OF_HEADS) else ARRAYS
+    problems += [f"missing array '{name}'" for name in wanted if name not in entries]
+    problems += [f"two arrays '{name}'" for name in KNOWN if names.count(name) > 1]
+    return {name: entries[name] for name in KNOWN if name in entries}, problems[:20]
 
 
 def _array(
@@ -128,8 +173,8 @@ def _array(
         data = _inflated(file, start, entry)
         head = data[:MOST_HEADER]
     shape, dtype, fortran, offset = _header(head)
-    if dtype != ARRAYS[name]:
-        what = "not float32" if name == "embeddings" else "not the bytes of a text"
+    if dtype != KNOWN[name]:
+        what = "not the bytes of a text" if name == "meta" else "not float32"
         problems.append(f"{name} are {dtype}, {what}")
         return None
     if math.prod(shape) * dtype.itemsize != entry.file_size - offset:
@@ -197,12 +242,14 @@ def _header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     return shape, dtype, fortran, file.tell()
 
 
-def _meta(array: NDArray[Any], problems: list[str]) -> Meta | None:
+def _meta(
+    array: NDArray[Any], kind: type[Meta] | type[HeadMeta], problems: list[str]
+) -> Meta | HeadMeta | None:
     if array.ndim != 1:
         problems.append(f"meta is {array.dtype} {array.shape}, not the bytes of a text")
         return None
     try:
-        return schema.read(Meta, schema.read_json(array.tobytes(), "meta", LabelError), "meta")
+        return schema.read(kind, schema.read_json(array.tobytes(), "meta", LabelError), "meta")
     except SchemaError as error:
         problems.append(str(error))
     except LabelError as error:

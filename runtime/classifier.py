@@ -77,11 +77,12 @@ class Classifier:
         bundle: folder of a bundle, an opened one, or an Encoder to share, which has decided on
             providers, threads, hashes, batch size, longest recording, device and windows.
         labels: a list of names; a dict of names to texts that are used as they are; a path of a
-            text file with one label a line or of a saved bank (``.npz``); or a LabelBank. With a
-            bank the text encoder is never loaded.
+            text file with one label a line or of a saved bank or head (``.npz``); or a LabelBank.
+            With a bank the text encoder is never loaded.
         templates: prompts with one ``{}``, averaged; default the manifest's.
         scores: ``softmax`` over the labels, ``cosine``, or ``multilabel`` (an independent
-            probability for each label; needs a calibration in the bundle).
+            probability for each label; needs a calibration in the bundle). Default ``softmax``, and
+            of a head its own.
         threshold: predictions with a lower score are dropped.
         min_similarity: predictions with a lower cosine are dropped. When all are, the result is an
             empty list: "none of these".
@@ -111,7 +112,7 @@ class Classifier:
         labels: Labels,
         *,
         templates: str | Sequence[str] | None = None,
-        scores: Mode = "softmax",
+        scores: Mode | None = None,
         threshold: float | None = None,
         min_similarity: float | None = None,
         top_k: int | None = None,
@@ -144,6 +145,7 @@ class Classifier:
                 self._bank = _bank(self._encoder, labels, templates)
             finally:
                 opening.result()
+        self._ranking = self._ranking.of_labels(self._bank.head, scores)
         self._lookup = Lookup(self._bank.embeddings, self._encoder)
         if not shared:
             self._encoder.close_text()  # most of a bundle's memory, and no longer needed
@@ -175,6 +177,11 @@ class Classifier:
     def labels(self) -> tuple[str, ...]:
         """Names of the labels."""
         return self._bank.names
+
+    @property
+    def scores(self) -> Mode:
+        """What the scores are."""
+        return self._ranking.mode
 
     def predict(
         self, source: audio.Source, sample_rate: int | None = None, top_k: int | None = None

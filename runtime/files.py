@@ -150,6 +150,22 @@ def writing(
             part.unlink(missing_ok=True)
 
 
+def check_new(
+    path: str | os.PathLike[str], *, overwrite: bool, error: type[ClapError] = ClapError
+) -> None:
+    """Say before long work what :func:`writing` would say behind it.
+
+    Args:
+        path: of the file that will be written.
+        overwrite: replace a file that is there.
+        error: which exception says what is wrong.
+
+    Raises:
+        ClapError: as ``error``: the file exists, or is a folder or a device.
+    """
+    _check_target(Path(path), Path(os.path.realpath(path)), overwrite, error)
+
+
 class Growing:
     """A file that is read while it is written: what was added is there, and nothing by halves.
 

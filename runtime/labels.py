@@ -17,6 +17,7 @@ from runtime import bank_file, files
 from runtime.arguments import shown
 from runtime.clips.pooling import mean_embedding
 from runtime.errors import BundleError, LabelError
+from runtime.head import Head
 from runtime.plain_text import is_control, printable
 from runtime.problems import listed
 from runtime.prompts import check_templates, fill_all
@@ -59,9 +60,10 @@ class LabelBank:
         names: of the labels, without duplicates.
         templates: the prompts they were put through; empty when every label had its own texts.
         embeddings: float32 ``[len(names), dim]`` of unit norm, read-only.
-        space_id: of the bundle whose text encoder made them.
+        space_id: of the bundle whose text encoder made them, or in whose space they were learned.
         warnings: of :meth:`build`, a sentence each: labels that the text encoder cannot tell apart,
             or knows no part of. They are not saved.
+        head: what makes their cosines scores, of labels that were learned from examples; else None.
 
     Raises:
         LabelError: the parts do not fit together (all problems are listed).
@@ -72,9 +74,12 @@ class LabelBank:
     embeddings: NDArray[np.float32]
     space_id: str
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    head: Head | None = None
 
     def __post_init__(self) -> None:
         problems = _name_problems(self.names) + _embedding_problems(self.names, self.embeddings)
+        if self.head is not None and not problems:
+            problems = self.head.problems(self.embeddings)
         if problems:
             raise LabelError(f"ill-formed label bank: {'; '.join(problems)}.")
         if self.embeddings.flags.writeable:  # threads share it
@@ -87,7 +92,8 @@ class LabelBank:
 
     def __reduce__(self) -> tuple[object, ...]:
         # Made anew, so that it is checked, and read-only, where it is unpickled.
-        return type(self), (self.names, self.templates, np.array(self.embeddings), self.space_id)
+        embeddings = np.array(self.embeddings)
+        return type(self), (self.names, self.templates, embeddings, self.space_id, (), self.head)
 
     @classmethod
     def build(
@@ -148,9 +154,17 @@ class LabelBank:
         if self.space_id != space_id:
             raise BundleError(
                 f"the label bank belongs to embedding space {self.space_id}, the bundle to "
-                f"{space_id}: their cosines would mean nothing. Build the bank again with this "
-                "bundle: clap-export labels BUNDLE FILE -o bank.npz"
+                f"{space_id}: their cosines would mean nothing. {self._again}"
             )
+
+    @property
+    def _again(self) -> str:
+        if self.head is not None:
+            return (
+                "It is a head: fit it again on a library of this bundle: clap-export head LIB "
+                "LABELS -o head.npz"
+            )
+        return "Build the bank again with this bundle: clap-export labels BUNDLE FILE -o bank.npz"
 
     def check_fits(self, manifest: Manifest) -> None:
         """Make sure that the bank can be looked up with a bundle's embeddings.
@@ -167,7 +181,7 @@ class LabelBank:
             )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the bank as an uncompressed ``.npz`` of two arrays, without pickle.
+        """Write the bank as an uncompressed ``.npz``, without pickle.
 
         Readers see the whole file or none, also while several processes write it.
 
@@ -178,14 +192,20 @@ class LabelBank:
         Raises:
             LabelError: the file exists, or cannot be written.
         """
-        meta = bank_file.Meta(
-            bank_file.FORMAT, bank_file.FORMAT_VERSION, self.space_id, self.names, self.templates
-        )
+        version = bank_file.FORMAT_VERSION
+        if self.head is not None:
+            meta = bank_file.HeadMeta(
+                bank_file.HEAD_FORMAT, version, self.space_id, self.names, self.head.about
+            )
+        else:
+            meta = bank_file.Meta(
+                bank_file.FORMAT, version, self.space_id, self.names, self.templates
+            )
         with (
             files.writing(path, overwrite=overwrite, error=LabelError) as part,
             part.open("wb") as file,
         ):
-            bank_file.write(file, meta, self.embeddings)
+            bank_file.write(file, meta, self.embeddings, self.head)
 
     @classmethod
     def load(cls, path: str | Path, *, mmap: bool = False) -> LabelBank:
@@ -205,26 +225,35 @@ class LabelBank:
         missing = f"no label bank at '{path}'. Make one: clap-export labels BUNDLE FILE -o bank.npz"
         with files.reading(path, missing=missing, error=LabelError) as file:
             try:
-                meta, embeddings, problems = bank_file.read(file, mmap)
+                content = bank_file.read(file, mmap)
             except bank_file.NotABank as error:
                 raise LabelError(
                     f"'{path}' is truncated or no label bank ({error}). Build it again."
                 ) from error
+        meta, embeddings, problems = content.meta, content.embeddings, content.problems
         if embeddings is not None:
             problems += _embedding_problems(None if meta is None else meta.names, embeddings)
         if meta is not None:
             problems += _name_problems(meta.names)
+        if content.head is not None and embeddings is not None and not problems:
+            problems += content.head.problems(embeddings)
         if problems or meta is None or embeddings is None:
             raise LabelError(
                 f"'{path}' is no usable label bank: {'; '.join(problems)}. Build it again."
             )
-        return cls._checked(meta, embeddings)
+        return cls._checked(meta, embeddings, content.head)
 
     @classmethod
-    def _checked(cls, meta: bank_file.Meta, embeddings: NDArray[np.float32]) -> LabelBank:
+    def _checked(
+        cls,
+        meta: bank_file.Meta | bank_file.HeadMeta,
+        embeddings: NDArray[np.float32],
+        head: Head | None,
+    ) -> LabelBank:
         """A bank of parts that have been checked, which takes a while when they are large."""
         bank = object.__new__(cls)
-        values = (meta.names, meta.templates, embeddings, meta.space_id, ())
+        templates = meta.templates if isinstance(meta, bank_file.Meta) else ()
+        values = (meta.names, templates, embeddings, meta.space_id, (), head)
         for name, value in zip(cls.__dataclass_fields__, values, strict=True):
             object.__setattr__(bank, name, value)
         return bank

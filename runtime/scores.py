@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, cast, get_args
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from runtime.arguments import maybe_whole, number, shown
 from runtime.errors import ClapError
+from runtime.head import Head
 from runtime.manifest import Manifest
 
 Mode = Literal["softmax", "cosine", "multilabel"]
@@ -45,6 +46,8 @@ class Ranking:
         threshold: predictions with a lower score are dropped.
         min_similarity: predictions with a lower cosine are dropped.
         top_k: most predictions kept.
+        head: of labels that were learned from examples; its scales and biases are then used, of
+            each label its own.
     """
 
     mode: Mode
@@ -53,52 +56,86 @@ class Ranking:
     threshold: float | None
     min_similarity: float | None
     top_k: int | None
+    head: Head | None = None
 
     @classmethod
     def of(
         cls,
-        manifest: Manifest,
-        mode: str,
+        manifest: Manifest | None,
+        mode: str | None,
         threshold: float | None,
         min_similarity: float | None,
         top_k: int | None,
     ) -> Ranking:
-        """A checked ranking for a bundle.
+        """A ranking for a bundle, to be completed by :meth:`of_labels`.
+
+        Args:
+            manifest: of the bundle; None where the labels are a head, which needs none.
+            mode: or None for ``softmax``, and of a head for its own.
+            threshold: see the class.
+            min_similarity: see the class.
+            top_k: see the class.
 
         Raises:
-            ClapError: an unknown mode, ``multilabel`` without a calibration in the bundle, or a
-                bound that is no number.
+            ClapError: an unknown mode, or a bound that is no number.
         """
+        mode = "softmax" if mode is None else mode
         if mode not in get_args(Mode):
             raise ClapError(f"scores={shown(mode)}: choose from {', '.join(get_args(Mode))}.")
         chosen = cast(Mode, mode)
-        calibration = manifest.calibration
-        if chosen == "multilabel" and calibration is None:
-            raise ClapError(
-                "scores='multilabel' was asked for, but this bundle has no calibration: use "
-                "scores='cosine' with a threshold."
-            )
+        calibration = None if manifest is None else manifest.calibration
         return cls(
             chosen,
-            manifest.logit_scale,
+            1.0 if manifest is None else manifest.logit_scale,
             None if calibration is None else (calibration.scale, calibration.bias),
             _bound("threshold", threshold),
             _bound("min_similarity", min_similarity),
             check_top_k(top_k),
         )
 
+    def of_labels(self, head: Head | None, asked: str | None) -> Ranking:
+        """The same for the labels that are looked up.
+
+        Args:
+            head: theirs, if they were learned from examples.
+            asked: the mode that was asked for, or None.
+
+        Raises:
+            ClapError: the head gives other scores; or without one, ``multilabel`` was asked for and
+                the bundle has no calibration.
+        """
+        if head is None:
+            if self.mode == "multilabel" and self.calibration is None:
+                raise ClapError(
+                    "scores='multilabel' was asked for, but this bundle has no calibration: use "
+                    "scores='cosine' with a threshold."
+                )
+            return self
+        own = head.about.scores
+        if asked not in (None, own):
+            raise ClapError(
+                f"scores='{asked}' was asked for, but the labels are a head, whose scores are "
+                f"'{own}': leave the choice to it."
+            )
+        return replace(self, mode=own, head=head)
+
     def scores(self, similarities: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Scores of one clip's cosines ``[labels]``, in the same order."""
+        """Scores of cosines ``[labels]``, or ``[clips, labels]``, in the same order."""
         cosines = similarities.astype(np.float64)
-        if self.mode == "softmax":
-            logits = cosines * self.logit_scale
-            powers = np.exp(logits - logits.max())
-            return powers / powers.sum()
-        if self.mode == "multilabel" and self.calibration is not None:
+        if self.mode == "cosine":
+            return cosines
+        if self.head is not None:
+            logits = self.head.logits(similarities)
+        elif self.mode == "multilabel" and self.calibration is not None:
             scale, bias = self.calibration
+            logits = scale * cosines + bias
+        else:
+            logits = cosines * self.logit_scale
+        if self.mode == "multilabel":
             # The sigmoid as a tanh, which does not overflow.
-            return 0.5 * (1.0 + np.tanh(0.5 * (scale * cosines + bias)))
-        return cosines
+            return 0.5 * (1.0 + np.tanh(0.5 * logits))
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return powers / powers.sum(axis=-1, keepdims=True)
 
     def rank(
         self,
@@ -121,7 +158,8 @@ class Ranking:
         scores = self.scores(similarities) if scores is None else scores
         limit = self.top_k if top_k is None else top_k
         # A saturated softmax has equal scores: then the cosine decides, then the label's place.
-        order = cast("list[int]", np.lexsort((-similarities, -scores)).tolist())
+        close = similarities if self.head is None else self.head.logits(similarities)
+        order = cast("list[int]", np.lexsort((-close, -scores)).tolist())
         passing = (
             Prediction(names[i], float(scores[i]), float(similarities[i]))
             for i in order

@@ -19,6 +19,7 @@ from runtime.bundle import Bundle
 from runtime.content import Content
 from runtime.engines import Engine, Engines
 from runtime.errors import BundleError
+from runtime.head import About, Head
 from runtime.labels import LabelBank
 from runtime.manifest import Graph, parse_manifest
 from runtime.onnx_file import OnnxGraph
@@ -27,7 +28,9 @@ from runtime.schema import Text, Within
 
 KEY, MANIFEST_KEY = "clap-export-tagger", "clap-export-manifest"
 FORMAT_VERSION: Literal[1] = 1
+HEAD_VERSION: Literal[2] = 2
 LABELS = "label_embeddings"  # the constant, float32 [labels, dim] of unit norm
+SCALES, BIASES = "label_scales", "label_biases"  # of a head: float32 [labels] each
 OUTPUTS = ("scores", "similarity", "embedding")
 
 
@@ -41,14 +44,20 @@ class Frozen:
         scores: what ``scores`` are.
         top_k: length of ``values`` and ``indices``, or None where there are none.
         labels_sha256: of the bytes of the labels' embeddings, little-endian float32.
+        head: of labels that were learned from examples, what is said of them; else None.
     """
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     labels: tuple[str, ...]
     templates: tuple[Annotated[str, Text(MOST_LETTERS)], ...]
     scores: Literal["softmax", "cosine", "multilabel"]
     top_k: Annotated[int, Within(1, 1 << 24)] | None
     labels_sha256: Annotated[str, Text(255)]
+    head: About | None = None
+
+    def __post_init__(self) -> None:
+        if (self.head is not None) != (self.format_version == HEAD_VERSION):
+            raise ValueError("a tagger of a head has the format_version 2, and 'head'")
 
 
 @dataclass(frozen=True)
@@ -175,17 +184,28 @@ class TaggerFile(Bundle):
 
     def _bank(self, graph: OnnxGraph) -> LabelBank:
         frozen, manifest = self.frozen, self.manifest
-        labels = graph.tensors.get(LABELS)
-        shape = (len(frozen.labels), manifest.embedding_dim)
-        problem = ""
-        if labels is None or labels.raw is None or not labels.is_float or labels.dims != shape:
-            problem = f"its labels are no constant '{LABELS}' of float32 {shape}"
-        elif hashlib.sha256(labels.raw).hexdigest() != frozen.labels_sha256:
-            problem = "its labels do not have the recorded SHA-256"
-        elif missing := [name for name in OUTPUTS if name not in graph.outputs]:
-            problem = f"it gives no '{missing[0]}'"
-        if problem or labels is None or labels.raw is None:
-            raise BundleError(f"'{self.folder}' is a damaged tagger: {problem}. Freeze it again.")
+        count = len(frozen.labels)
+        embeddings = self._constant(graph, LABELS, (count, manifest.embedding_dim))
+        if hashlib.sha256(embeddings.astype("<f4").tobytes()).hexdigest() != frozen.labels_sha256:
+            raise self._damaged("its labels do not have the recorded SHA-256")
+        if missing := [name for name in OUTPUTS if name not in graph.outputs]:
+            raise self._damaged(f"it gives no '{missing[0]}'")
+        head = None
+        if frozen.head is not None:
+            scales, biases = (self._constant(graph, name, (count,)) for name in (SCALES, BIASES))
+            head = Head(scales, biases, frozen.head)
+            if problems := head.problems(embeddings):
+                raise self._damaged(f"of its head, {problems[0]}")
+        space = manifest.space_id
+        return LabelBank(frozen.labels, frozen.templates, embeddings, space, head=head)
+
+    def _constant(self, graph: OnnxGraph, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        found = graph.tensors.get(name)
+        if found is None or found.raw is None or not found.is_float or found.dims != shape:
+            raise self._damaged(f"its labels are no constant '{name}' of float32 {shape}")
         # A copy of its own: the rest of the file need not be kept for it.
-        embeddings: NDArray[np.float32] = np.ndarray(shape, "<f4", labels.raw).astype(np.float32)
-        return LabelBank(frozen.labels, frozen.templates, embeddings, manifest.space_id)
+        values: NDArray[np.float32] = np.ndarray(shape, "<f4", found.raw).astype(np.float32)
+        return values
+
+    def _damaged(self, problem: str) -> BundleError:
+        return BundleError(f"'{self.folder}' is a damaged tagger: {problem}. Freeze it again.")

@@ -26,6 +26,8 @@ VERBS = {
     "slim": "slim",
     "embed": "embed",
     "search": "search",
+    "tag": "tag",
+    "head": "head",
     "freeze": "freeze",
     "conformance": "conformance",
     "triton": "triton",

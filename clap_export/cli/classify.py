@@ -122,7 +122,8 @@ class ClassifyRequest:
 @click.option(
     "--labels", required=True,
     help="Names between commas (a,b,c); or a file of them: @FILE, or what ends in .txt (one a "
-    "line), .csv, or .npz (a saved bank). Told by this text alone, never by what is on the disk.",
+    "line), .csv, or .npz (a saved bank or head). Told by this text alone, never by what is on the "
+    "disk.",
 )  # fmt: skip
 @options.template_option
 @click.option(
@@ -130,8 +131,8 @@ class ClassifyRequest:
     help="Best labels.  [default: 3; of audacity, raven and webvtt 1]",
 )  # fmt: skip
 @click.option(
-    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]), default="softmax",
-    show_default=True, help="What the score is.",
+    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]),
+    help="What the score is.  [default: softmax; of a head its own]",
 )  # fmt: skip
 @click.option("--threshold", type=float, help="Drop labels with a lower score.")
 @click.option("--min-similarity", type=float, help="Drop labels with a lower cosine.")
@@ -181,11 +182,11 @@ def classify(as_json: bool, **given: Any) -> int:
 
     wanted = timelines.Wanted(
         request.files, source, request.hop, request.top_k, request.format, request.output,
-        request.plot, request.overwrite, request.scores,
+        request.plot, request.overwrite,
     )  # fmt: skip
     places = timelines.places(wanted)
     with request.classifier() as classifier:
-        _warn_of_one(classifier, request)
+        _warn_of_one(classifier)
         if request.timeline:
             policy = classifier.encoder.policy
             policy.timeline(classifier.manifest.audio, request.hop)  # says now what is no hop
@@ -261,8 +262,8 @@ def _cells(path: Path, lines: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _warn_of_one(classifier: Classifier, request: ClassifyRequest) -> None:
-    if len(classifier.labels) == 1 and request.scores == "softmax":
+def _warn_of_one(classifier: Classifier) -> None:
+    if len(classifier.labels) == 1 and classifier.scores == "softmax":
         terminal.warn(
             f"Warning: softmax over one label, {classifier.labels[0]!r}, is always 1.000. Name "
             "several between commas, or a file of them as @FILE."

@@ -36,7 +36,7 @@ class FreezeRequest:
     output: Path
     templates: tuple[str, ...]
     top_k: int | None
-    scores: str
+    scores: str | None
     precision: str | None
     calibration: tuple[Path, ...]
     format: str
@@ -52,8 +52,8 @@ class FreezeRequest:
 @options.template_option
 @click.option("--top-k", type=click.IntRange(1), help="Also give the best so many labels.")
 @click.option(
-    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]), default="softmax",
-    show_default=True, help="What the scores are.",
+    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]),
+    help="What the scores are.  [default: softmax; of a head its own]",
 )  # fmt: skip
 @click.option(
     "--precision", type=click.Choice(["fp32", "fp16", "int8"]),
@@ -73,7 +73,8 @@ class FreezeRequest:
 def freeze(**given: Any) -> int:
     """Put LABELS into BUNDLE's audio graph: one file, from a waveform to scores.
 
-    LABELS are names between commas, a file of them, or a saved bank, as for classify. The file
+    LABELS are names between commas, a file of them, or a saved bank or head, as for classify. The
+    file
     needs no text encoder, no tokenizer and no clap-export; the labels' names are written beside it.
     --relabel takes a saved bank alone, as a tagger has no text encoder.
     """
@@ -127,7 +128,7 @@ def _relabelled(request: FreezeRequest) -> tuple[Any, LabelBank, bool]:
     typed = {"--top-k": request.top_k, "--precision": request.precision,
              "--template": request.templates, "--public-key": request.public_key}  # fmt: skip
     wrong = [name for name, value in typed.items() if value]
-    if wrong or request.scores != "softmax":
+    if wrong or request.scores is not None:
         raise click.UsageError(f"{(wrong or ['--scores'])[0]} is the tagger's own: freeze it anew.")
     if Path(request.labels).suffix != ".npz":
         raise LabelError(

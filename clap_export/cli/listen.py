@@ -177,8 +177,8 @@ class ListenRequest:
 )  # fmt: skip
 @click.option("--hop", type=float, default=0.5, show_default=True, help="Seconds between windows.")
 @click.option(
-    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]), default="softmax",
-    show_default=True, help="What the score is.",
+    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]),
+    help="What the score is.  [default: softmax; of a head its own]",
 )  # fmt: skip
 @click.option("--on", type=float, default=0.5, show_default=True, help="Score: an event begins.")
 @click.option("--off", type=float, help="Score below which it ends.  [default: that of --on]")

@@ -98,6 +98,13 @@ template_option = click.option(
     "--template", "templates", type=TEXT, multiple=True,
     help="Prompt with one {} for the label; several are averaged.  [default: the bundle's]",
 )  # fmt: skip
+label_column_option = click.option(
+    "--label", default="label", show_default=True, help="Column of the labels in a listing.",
+)  # fmt: skip
+group_column_option = click.option(
+    "--group", help="Column of a listing: recordings with the same value are left out together, "
+    "such as those cut from one recording.",
+)  # fmt: skip
 
 public_key_option = click.option(
     "--public-key", type=PATH, help="PEM file: refuse a bundle that this Ed25519 key did not sign.",

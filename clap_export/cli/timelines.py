@@ -42,7 +42,6 @@ class Wanted:
         output: file or folder that the timelines go to, or None for standard output.
         plot: file or folder that pictures go to, or None for none.
         overwrite: replace files that are there.
-        scores: what a score is.
     """
 
     files: tuple[str, ...]
@@ -53,7 +52,6 @@ class Wanted:
     output: Path | None
     plot: Path | None
     overwrite: bool
-    scores: str
 
 
 @dataclass(frozen=True)
@@ -216,7 +214,7 @@ class _Job:
         spec = self._classifier.manifest.audio
         labels = len(self._classifier.labels)
         low, high = spec.mel.f_min, spec.mel.f_max
-        return Picture(spec.sample_rate, low, high, labels, self._request.scores)
+        return Picture(spec.sample_rate, low, high, labels, self._classifier.scores)
 
     def _band(self, file: str) -> Band:
         """What the model listens to, and the file can hold."""

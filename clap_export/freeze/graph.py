@@ -13,13 +13,17 @@ from onnx import TensorProto, helper, numpy_helper
 from runtime import schema
 from runtime.bundle import Bundle
 from runtime.errors import ClapError
+from runtime.head import Head
 from runtime.labels import LabelBank
 from runtime.scores import Ranking
 from runtime.tagger_file import (
+    BIASES,
     FORMAT_VERSION,
+    HEAD_VERSION,
     KEY,
     LABELS,
     MANIFEST_KEY,
+    SCALES,
     Frozen,
     TaggerFile,
 )
@@ -28,13 +32,16 @@ TOP_K = "top_k"  # the constant
 AXES_AS_INPUT = 18  # from this opset on, of ReduceMax
 
 
-def freeze(bundle: Bundle, bank: LabelBank, scores: str, top_k: int | None) -> onnx.ModelProto:
+def freeze(
+    bundle: Bundle, bank: LabelBank, scores: str | None, top_k: int | None
+) -> onnx.ModelProto:
     """A tagger of a bundle and labels.
 
     Args:
         bundle: whose audio graph is used, in its precision.
         bank: the labels.
-        scores: ``softmax``, ``cosine`` or ``multilabel``.
+        scores: ``softmax``, ``cosine`` or ``multilabel``; None for ``softmax``, and of a head for
+            its own.
         top_k: length of ``values`` and ``indices``; None for neither.
 
     Returns:
@@ -49,7 +56,7 @@ def freeze(bundle: Bundle, bank: LabelBank, scores: str, top_k: int | None) -> o
             model with feature fusion.
     """
     manifest = bundle.manifest
-    ranking = Ranking.of(manifest, scores, None, None, top_k)
+    ranking = Ranking.of(manifest, scores, None, None, top_k).of_labels(bank.head, scores)
     if manifest.audio.long_clips == "fusion":
         raise ClapError(
             f"{bundle.folder} has feature fusion: its graph takes frames that a reader picks from "
@@ -74,7 +81,7 @@ def freeze(bundle: Bundle, bank: LabelBank, scores: str, top_k: int | None) -> o
     graph.node.append(helper.make_node("Gemm", ["embedding", LABELS], ["similarity"], transB=1))
     graph.node.extend(_scores(graph, ranking, opset))
     if top_k is not None:
-        _add_top_k(graph, batch, top_k)
+        _add_top_k(graph, batch, top_k, "similarity" if ranking.head is None else "logits")
     del model.metadata_props[:]
     _describe(model, bundle.manifest_bytes.decode(), bank, ranking.mode, top_k)
     onnx.checker.check_model(model)
@@ -90,9 +97,15 @@ def relabel(tagger: TaggerFile, bank: LabelBank) -> onnx.ModelProto:
 
     Raises:
         BundleError: another space.
-        ClapError: fewer labels than its ``top_k``.
+        ClapError: fewer labels than its ``top_k``, or the labels of either are a head.
     """
     manifest, frozen = tagger.manifest, tagger.frozen
+    if frozen.head is not None or bank.head is not None:
+        which = "the new labels are" if frozen.head is None else "the tagger has"
+        raise ClapError(
+            f"{which} a head, whose scores are its own, so that labels cannot be exchanged: freeze "
+            "it with the bundle."
+        )
     bank.check_space(manifest.space_id)
     _check_top_k(frozen.top_k, bank)
     content, _ = tagger.graph(manifest.audio_graph)
@@ -125,6 +138,8 @@ def _scores(graph: onnx.GraphProto, ranking: Ranking, opset: int) -> list[onnx.N
         graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
         return name
 
+    if ranking.head is not None:
+        return _head_scores(graph, ranking.head, ranking.mode)
     if ranking.mode == "cosine":
         return [helper.make_node("Identity", ["similarity"], ["scores"])]
     if ranking.mode == "multilabel" and ranking.calibration is not None:
@@ -149,11 +164,26 @@ def _scores(graph: onnx.GraphProto, ranking: Ranking, opset: int) -> list[onnx.N
     ]
 
 
-def _add_top_k(graph: onnx.GraphProto, batch: str, top_k: int) -> None:
-    """The best labels by their cosine, which orders scores that rounding has made equal too."""
+def _head_scores(graph: onnx.GraphProto, head: Head, mode: str) -> list[onnx.NodeProto]:
+    """The same with a scale and a bias for each label."""
+    for name, values in ((SCALES, head.scales), (BIASES, head.biases)):
+        constant = numpy_helper.from_array(np.ascontiguousarray(values, "<f4"), name)
+        graph.initializer.append(constant)
+    last = helper.make_node("Sigmoid", ["logits"], ["scores"])
+    if mode == "softmax":
+        last = helper.make_node("Softmax", ["logits"], ["scores"], axis=1)
+    return [
+        helper.make_node("Mul", ["similarity", SCALES], ["scaled"]),
+        helper.make_node("Add", ["scaled", BIASES], ["logits"]),
+        last,
+    ]
+
+
+def _add_top_k(graph: onnx.GraphProto, batch: str, top_k: int, by: str) -> None:
+    """The best labels by what orders scores that rounding has made equal too."""
     graph.initializer.append(numpy_helper.from_array(np.array([top_k]), TOP_K))
     graph.node.extend([
-        helper.make_node("TopK", ["similarity", TOP_K], ["closest", "indices"], axis=1),
+        helper.make_node("TopK", [by, TOP_K], ["closest", "indices"], axis=1),
         helper.make_node("GatherElements", ["scores", "indices"], ["values"], axis=1),
     ])  # fmt: skip
     shape: Sequence[str | int] = [batch, top_k]
@@ -166,7 +196,7 @@ def _add_top_k(graph: onnx.GraphProto, batch: str, top_k: int) -> None:
 # Names that are given to what is added.
 NAMES = {
     "scores", "similarity", "values", "indices", "closest", "best", "behind", "logits", "scaled",
-    "scale", "bias", "label_axis", LABELS, TOP_K,
+    "scale", "bias", "label_axis", LABELS, SCALES, BIASES, TOP_K,
 }  # fmt: skip
 
 
@@ -183,14 +213,19 @@ def _move_aside(graph: onnx.GraphProto) -> None:
 def _describe(
     model: onnx.ModelProto, manifest: str, bank: LabelBank, scores: str, top_k: int | None
 ) -> None:
+    about = None if bank.head is None else bank.head.about
     frozen = Frozen(
-        FORMAT_VERSION,
+        FORMAT_VERSION if about is None else HEAD_VERSION,
         bank.names,
         bank.templates,
         scores,  # type: ignore[arg-type] # checked by Ranking.of
         top_k,
         hashlib.sha256(np.ascontiguousarray(bank.embeddings, "<f4").tobytes()).hexdigest(),
+        about,
     )
-    text = json.dumps(schema.to_plain(frozen), ensure_ascii=False)
+    plain = schema.to_plain(frozen)
+    if about is None:
+        del plain["head"]
+    text = json.dumps(plain, ensure_ascii=False)
     for key, value in ((KEY, text), (MANIFEST_KEY, manifest)):
         model.metadata_props.add(key=key, value=value)

@@ -152,20 +152,38 @@ def listing(path: str) -> Iterator[Item]:
 
 
 def _paths(path: Path) -> Iterator[str]:
+    for row in rows(path, (PATH_COLUMN,)):
+        yield row[PATH_COLUMN]
+
+
+def rows(path: Path, wanted: Sequence[str], maybe: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """The rows of a listing.
+
+    Args:
+        path: of a ``.csv``, ``.jsonl`` or ``.parquet`` file.
+        wanted: columns that each row must have; of ``path`` it must be a text.
+        maybe: columns that are given where they are there.
+
+    Raises:
+        ClapError: it cannot be read, or a row lacks something.
+    """
     where = f"the listing '{printable(str(path))}'"
     try:
         if path.suffix.lower() == ".parquet":
-            rows = _parquet_rows(path)
+            found = _parquet_rows(path, (*wanted, *maybe))
         elif path.suffix.lower() == ".jsonl":
-            rows = _json_rows(path)
+            found = _json_rows(path)
         else:
-            rows = _csv_rows(path)
-        for number, row in enumerate(rows, 1):
-            value = row.get(PATH_COLUMN)
-            if not isinstance(value, str) or not value:
-                has = ", ".join(printable(str(key)) for key in row)
-                raise ClapError(f"{where}: row {number} has no '{PATH_COLUMN}'; it has {has}.")
-            yield value
+            found = _csv_rows(path)
+        for number, row in enumerate(found, 1):
+            for column in wanted:
+                value = row.get(column)
+                if value is None or (
+                    column == PATH_COLUMN and not (isinstance(value, str) and value)
+                ):
+                    has = ", ".join(printable(str(key)) for key in row)
+                    raise ClapError(f"{where}: row {number} has no '{column}'; it has {has}.")
+            yield row
     except (OSError, ValueError, csv.Error) as error:
         raise ClapError(f"{where} cannot be read ({error}).") from error
 
@@ -185,12 +203,13 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     file = parquet().ParquetFile(path)
-    if PATH_COLUMN not in file.schema_arrow.names:
-        yield dict.fromkeys(file.schema_arrow.names)
+    has = file.schema_arrow.names
+    if PATH_COLUMN not in has:
+        yield dict.fromkeys(has)
         return
-    for batch in file.iter_batches(columns=[PATH_COLUMN]):
+    for batch in file.iter_batches(columns=[name for name in columns if name in has]):
         yield from batch.to_pylist()
 
 

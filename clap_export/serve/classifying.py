@@ -64,6 +64,7 @@ class Classifying:
         if options.hop is not None and not options.timeline:
             raise Problem(422, "options", "hop is for a timeline: send timeline=true with it.")
         bank = service.bank(names_of(options.labels), options.bank, options.templates, work)
+        ranking = ranking.of_labels(bank.head, options.scores)
         if not options.timeline:
             return cls(bank, ranking, policy, None)
         top_k = min(len(bank), options.top_k or OF_A_WINDOW)

@@ -45,8 +45,8 @@ class ClassifyOptions(AudioOptions):
         default_factory=list, max_length=100,
         description="Prompts with one {} for the label; several are averaged. Default the model's.",
     )  # fmt: skip
-    scores: Literal["softmax", "cosine", "multilabel"] = Field(
-        "softmax", description="What the score is."
+    scores: Literal["softmax", "cosine", "multilabel"] | None = Field(
+        None, description="What the score is; default softmax, and of a head its own."
     )
     top_k: int | None = Field(
         None, ge=1, le=1_000_000,

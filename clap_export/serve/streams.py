@@ -203,6 +203,7 @@ class Listening:
     def _classifier(self, bank: LabelBank) -> StreamClassifier:
         manifest = self._service.encoder.manifest
         ranking = Ranking.of(manifest, self._options.scores, None, None, None)
+        ranking = ranking.of_labels(bank.head, self._options.scores)
         return StreamClassifier(self._service, bank, ranking)
 
     def _told(self, segments: list[Segment]) -> Iterator[dict[str, Any]]:

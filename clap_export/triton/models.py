@@ -113,10 +113,16 @@ def of_bundle(bundle: Bundle, bank: LabelBank | None, wanted: Wanted) -> Iterato
         LabelError: an ill-formed template.
     """
     manifest = bundle.manifest
-    Ranking.of(manifest, wanted.scores, None, None, None)
+    Ranking.of(manifest, wanted.scores, None, None, None).of_labels(None, wanted.scores)
     if wanted.templates:
         check_templates(wanted.templates)
     if bank is not None:
+        if bank.head is not None:
+            raise ClapError(
+                "the labels are a head, whose scores are its own: freeze it into a tagger "
+                "(clap-export freeze BUNDLE HEAD.npz -o tagger.onnx), and make the repository of "
+                "that."
+            )
         bank.check_space(manifest.space_id)
     policy = chosen(
         wanted.windows, manifest.policy, manifest.audio, manifest.gives_norm, manifest.source.family

@@ -134,9 +134,12 @@ def test_python_runs(
     if desk in ("freeze.md", "devices.md"):
         given = ["freeze", "bundle", "labels.txt", "-o", "tagger.onnx"]
         assert CliRunner().invoke(main, given).exit_code == 0
-    if desk == "library.md":
+    if desk in ("library.md", "heads.md"):
         given = ["embed", "bundle", "sounds", "--out", "library"]
         assert CliRunner().invoke(main, given).exit_code == 0
+    if desk == "heads.md":
+        for line in ("head library labelled.csv -o head.npz", "tag library dog,rain --name street"):
+            assert CliRunner().invoke(main, line.split()).exit_code == 0
     names: dict[str, object] = {}
     for block in BLOCKS:
         if (block.page, block.language) == (desk, "python"):

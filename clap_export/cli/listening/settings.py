@@ -68,7 +68,7 @@ class Settings:
         read = {} if self.rules_file is None else rules.read(self.rules_file)
         wanted = labels_of(self.labels)
         names = wanted.names if isinstance(wanted, LabelBank) else wanted
-        self._check(names)
+        self._check(names, isinstance(wanted, LabelBank) and wanted.head is not None)
         both = {name: {**read.get(name, {}), **typed.get(name, {})} for name in (*read, *typed)}
         where = "--rule" if self.rules_file is None else f"'{self.rules_file}'"
         found = rules.made(self.rule, both, names, where)
@@ -76,14 +76,14 @@ class Settings:
         made = Classifier(bundle, wanted, templates=templates, scores=self.scores, **given)
         return Loaded(made, found)
 
-    def _check(self, labels: Sequence[str]) -> None:
+    def _check(self, labels: Sequence[str], is_head: bool) -> None:
         unknown = [name for name in self.only if name not in labels]
         if unknown:
             raise click.UsageError(
                 f"--only {', '.join(map(repr, unknown))}: not among the labels, which are "
                 f"{', '.join(map(repr, labels[:8]))}{' …' if len(labels) > 8 else ''}."
             )
-        if len(labels) == 1 and self.scores == "softmax":
+        if len(labels) == 1 and self.scores in (None, "softmax") and not is_head:
             raise click.UsageError(
                 f"softmax over one label, {labels[0]!r}, is always 1: name others that it is "
                 "told from, or pass --scores cosine with --on."

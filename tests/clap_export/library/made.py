@@ -13,7 +13,12 @@ import pyarrow.parquet as pq
 
 from clap_export.library import sources, store
 from clap_export.library.embed import Summary, Work, described, embed
+from clap_export.library.item import Item
+from clap_export.library.row import Row
 from runtime import Encoder
+from runtime.audio.facts import Facts
+from runtime.clips.policy import Policy
+from runtime.library.description import FORMAT, FORMAT_VERSION, Description, Model
 from tests.tiny import bundle as tinybundle
 from tests.tiny.bundle import RATE, WINDOW
 
@@ -65,3 +70,19 @@ def rows(out: Path, kind: str = "parts") -> dict[tuple[str, str | None], dict[st
 def truth(path: Path, seed: int) -> np.ndarray:
     """The embedding of a recording of one window."""
     return tinybundle.slow_audio_embedding(tinybundle.clip(seed))
+
+
+def of_vectors(out: Path, vectors: dict[str, np.ndarray], *, space: str = "tiny-space") -> Path:
+    """A library of vectors, each of a recording of its own bytes; no sound is heard."""
+    dim = len(next(iter(vectors.values())))
+    said = Description(
+        FORMAT, FORMAT_VERSION, space, f"{space}/default", dim, "float32", False,
+        Policy("default"), Model("/nowhere", "tiny", "fp32", "0" * 64), {},
+    )  # fmt: skip
+    with store.opened(out, said) as opened:
+        for i, (path, vector) in enumerate(vectors.items()):
+            unit = (vector / np.linalg.norm(vector)).astype(np.float32)
+            facts = Facts(16_000, 1, 1.0)
+            opened.add(Row(Item(path, None, 1, i), f"{i:064x}", facts, 1, unit))
+        opened.seal()
+    return out
