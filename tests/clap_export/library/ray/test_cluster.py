@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -65,9 +66,8 @@ def dataset(paths: list[Path]) -> Any:
     return data.from_items([{"path": str(path)} for path in paths])
 
 
-def copies(folder: Path, count: int) -> tuple[list[Path], list[float]]:
-    """The same minute of sound many times, at a rate that makes decoding take most of the time; and
-    its embedding by the slow twin."""
+def copies(folder: Path, count: int) -> list[Path]:
+    """The same minute of sound many times, at a rate that makes decoding take most of the time."""
     folder.mkdir()
     samples = np.stack([tinybundle.clip(seed, 60 * 48000) for seed in (1, 2)], axis=1)
     first = folder / "0000.wav"
@@ -75,7 +75,7 @@ def copies(folder: Path, count: int) -> tuple[list[Path], list[float]]:
     paths = [first, *(folder / f"{i:04d}.wav" for i in range(1, count))]
     for path in paths[1:]:
         os.link(first, path)
-    return paths, []
+    return paths
 
 
 def test_rows_are_those_of_the_local_way(cluster: Any, tiny_bundle: Path, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_rows_are_those_of_the_local_way(cluster: Any, tiny_bundle: Path, tmp_pa
 def test_killed_workers_lose_nothing_and_a_new_node_is_used(
     cluster: Any, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    paths, _ = copies(tmp_path / "sounds", 160)
+    paths = copies(tmp_path / "sounds", 160)
     out = tmp_path / "lib"
     killed: list[str] = []
     seconds: dict[int, float] = {}
@@ -146,10 +146,8 @@ def test_killed_workers_lose_nothing_and_a_new_node_is_used(
         node = cluster.add_node(**NODE)
         while not over.wait(0.1):
             for process in workers(node):
-                try:
+                with contextlib.suppress(psutil.NoSuchProcess):
                     seconds[process.pid] = process.cpu_times().user
-                except psutil.NoSuchProcess:
-                    pass
 
     thread = threading.Thread(target=disturb)
     thread.start()
@@ -173,7 +171,7 @@ def test_killed_workers_lose_nothing_and_a_new_node_is_used(
 def test_a_killed_writer_goes_on_where_it_was(
     cluster: Any, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    paths, _ = copies(tmp_path / "sounds", 60)
+    paths = copies(tmp_path / "sounds", 60)
     out = tmp_path / "lib"
     command = [sys.executable, "-m", "clap_export", "embed", str(tiny_bundle)]
     command += [str(tmp_path / "sounds"), "--out", str(out), "--ray", cluster.address, "--json"]
