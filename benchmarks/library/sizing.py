@@ -104,9 +104,9 @@ def tables(rates: dict[str, Any]) -> str:
         f"{rates['bytes_carried'] / 1e6:.2f} MB on their way."
     )
     together = (
-        f"All stages on {rates['cores']} cores, recordings a second: {shares}. Once its workers are "
-        f"up, Ray does {share:.0f} % of the local way there. The writer holds {listed:,.0f} bytes "
-        f"for each recording: {listed * LIBRARY / 1e9:.1f} GB for 10⁷."
+        f"All stages on {rates['cores']} cores, recordings a second: {shares}. Once its workers "
+        f"are up, Ray does {share:.0f} % of the local way there. The writer holds {listed:,.0f} "
+        f"bytes for each recording: {listed * LIBRARY / 1e9:.1f} GB for 10⁷."
     )
     gpus = (
         f"A GPU that embeds *g* recordings a second needs *g* / {rates['decode']:.0f} cores that "

@@ -1,4 +1,4 @@
-"""The page's tables of clusters are those of the measured rates, by a formula that is as it says."""
+"""The page's tables of clusters are those of the measured rates, by the formula that it names."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from runtime.library.arrow import pyarrow
 from runtime.library.description import Store as Numbers
 
 MOST = 256  # recordings that a worker is given at a time, and that are done again if it dies
+TRIES = 3  # after the first: a recording that kills its decoder must not be tried for ever
 LEAST_BLOCKS = 64  # in which all are divided, if there are so many
 
 
@@ -215,12 +216,12 @@ def _staged(dataset: Any, encoder: Encoder, each_window: bool, work: Work, worke
     return dataset.map_batches(
         stages.decoded, batch_format="pyarrow", batch_size=None, num_cpus=1,
         fn_kwargs={"encoder": encoder, "batch_size": size, "most": workers.carried},
-        compute=data.TaskPoolStrategy(workers.decoders),
+        compute=data.TaskPoolStrategy(workers.decoders), max_retries=TRIES,
     ).map_batches(
         stages.Embedding, batch_format="pyarrow", batch_size=None,
         fn_constructor_args=(encoder, each_window, size, workers),
         compute=data.ActorPoolStrategy(min_size=least, max_size=most),
-        num_cpus=workers.cpus, num_gpus=workers.gpus_for(encoder),
+        num_cpus=workers.cpus, num_gpus=workers.gpus_for(encoder), max_task_retries=TRIES,
     )  # fmt: skip
 
 

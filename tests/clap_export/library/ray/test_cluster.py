@@ -21,10 +21,12 @@ import pytest
 from click.testing import CliRunner
 
 from clap_export.cli import main
-from clap_export.library.embed import Work
+from clap_export.library import sources, store
+from clap_export.library.embed import Work, described
 from clap_export.library.ray import Workers, embed, embedded
+from clap_export.library.ray.spread import spread
 from runtime import Bundle, Encoder
-from runtime.errors import BundleError, ClapError
+from runtime.errors import BackendError, BundleError, ClapError
 from runtime.library import columns
 from tests.clap_export.library import made
 from tests.places import ROOT
@@ -209,6 +211,32 @@ def test_a_table_becomes_a_dataset_of_a_librarys_columns(
     for seed, path in enumerate(paths):
         want = made.truth(path, seed)
         assert np.abs(np.array(found[str(path)]["embedding"]) - want).max() < 1e-6
+
+
+class Fragile(Encoder):
+    """Dies of some recordings, as a decoder does that reads where it must not."""
+
+    def clip(self, source: Any, *arguments: Any, **named: Any) -> Any:
+        if "deadly" in str(source):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().clip(source, *arguments, **named)
+
+
+def test_a_recording_that_kills_its_decoder_ends_the_work(
+    cluster: Any, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    paths = made.recordings(tmp_path / "sounds", 5)
+    (tmp_path / "sounds" / "deadly.wav").write_bytes(paths[0].read_bytes())
+    out = tmp_path / "lib"
+    with Fragile(Bundle(tiny_bundle)) as encoder:
+        wanted = described(encoder, tiny_bundle, "float32", False)
+        found = sources.find([str(tmp_path / "sounds")])
+        with store.opened(out, wanted) as opened, pytest.raises(BackendError, match="Ray gave up"):
+            spread(encoder, opened, found, Work(), lambda _: None, Workers())
+    assert made.rows(out).keys() <= {(str(path), None) for path in paths}
+    (tmp_path / "sounds" / "deadly.wav").unlink()
+    embed(dataset(paths), tiny_bundle, out)
+    assert made.rows(out).keys() == {(str(path), None) for path in paths}
 
 
 def change_weights(bundle: Path) -> None:
