@@ -126,7 +126,7 @@ def sentences() -> Generator[None]:
     data = module("ray.data.exceptions")
     try:
         yield
-    except (exceptions.RayError, data.UserCodeException, data.RayDataUserCodeException) as error:
+    except (exceptions.RayError, data.UserCodeException, data.SystemException) as error:
         for each in _causes(error):
             if isinstance(each, ClapError) and not isinstance(each, exceptions.RayError):
                 raise each from error
