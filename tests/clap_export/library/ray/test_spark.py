@@ -37,7 +37,7 @@ def test_the_documented_function_embeds(
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     spark = builder.config("spark.driver.memory", "512m").getOrCreate()
     try:
-        exec(block.replace("/data/", f"{tmp_path}/"), {})
+        exec(block.replace("/data/", f"{tmp_path}/"), {"__name__": "__main__"})
     finally:
         spark.stop()
     found = {row["path"]: row for row in pq.read_table(tmp_path / "embeddings").to_pylist()}
