@@ -213,6 +213,7 @@ def _staged(dataset: Any, encoder: Encoder, each_window: bool, work: Work, worke
     data = module("ray.data")
     size = work.batch_size or encoder.batch_size
     least, most = workers.encoders
+    # Ray makes one stage of two whose options are alike. These differ by what is said of retries.
     return dataset.map_batches(
         stages.decoded, batch_format="pyarrow", batch_size=None, num_cpus=1,
         fn_kwargs={"encoder": encoder, "batch_size": size, "most": workers.carried},

@@ -161,6 +161,8 @@ def test_killed_workers_lose_nothing_and_a_new_node_is_used(
         thread.join()
     assert any("Embedding" in title for title in killed), killed  # the encoder
     assert new
+    # The stages are apart, so that each scales alone.
+    assert any("decoded" in title and "Embedding" not in title for title in {*killed, *new})
     assert (summary.listed, summary.embedded, summary.failed) == (160, 160, [])
     with Encoder(tiny_bundle) as encoder:
         want = encoder.embed_audio(paths[0])[0].tolist()
