@@ -8,6 +8,7 @@ So whatever is killed, a worker, a node or the writer, what is finished stays fi
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -214,16 +215,18 @@ def _staged(dataset: Any, encoder: Encoder, each_window: bool, work: Work, worke
     size = work.batch_size or encoder.batch_size
     least, most = workers.encoders
     # Ray makes one stage of two whose options are alike. These differ by what is said of retries.
-    return dataset.map_batches(
-        stages.decoded, batch_format="pyarrow", batch_size=None, num_cpus=1,
-        fn_kwargs={"encoder": encoder, "batch_size": size, "most": workers.carried},
-        compute=data.TaskPoolStrategy(workers.decoders), max_retries=TRIES,
-    ).map_batches(
-        stages.Embedding, batch_format="pyarrow", batch_size=None,
-        fn_constructor_args=(encoder, each_window, size, workers),
-        compute=data.ActorPoolStrategy(min_size=least, max_size=most),
-        num_cpus=workers.cpus, num_gpus=workers.gpus_for(encoder), max_task_retries=TRIES,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+        return dataset.map_batches(
+            stages.decoded, batch_format="pyarrow", batch_size=None, num_cpus=1,
+            fn_kwargs={"encoder": encoder, "batch_size": size, "most": workers.carried},
+            compute=data.TaskPoolStrategy(workers.decoders), max_retries=TRIES,
+        ).map_batches(
+            stages.Embedding, batch_format="pyarrow", batch_size=None,
+            fn_constructor_args=(encoder, each_window, size, workers),
+            compute=data.ActorPoolStrategy(min_size=least, max_size=most),
+            num_cpus=workers.cpus, num_gpus=workers.gpus_for(encoder), max_task_retries=TRIES,
+        )  # fmt: skip
 
 
 def _rows(dataset: Any, encoder: Encoder, passed: Callable[[Opened], bool]) -> Generator[Row]:
