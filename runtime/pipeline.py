@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,7 @@ def embed_many(
     sample_rate: int | None,
     schedule: Schedule,
     new_pool: Callable[[], P],
+    open_clip: Callable[[Item], Opened] | None = None,
 ) -> Generator[Heard[P]]:
     """Embed many recordings.
 
@@ -85,16 +86,18 @@ def embed_many(
         sample_rate: of items that are arrays without their own.
         schedule: of the work.
         new_pool: what takes the windows of one recording.
+        open_clip: what opens an item, where its windows are not the encoder's to cut.
 
     Yields:
         for each item, in order, its pooled windows or what is wrong with it. What an item raises,
         of whatever type, is its error alone; what the engine or ``items`` itself raises is raised.
     """
 
-    def opened(item: Item) -> Clip:
+    def clip(item: Item) -> Clip:
         source, rate = _pair(item) if isinstance(item, tuple) else (item, sample_rate)
         return encoder.clip(source, rate)
 
+    opened = open_clip or clip
     if schedule.parallel > 1:
         return _one_each(encoder, items, opened, schedule, new_pool)
     return _across(encoder, items, opened, schedule, new_pool)
@@ -103,7 +106,7 @@ def embed_many(
 def _one_each(
     encoder: Encoder,
     items: Iterable[Item],
-    opened: Callable[[Item], Clip],
+    opened: Callable[[Item], Opened],
     schedule: Schedule,
     new_pool: Callable[[], P],
 ) -> Generator[Heard[P]]:
@@ -111,7 +114,7 @@ def _one_each(
 
     def hear(item: Item) -> Heard[P]:
         pool = new_pool()
-        for given in _decoded(item, opened, schedule.batch_size):
+        for given in decoded(item, opened, schedule.batch_size):
             if (piece := given.piece) is not None:
                 error = _added(pool, encoder.embed_piece(piece), piece)
                 if error is not None:
@@ -129,8 +132,30 @@ def _one_each(
             yield future.result()
 
 
+class Opened(Protocol):
+    """What is asked of an item that was opened; see :class:`runtime.clips.clip.Clip`."""
+
+    @property
+    def warning(self) -> str | None:
+        """Why only a part of it can be used; known when all pieces are out."""
+        ...
+
+    @property
+    def facts(self) -> Facts | None:
+        """The recording as it came; known when all pieces are out."""
+        ...
+
+    def pieces(self, size: int) -> Generator[Piece]:
+        """All windows in order, at most ``size`` at a time."""
+        ...
+
+    def __enter__(self) -> Opened: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 @dataclass(frozen=True)
-class _Given:
+class Given:
     """A piece of an item, how the item ended, or both."""
 
     item: Item
@@ -141,19 +166,19 @@ class _Given:
 def _across(
     encoder: Encoder,
     items: Iterable[Item],
-    opened: Callable[[Item], Clip],
+    opened: Callable[[Item], Opened],
     schedule: Schedule,
     new_pool: Callable[[], P],
 ) -> Generator[Heard[P]]:
     """Batches across recordings, which are decoded in threads."""
     size = schedule.batch_size
-    waiting: deque[_Given] = deque()
+    waiting: deque[Given] = deque()
     nothing = np.empty((0, encoder.manifest.audio.window_samples), np.float32)
     clips = windows = 0
 
-    def decode(item: Item, handover: Handover[_Given]) -> None:
+    def decode(item: Item, handover: Handover[Given]) -> None:
         try:
-            for given in _decoded(item, opened, -(-size // PIECES)):
+            for given in decoded(item, opened, -(-size // PIECES)):
                 handover.put(given)
             handover.end()
         except Left:
@@ -161,8 +186,8 @@ def _across(
         except BaseException as error:  # raised where the results are read
             handover.end(error)
 
-    def start(threads: ThreadPoolExecutor, item: Item) -> Handover[_Given]:
-        handover: Handover[_Given] = Handover(WAITING)
+    def start(threads: ThreadPoolExecutor, item: Item) -> Handover[Given]:
+        handover: Handover[Given] = Handover(WAITING)
         threads.submit(decode, item, handover)
         return handover
 
@@ -241,8 +266,9 @@ def _started(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _decoded(item: Item, opened: Callable[[Item], Clip], size: int) -> Generator[_Given]:
-    """The pieces of an item; whatever is wrong with it is its ending."""
+def decoded(item: Item, opened: Callable[[Item], Opened], size: int) -> Generator[Given]:
+    """The pieces of an item, at most ``size`` windows each; whatever is wrong with it is its
+    ending."""
     try:
         with audio.boundary(item):
             clip = opened(item)
@@ -254,9 +280,9 @@ def _decoded(item: Item, opened: Callable[[Item], Clip], size: int) -> Generator
                     piece = next(pieces)
                 last = piece.last
                 ending = Heard[Pool](item, None, clip.warning, None, clip.facts) if last else None
-                yield _Given(item, piece, ending)
+                yield Given(item, piece, ending)
     except ClapError as error:
-        yield _Given(item, None, Heard(item, error=error))
+        yield Given(item, None, Heard(item, error=error))
 
 
 def _added(pool: Pool | Peaks, rows: NDArray[np.float32], piece: Piece) -> ClapError | None:

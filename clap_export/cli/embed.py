@@ -6,6 +6,7 @@ Only click is imported here, as in :mod:`clap_export.cli`.
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ class EmbedRequest:
         each_window: None for the library's own, or no.
         windows: name of a policy; None for the library's own, or the bundle's.
         max_seconds: longest recording, or None for any length.
+        ray: address of a Ray cluster, empty for the one that is known here; None for no cluster.
     """
 
     bundle: Path
@@ -51,6 +53,7 @@ class EmbedRequest:
     threads: int | None
     max_seconds: float | None
     public_key: Path | None
+    ray: str | None
 
     def encoder(self, library: Description | None) -> Encoder:
         """The encoder that was asked for."""
@@ -60,11 +63,21 @@ class EmbedRequest:
         longest: dict[str, Any] = {}
         if self.max_seconds is not None:
             longest["max_seconds"] = self.max_seconds
+        # Workers find it from folders of their own.
+        folder = self.bundle if self.ray is None else self.bundle.absolute()
         return Encoder(
-            Bundle(self.bundle, public_key=self.public_key), windows=self.windows or own,
+            Bundle(folder, public_key=self.public_key), windows=self.windows or own,
             providers=self.provider and (self.provider,), threads=self.threads,
             **longest,
         )  # fmt: skip
+
+    def cluster(self) -> AbstractContextManager[None]:
+        """The connection to the cluster that was asked for."""
+        if self.ray is None:
+            return nullcontext()
+        from clap_export.library.ray import cluster
+
+        return cluster.connected(self.ray or None)
 
 
 @click.command()
@@ -97,6 +110,11 @@ class EmbedRequest:
     help="That load and resample; not used where each recording has a core of its own.",
 )  # fmt: skip
 @click.option("--max-seconds", type=float, help="Refuse longer recordings.  [default: none]")
+@click.option(
+    "--ray", is_flag=False, flag_value="", metavar="[ADDRESS]",
+    help="Work on a Ray cluster: at this address, or without one at RAY_ADDRESS, at that of this "
+    "machine, or on this machine alone. --threads are then the CPUs of an encoder.",
+)  # fmt: skip
 @options.public_key_option
 @options.provider_option
 @options.threads_option
@@ -133,12 +151,17 @@ def _embedded(request: EmbedRequest, progress: Any) -> Summary:
     kind = request.store or (library.store if library else "float32")
     each = request.each_window or bool(library and library.each_window)
     work = Work(request.batch_size, request.decode_threads, request.retry, request.prune)
-    with request.encoder(library) as encoder:
+    with request.cluster(), request.encoder(library) as encoder:
         wanted = described(encoder, request.bundle, kind, each)
         progress("looking for recordings")
         found = sources.find(request.sources, sys.stdin)
         with store.opened(request.out, wanted) as opened:
-            return embed(encoder, opened, found, work, progress)
+            if request.ray is None:
+                return embed(encoder, opened, found, work, progress)
+            from clap_export.library.ray import Workers, spread
+
+            workers = Workers(request.threads or 1)
+            return spread.spread(encoder, opened, found, work, progress, workers)
 
 
 def _print(summary: Summary, out: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from clap_export import __version__
 from clap_export.library import hearing
 from clap_export.library.item import Item, Key, Opened
 from clap_export.library.pace import Pace
+from clap_export.library.row import Row
 from clap_export.library.sources import Found
 from clap_export.library.store import Known, Store
 from runtime.encoder import Encoder
@@ -21,6 +23,8 @@ from runtime.errors import BackendError
 from runtime.library.arrow import pyarrow
 from runtime.library.description import FORMAT, FORMAT_VERSION, Description, Model
 from runtime.library.description import Store as Numbers
+
+Hear: TypeAlias = "Callable[[list[Item], Callable[[Opened], bool]], Generator[Row]]"
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def described(encoder: Encoder, folder: Path, store: Numbers, each_window: bool)
 def embed(
     encoder: Encoder, store: Store, found: Found, work: Work, say: Callable[[str], None]
 ) -> Summary:
-    """Bring a library up to date with what its sources hold.
+    """Bring a library up to date with what its sources hold, in this process; see :func:`update`.
 
     Args:
         encoder: with the library's policy.
@@ -95,6 +99,27 @@ def embed(
         found: all recordings of the sources.
         work: how.
         say: is told how far it is.
+    """
+
+    def hear(pending: list[Item], passed: Callable[[Opened], bool]) -> Generator[Row]:
+        schedule = hearing.schedule(encoder, len(pending), work.batch_size, work.decode_threads)
+        return hearing.rows(encoder, pending, schedule, store.said.each_window, passed)
+
+    return update(store, found, work, say, hear)
+
+
+def update(
+    store: Store, found: Found, work: Work, say: Callable[[str], None], hear: Hear
+) -> Summary:
+    """Bring a library up to date with what its sources hold.
+
+    Args:
+        store: the library, opened for writing.
+        found: all recordings of the sources.
+        work: how.
+        say: is told how far it is.
+        hear: embeds recordings, wherever and in any order: gives a row for each that is not passed
+            over, which it learns by what it is given.
 
     Raises:
         BackendError: the engine failed; what was finished is kept.
@@ -118,9 +143,7 @@ def embed(
 
     pace = Pace(len(pending), say)
     if pending:
-        schedule = hearing.schedule(encoder, len(pending), work.batch_size, work.decode_threads)
-        each = store.said.each_window
-        with closing(hearing.rows(encoder, pending, schedule, each, passed)) as rows:
+        with closing(hear(pending, passed)) as rows:
             try:
                 for row in rows:
                     store.add(row)

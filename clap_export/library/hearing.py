@@ -115,17 +115,30 @@ def _all(rows: deque[Row]) -> Iterator[Row]:
 
 
 def _row(found: Opened, heard: Heard[Kept]) -> Row:
-    item, where = found.item, found.item.where
+    if heard.pool is not None and found.changed():
+        return Row(found.item, None, error=changed(found.item))
+    return row(found.item, found.sha256, heard)
+
+
+def changed(item: Item) -> str:
+    """What is said of a file that is another one by now."""
+    return f"'{item.where}' changed while it was read: embed it again."
+
+
+def row(item: Item, sha256: str | None, heard: Heard[Kept]) -> Row:
+    """What became of a recording, as a row."""
     if heard.pool is None:
-        error = str(heard.error)
-        if item.member is not None:  # of bytes nobody knows the name
-            error = f"'{where}': {error}"
-        return Row(item, found.sha256, error=error)
-    if found.changed():
-        return Row(item, None, error=f"'{where}' changed while it was read: embed it again.")
+        return Row(item, sha256, error=sentence(item, heard.error))
     embedding = heard.pool.embedding()
     if not float(np.linalg.norm(embedding)) > NO_DIRECTION:
-        error = f"the vectors of the windows of '{where}' cancel out: none is left for all of it."
-        return Row(item, found.sha256, error=error)
+        error = (
+            f"the vectors of the windows of '{item.where}' cancel out: none is left for all of it."
+        )
+        return Row(item, sha256, error=error)
     windows, count = heard.pool.windows(), heard.pool.count
-    return Row(item, found.sha256, heard.facts, count, embedding, windows, heard.warning)
+    return Row(item, sha256, heard.facts, count, embedding, windows, heard.warning)
+
+
+def sentence(item: Item, error: object) -> str:
+    """An error of a recording; of bytes nobody knows the name."""
+    return str(error) if item.member is None else f"'{item.where}': {error}"

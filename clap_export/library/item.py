@@ -86,7 +86,7 @@ def text(name: str) -> str:
 def opened(item: Item) -> Opened:
     """Hash a recording; whatever is wrong with it is its error."""
     try:
-        _check_name(item)
+        check_name(item)
         if item.member is not None:
             data = _member(item)
             return Opened(item, data, hashlib.sha256(data).hexdigest())
@@ -126,7 +126,12 @@ def _member(item: Item) -> bytes:
     return data
 
 
-def _check_name(item: Item) -> None:
+def check_name(item: Item) -> None:
+    """See that a name can be written down.
+
+    Raises:
+        AudioError: it cannot.
+    """
     try:
         f"{item.path}{item.member}".encode()
     except UnicodeEncodeError:

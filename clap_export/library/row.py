@@ -87,17 +87,28 @@ class Row:
         Raises:
             ValueError, KeyError, TypeError: it is none of ours.
         """
-        item = Item(plain["path"], plain["member"], plain["size"], plain["mtime_ns"])
-        facts = Facts(plain["rate"] or 0, plain["channels"] or 0, plain["duration"])
         embedding = windows = None
         if "embedding" in plain:
             embedding = _unpacked(plain["embedding"], dim)[0]
         if "vectors" in plain:
             starts, ends = (np.array(plain[name], np.float64) for name in ("starts", "ends"))
             windows = Windows(starts, ends, _unpacked(plain["vectors"], dim))
+        return cls.of_cells(plain, embedding, windows)
+
+    @classmethod
+    def of_cells(
+        cls, cells: dict[str, Any], embedding: NDArray[np.float32] | None, windows: Windows | None
+    ) -> Row:
+        """From what :meth:`cells` gives, and the vectors.
+
+        Raises:
+            KeyError: a column is missing.
+        """
+        item = Item(cells["path"], cells["member"], cells["size"], cells["mtime_ns"])
+        facts = Facts(cells["rate"] or 0, cells["channels"] or 0, cells["duration"])
         return cls(
-            item, plain["sha256"], facts, plain["windows"] or 0, embedding, windows,
-            plain["warning"], plain["error"],
+            item, cells["sha256"], facts, cells["windows"] or 0, embedding, windows,
+            cells["warning"], cells["error"],
         )  # fmt: skip
 
 
