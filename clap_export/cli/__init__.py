@@ -26,6 +26,7 @@ VERBS = {
     "slim": "slim",
     "embed": "embed",
     "search": "search",
+    "index": "index",
     "freeze": "freeze",
     "conformance": "conformance",
     "triton": "triton",
