@@ -25,6 +25,7 @@ from runtime.library.index.opened import Index, Unusable
 from runtime.library.part import Block, Part
 from runtime.library.query import Query
 from runtime.library.ranking import Ranking, chosen
+from runtime.library.values import Values
 
 if TYPE_CHECKING:
     from runtime.library.description import Description
@@ -94,6 +95,7 @@ class Library:
         self._windows: list[Part] = []
         self._indexes: dict[str, Index | None] = {}
         self._notes: dict[str, str] = {}
+        self._values = Values()
         if self.description.each_window:
             # A part of windows alone is one whose writer was killed.
             whole_parts = {part.name for part in self._parts}
@@ -175,16 +177,16 @@ class Library:
             wanted = condition.rows(self.folder, sorted(both), where, each_window)
         encoder = self._opened_encoder(query) if query.reads or query.hears else None
         sought = query.embedding(self.description.dim, encoder)
-        named = ("path", "member", *(("start", "end") if each_window else ("duration",)))
-        values = _Values(tuple({*named, *([] if group_by is None else [group_by])}))
-        group_of = None if group_by is None else partial(values.of, group_by)
+        group_of = None if group_by is None else partial(self._values.of, group_by)
         choose = partial(chosen, count=top_k, group_of=group_of, dedupe=least)
         found = None
         if not exact:
             found = self._by_index(WINDOWS if each_window else RECORDINGS, sought, wanted, choose)
         if found is None:
             found = choose(self._ranking(parts, sought, wanted))
-        return [_hit(values, block, place, score, each_window) for block, place, score in found]
+        return [
+            _hit(self._values, block, place, score, each_window) for block, place, score in found
+        ]
 
     def close(self) -> None:
         """Release the encoders, unless they came from the caller; they are loaded again when
@@ -302,25 +304,7 @@ class Library:
         return encoder
 
 
-class _Values:
-    """Columns of parts, each part read once for a search.
-
-    Args:
-        columns: that will be asked for.
-    """
-
-    def __init__(self, columns: tuple[str, ...]) -> None:
-        self._columns = columns
-        self._tables: dict[str, Any] = {}
-
-    def of(self, column: str, block: Block, place: int) -> Any:
-        key = str(block.part.path)
-        if key not in self._tables:
-            self._tables[key] = block.part.table(self._columns)
-        return self._tables[key].column(column)[int(block.rows[place])].as_py()
-
-
-def _hit(values: _Values, block: Block, place: int, score: float, window: bool) -> Hit:
+def _hit(values: Values, block: Block, place: int, score: float, window: bool) -> Hit:
     def value(column: str) -> Any:
         return values.of(column, block, place)
 

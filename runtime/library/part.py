@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # How far the norm of a stored vector may be from 1, by the rounding of its numbers.
 NORM_TOLERANCE = {"float32": 1e-3, "float16": 1e-2, "int8": 1e-3}
+AGAIN = "open the library again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +209,7 @@ class Part:
         try:
             with arrow.memory_map(str(self.path)) as source:
                 file = parquet().ParquetFile(source, page_checksum_verification=True)
-                self._check_same()
+                self.check_same()
                 yield _Opened(source, file)
         except (OSError, arrow.ArrowException, ValueError, KeyError) as error:
             reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
@@ -217,14 +218,21 @@ class Part:
                 "the same sources again: its recordings are then embedded anew."
             ) from error
 
-    def _check_same(self) -> None:
-        found = os.stat(self.path)
+    def check_same(self) -> None:
+        """See that the file is the one that was opened.
+
+        Raises:
+            LibraryError: it was written again.
+        """
+        try:
+            found = os.stat(self.path)
+        except OSError as error:
+            raise LibraryError(f"the part '{self.path}' is gone: {AGAIN}") from error
         mark = found.st_ino, found.st_size, found.st_mtime_ns
         self._mark = self._mark or mark
         if mark != self._mark:
             raise LibraryError(
-                f"the part '{self.path}' was written again since the library was opened: open the "
-                "library again."
+                f"the part '{self.path}' was written again since the library was opened: {AGAIN}"
             )
 
 

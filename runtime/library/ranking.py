@@ -42,6 +42,8 @@ class Ranking:
         self._wanted = wanted
         self.spoilt: list[Part] = []
         self._scores = np.full(int(self._starts[-1]), -np.inf, np.float32)
+        if not blocks:
+            return
         with ThreadPoolExecutor(usable_cores(), thread_name_prefix="clap-search") as threads:
             found = threads.map(partial(self._cosines, query), blocks)
             for start, block, cosines in zip(self._starts.tolist(), blocks, found, strict=False):

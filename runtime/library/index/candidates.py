@@ -63,7 +63,10 @@ class Candidates:
                 rows = np.intersect1d(rows, wanted.get(part.name, NONE), assume_unique=True)
             for block in part.blocks():
                 # Rows that have vanished since are in no block.
-                places = np.flatnonzero(np.isin(block.rows, rows, assume_unique=True))
+                places = np.searchsorted(block.rows, rows)
+                there = places < len(block.rows)
+                there[there] = block.rows[places[there]] == rows[there]
+                places = places[there]
                 cosines = block.floats(places) @ query
                 good = np.isfinite(cosines)
                 pairs = zip(places[good].tolist(), cosines[good].tolist(), strict=True)
