@@ -52,8 +52,8 @@ def tables() -> str:
             "## What an index takes\n",
             "The same vectors, as float32, on two cores, by `benchmarks/library/index.py`. Recall "
             "is of the ten that exact search finds; memory includes what is mapped.\n",
-            "| recordings | engine | CPU to make it, s | memory then, MB | index, MB | first query, "
-            "ms | query, ms | a second, 4 threads | with `--where`, ms | recall@10 | memory, MB |",
+            "| recordings | engine | CPU to make it, s | memory then, MB | index, MB | first, ms "
+            "| query, ms | a second, 4 threads | with `--where`, ms | recall@10 | memory, MB |",
             "|" + "---|" * 11,
         ]
         for row in rows:
