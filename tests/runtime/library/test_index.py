@@ -87,7 +87,7 @@ def test_conditions_groups_and_near_duplicates_are_as_without_an_index(indexed: 
         {"top_k": 2000},
     ):
         found, want = [], []
-        for query in QUERIES:
+        for query in QUERIES[:4]:
             found.append([hit.path for hit in library.search(vector=query, **options)])
             hits = library.search(vector=query, exact=True, **options)
             want.append([hit.path for hit in hits] or ["none"])
