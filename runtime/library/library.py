@@ -247,26 +247,22 @@ class Library:
                 if not candidates.all_seen:
                     return found
         except Unusable as error:
-            self._note(kind, str(error))
+            self._notes[kind] = str(error)
         except LibraryError:  # a damaged part, which is named by who looks at all
             pass
         return None
 
     def _index(self, kind: str) -> Index | None:
         """The index of recordings or of windows, opened by the first search."""
-        folder = self.folder / INDEX / kind
         with self._lock:
             if kind not in self._indexes:
                 self._indexes[kind] = None
-                if folder.is_dir():
+                if (self.folder / INDEX / kind).is_dir():
                     parts = self._windows if kind == WINDOWS else self._parts
-                    self._indexes[kind] = index = Index(folder, self.description, parts)
+                    self._indexes[kind] = index = Index(self.folder, kind, self.description, parts)
                     if index.note:
-                        self._note(kind, index.note)
+                        self._notes[kind] = index.note
             return self._indexes[kind]
-
-    def _note(self, kind: str, sentence: str) -> None:
-        self._notes[kind] = f"the index '{self.folder / INDEX / kind}': {sentence} {self.folder}"
 
     def _check_column(self, name: str | None, parts: Sequence[Part]) -> None:
         if name is None or not parts:

@@ -29,7 +29,8 @@ class Places:
         """Parts, and the rows in them, in order."""
         numbers = np.unique(numbers[(numbers >= 0) & (numbers < self.starts[-1])])
         at = np.searchsorted(self.starts, numbers, "right") - 1
-        for place in np.unique(at).tolist():
+        places: list[int] = np.unique(at).tolist()
+        for place in places:
             part = self.parts[place]
             if part is not None:
                 yield part, numbers[at == place] - self.starts[place]

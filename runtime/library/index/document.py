@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from runtime import files, schema
 from runtime.audio_spec import Count
@@ -68,9 +68,10 @@ def read(folder: Path) -> Document:
     """
     path = folder / DOCUMENT
     found = schema.read_json(files.read(path, most=MOST_BYTES, error=LibraryError), str(path))
-    if not isinstance(found, dict) or found.get("format") != FORMAT:  # pyright: ignore[reportUnknownMemberType]
+    table = cast("dict[str, object]", found if isinstance(found, dict) else {})
+    if table.get("format") != FORMAT:
         raise LibraryError(f"'{path}' is not that of an index ('format' differs).")
-    document = schema.read(Document, found, str(path))
+    document = schema.read(Document, table, str(path))
     if document.format_version != FORMAT_VERSION:
         raise LibraryError(
             f"the index '{folder}' has format_version {document.format_version}; this clap-export "

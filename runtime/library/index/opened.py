@@ -13,6 +13,7 @@ from runtime.errors import ClapError
 from runtime.library.description import LibraryError
 from runtime.library.index import document, engines
 from runtime.library.index.candidates import Candidates, Places
+from runtime.library.index.document import INDEX
 from runtime.library.part import Part
 
 if TYPE_CHECKING:
@@ -25,18 +26,24 @@ MOST = 20_000  # candidates, and a twentieth of all: more are found sooner by lo
 SHARE = 0.05
 
 
-AGAIN = "Make it anew with: clap-export index"
-
-
 class Unusable(LibraryError):
-    """An index cannot be used, and all rows are looked at."""
+    """An index cannot be used, and all rows are looked at.
+
+    Args:
+        index: folder of it.
+        reason: a sentence.
+    """
+
+    def __init__(self, index: Path, reason: str) -> None:
+        super().__init__(f"the index '{index}' is not used: {reason}")
 
 
 class Index:
     """An index, as far as it knows the parts of a library.
 
     Args:
-        folder: of the index of recordings or of windows.
+        library: folder of the library.
+        kind: recordings or windows, by the name of their folder.
         said: of the library.
         parts: of the library, opened.
 
@@ -46,18 +53,20 @@ class Index:
         note: what is to be said of it; empty where it is of the whole library.
 
     Raises:
-        Unusable: as the sentence says.
+        Unusable: for the reason that it gives.
     """
 
-    def __init__(self, folder: Path, said: Description, parts: Sequence[Part]) -> None:
+    def __init__(self, library: Path, kind: str, said: Description, parts: Sequence[Part]) -> None:
+        self._folder = folder = library / INDEX / kind
+        self._again = f"Make it anew: clap-export index {library}"
         try:
             found = document.read(folder)
         except ClapError as error:
-            raise Unusable(f"{error} {AGAIN}") from error
+            raise self._unusable(str(error)) from error
         if (found.clip_space_id, found.dim) != (said.clip_space_id, said.dim):
-            raise Unusable(
+            raise self._unusable(
                 f"it is of the clip space {found.clip_space_id} with {found.dim} numbers, and the "
-                f"library of {said.clip_space_id} with {said.dim}. {AGAIN}"
+                f"library of {said.clip_space_id} with {said.dim}."
             )
         by_name = {part.name: part for part in parts}
         known = [by_name.get(part.name) for part in found.parts]
@@ -68,18 +77,23 @@ class Index:
         covered = {part.name for part in same if part is not None}
         self.others = [part for part in parts if part.name not in covered]
         if not covered:
-            raise Unusable(f"it knows none of the parts that the library has now. {AGAIN}")
+            raise self._unusable("it knows none of the parts that the library has now.")
         self.vectors = found.vectors
-        self.note = _told(self.others, parts)
+        self.note = ""
+        if self.others:
+            self.note = (
+                f"the index '{folder}' does not know {len(self.others):,} of the {len(parts):,} "
+                f"parts as they are now; in these all rows are looked at. {self._again}"
+            )
         starts = np.cumsum([0, *(part.rows for part in found.parts)], dtype=np.int64)
         self._places = Places(starts, same)
         try:
             self._engine = engines.opened(found.engine, folder)
         except ClapError as error:
-            raise Unusable(str(error)) from error
+            raise Unusable(folder, str(error)) from error
         except Exception as error:  # whatever an engine raises
-            reason = f"{found.engine} cannot open it ({_reason(error)})"
-            raise Unusable(f"{reason}. {AGAIN}") from error
+            reason = f"{found.engine} cannot open it ({_reason(error)})."
+            raise self._unusable(reason) from error
 
     def rounds(
         self, query: NDArray[np.float32], top_k: int, wanted: Mapping[str, NDArray[np.int64]] | None
@@ -103,9 +117,13 @@ class Index:
             try:
                 numbers = self._engine.nearest(query, count)
             except Exception as error:  # whatever an engine raises
-                raise Unusable(f"it cannot be searched ({_reason(error)}). {AGAIN}") from error
+                reason = f"it cannot be searched ({_reason(error)})."
+                raise self._unusable(reason) from error
             yield Candidates(self._places.rows(numbers), query, wanted)
             count *= MORE
+
+    def _unusable(self, reason: str) -> Unusable:
+        return Unusable(self._folder, f"{reason} {self._again}")
 
 
 def _is(part: Part, was: document.Covered) -> bool:
@@ -114,15 +132,6 @@ def _is(part: Part, was: document.Covered) -> bool:
         return part.count == was.rows and part.fingerprint() == was.fingerprint
     except LibraryError:
         return False
-
-
-def _told(others: Sequence[Part], parts: Sequence[Part]) -> str:
-    if not others:
-        return ""
-    return (
-        f"it does not know {len(others):,} of the {len(parts):,} parts as they are now; in these "
-        f"all rows are looked at. {AGAIN}"
-    )
 
 
 def _reason(error: Exception) -> str:
