@@ -26,9 +26,11 @@ def sources(folder: Path, rate: int) -> list[np.ndarray]:
     found: list[np.ndarray] = []
     for place in rng.permutation(len(paths))[: 2 * SOURCES].tolist():
         try:
-            samples = audio.load(paths[place], rate)
+            loaded, own = audio.load(paths[place])
         except ClapError:
             continue
+        mono = loaded if loaded.ndim == 1 else loaded.mean(axis=0)
+        samples = audio.resample(mono, own, rate)
         if len(samples) > SECONDS * rate and np.abs(samples).max() > LEAST_PEAK:
             found.append(samples)
         if len(found) == SOURCES:
