@@ -59,6 +59,11 @@ def queries(count: int) -> np.ndarray:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
+def path(row: int) -> str:
+    """Of a recording, by its number."""
+    return f"/recordings/{row // 1000:06d}/{row:09d}.flac"
+
+
 def write(out: Path, count: int, store: Any) -> None:
     """A library of generated vectors."""
     model = Model("nowhere", "generated", "fp32", "0" * 64)
@@ -72,9 +77,7 @@ def write(out: Path, count: int, store: Any) -> None:
     first = 0
     for number, vectors in enumerate(blocks(count), 1):
         numbers, scales = stored(vectors, store)
-        names = [
-            f"/recordings/{i // 1000:06d}/{i:09d}.flac" for i in range(first, first + len(vectors))
-        ]
+        names = map(path, range(first, first + len(vectors)))
         cells = [
             {"path": name, "vanished": False, "duration": 1.0 + i % 60, "rate": 44100,
              "channels": 2, "windows": 1, "size": 10**6, "mtime_ns": i, "sha256": f"{i:064x}"}
@@ -83,6 +86,6 @@ def write(out: Path, count: int, store: Any) -> None:
         content = parts.Content(
             parts.table(cells, schema), np.ones(len(vectors), bool), numbers, scales
         )
-        path = out / columns.RECORDINGS / parts.name(number)
-        parts.save(path, columns.RECORDINGS, content, said)
+        file = out / columns.RECORDINGS / parts.name(number)
+        parts.save(file, columns.RECORDINGS, content, said)
         first += len(vectors)

@@ -28,8 +28,8 @@ ROUNDS = 3
 RESULT = Path(__file__).with_name("throughput.json")
 
 
-def own_rate(encoder: Encoder, windows: np.ndarray) -> float:
-    """Windows a second, of windows in memory."""
+def own_rate(encoder: Encoder, windows: np.ndarray) -> tuple[float, float]:
+    """Windows a second, of windows in memory, and seconds of a core for each."""
     threads = encoder.many_at_once
     size = encoder.batch_size
 
@@ -42,20 +42,23 @@ def own_rate(encoder: Encoder, windows: np.ndarray) -> float:
     step = 1 if threads > 1 else size
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(one, range(0, len(windows), step)))  # warm
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         list(pool.map(one, range(0, len(windows), step)))
-        return len(windows) / (time.perf_counter() - began)
+        used = time.process_time() - used
+        return len(windows) / (time.perf_counter() - began), used / len(windows)
 
 
-def library_rate(encoder: Encoder, bundle: Path, sounds: Path, out: Path) -> float:
-    """Recordings a second, from the listing of the folder to the last part on the disk."""
-    began = time.perf_counter()
+def library_rate(encoder: Encoder, bundle: Path, sounds: Path, out: Path) -> tuple[float, float]:
+    """Recordings a second, from the listing of the folder to the last part on the disk, and seconds
+    of a core for each."""
+    began, used = time.perf_counter(), time.process_time()
     wanted = described(encoder, bundle, "float32", False)
     found = sources.find([str(sounds)])
     with store.opened(out, wanted) as opened:
         summary = embed(encoder, opened, found, Work(), lambda _: None)
     assert not summary.failed
-    return summary.embedded / (time.perf_counter() - began)
+    seconds, used = time.perf_counter() - began, time.process_time() - used
+    return summary.embedded / seconds, used / summary.embedded
 
 
 def main() -> None:
@@ -73,14 +76,17 @@ def main() -> None:
             soundfile.write(sounds / f"{i:06d}.wav", noise, spec.sample_rate)
         windows = 0.1 * rng.standard_normal((given.count, spec.window_samples), np.float32)
         library_rate(encoder, given.bundle, sounds, Path(work) / "warm")
-        pairs = []
+        pairs, cores = [], []
         for i in range(ROUNDS):  # in turn, so that both see the same machine
-            own = own_rate(encoder, windows)
-            pairs.append((own, library_rate(encoder, given.bundle, sounds, Path(work) / str(i))))
+            own, own_core = own_rate(encoder, windows)
+            rate, core = library_rate(encoder, given.bundle, sounds, Path(work) / str(i))
+            pairs.append((own, rate))
+            cores.append((own_core, core))
         ratios = [library / own for own, library in pairs]
         report = {
             "model": encoder.manifest.name, "count": given.count, "pairs": pairs,
-            "share": statistics.median(ratios),
+            "share": statistics.median(ratios), "core_seconds": cores,
+            "core_share": statistics.median(own / library for own, library in cores),
         }  # fmt: skip
     text = json.dumps(report, indent=1) + "\n"
     print(text)

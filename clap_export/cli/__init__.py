@@ -28,6 +28,7 @@ VERBS = {
     "search": "search",
     "tag": "tag",
     "head": "head",
+    "index": "index",
     "freeze": "freeze",
     "conformance": "conformance",
     "triton": "triton",

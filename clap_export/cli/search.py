@@ -43,6 +43,7 @@ class SearchRequest:
     group_by: str | None
     dedupe: float | None
     each_window: bool
+    exact: bool
     outputs: tuple[Path, ...]
     overwrite: bool
     bundle: Path | None
@@ -70,6 +71,7 @@ class SearchRequest:
     "--dedupe", type=float, help="Leave out what has this cosine to a better hit, such as 0.98."
 )
 @click.option("--each-window", is_flag=True, help="Find windows of recordings, with their times.")
+@click.option("--exact", is_flag=True, help="Look at all recordings, though there is an index.")
 @click.option(
     "-o", "--output", "outputs", type=PATH, multiple=True,
     help="File to write the hits to: .json, .csv, .m3u8 (a playlist) or .html (with players).",
@@ -85,8 +87,8 @@ def search(as_json: bool, **given: Any) -> int:
     """Search a LIBRARY by WORDS, by the sound of recordings, or by both.
 
     Several WORDS are added up, each in quotes; "rain^0.5" counts half. All recordings of the
-    library are looked at. The exit code is 2 if a part of it is damaged, after the others are
-    searched. --json prints one object for each hit and line.
+    library are looked at, unless it has an index. The exit code is 2 if a part of it is damaged,
+    after the others are searched. --json prints one object for each hit and line.
     """
     request = SearchRequest(**given)
     if not request.words and not request.like:
@@ -104,7 +106,7 @@ def search(as_json: bool, **given: Any) -> int:
             _weighted(request.words), like=list(request.like) or None,
             minus=_weighted(request.minus), unlike=list(request.unlike) or None,
             top_k=request.top_k, where=request.where, group_by=request.group_by,
-            dedupe=request.dedupe, each_window=request.each_window,
+            dedupe=request.dedupe, each_window=request.each_window, exact=request.exact,
         )  # fmt: skip
     for path in request.outputs:
         results.write(hits, request.title, path, overwrite=request.overwrite)
@@ -112,6 +114,8 @@ def search(as_json: bool, **given: Any) -> int:
         terminal.put(results.json(hits, request.title))
     elif not request.outputs:
         _print(hits)
+    for note in library.notes:
+        terminal.warn(f"Note: {note}")
     for problem in library.problems:
         terminal.warn(f"Error: {problem}")
     return BAD_INPUT if library.problems else DONE

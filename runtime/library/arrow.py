@@ -1,4 +1,7 @@
-"""pyarrow, which comes with the extra ``library`` and is imported when it is needed."""
+"""What comes with the extra ``library``, and the engines of an index, of extras of their own.
+
+All are imported when they are needed.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,29 @@ def duckdb() -> Any:
     return _found("duckdb")
 
 
-def _found(name: str) -> ModuleType:
+def usearch() -> Any:
+    """The module of usearch's index.
+
+    Raises:
+        ClapError: it is not installed.
+    """
+    return _found("usearch.index", "library-index")
+
+
+def lancedb() -> Any:
+    """LanceDB.
+
+    Raises:
+        ClapError: it is not installed.
+    """
+    return _found("lancedb", "library-lance")
+
+
+def _found(name: str, extra: str = "library") -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise ClapError(
-            f"a library needs {name.partition('.')[0]}, which cannot be imported ({error}). "
-            "Install it: pip install clap-export[library]"
+            f"{'a library' if extra == 'library' else 'the index'} needs {name.partition('.')[0]}, "
+            f"which cannot be imported ({error}). Install it: pip install clap-export[{extra}]"
         ) from error

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.arguments import number, shown, whole
 from runtime.bundle import Bundle
@@ -16,15 +20,19 @@ from runtime.errors import ClapError
 from runtime.library import columns, condition, description
 from runtime.library.columns import RECORDINGS, WINDOWS
 from runtime.library.description import LibraryError
+from runtime.library.index.document import INDEX
+from runtime.library.index.opened import Index, Unusable
 from runtime.library.part import Block, Part
 from runtime.library.query import Query
 from runtime.library.ranking import Ranking, chosen
+from runtime.library.values import Values
 
 if TYPE_CHECKING:
     from runtime.library.description import Description
     from runtime.library.query import Sounds, Texts
 
-T = TypeVar("T")
+Found: TypeAlias = tuple[Block, int, float]  # a block, a place in it, and its cosine
+Wanted: TypeAlias = "dict[str, NDArray[np.int64]] | None"
 
 TOP_K = 10
 
@@ -85,6 +93,9 @@ class Library:
         self._problems: dict[str, str] = {}
         self._parts: list[Part] = self._opened(RECORDINGS)
         self._windows: list[Part] = []
+        self._indexes: dict[str, Index | None] = {}
+        self._notes: dict[str, str] = {}
+        self._values = Values()
         if self.description.each_window:
             # A part of windows alone is one whose writer was killed.
             whole_parts = {part.name for part in self._parts}
@@ -94,6 +105,12 @@ class Library:
     def problems(self) -> tuple[str, ...]:
         """A sentence for each damaged part that was met so far; the others are searched."""
         return tuple(self._problems.values())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for each index that is not of the library as it is now; so far as it is not,
+        all rows were looked at."""
+        return tuple(self._notes.values())
 
     def __len__(self) -> int:
         """Number of recordings that can be found."""
@@ -112,8 +129,12 @@ class Library:
         group_by: str | None = None,
         dedupe: float | None = None,
         each_window: bool = False,
+        exact: bool = False,
     ) -> list[Hit]:
-        """The recordings that are nearest to a query. All are looked at: the search is exact.
+        """The recordings that are nearest to a query.
+
+        All are looked at, so that the search is exact, unless the library has an index: that names
+        some hundreds, which are compared exactly.
 
         A query is the sum of unit vectors, scaled to unit norm again.
 
@@ -130,6 +151,7 @@ class Library:
                 ``each_window``, a column of windows.
             dedupe: leave out what has a cosine of at least this to a better hit.
             each_window: find windows of recordings, with their times.
+            exact: look at all of them, though the library has an index.
 
         Returns:
             hits, best first.
@@ -154,20 +176,16 @@ class Library:
             both = {part.name for part in self._parts} & {part.name for part in parts}
             wanted = condition.rows(self.folder, sorted(both), where, each_window)
         encoder = self._opened_encoder(query) if query.reads or query.hears else None
-        ranking = Ranking(
-            self._blocks(parts), query.embedding(self.description.dim, encoder), wanted
-        )
-        for part in ranking.spoilt:
-            self._problems[str(part.path)] = (
-                f"the part '{part.path}' is damaged: it has vectors that are not finite. Remove "
-                "it, and embed the same sources again."
-            )
-        named = ("path", "member", *(("start", "end") if each_window else ("duration",)))
-        values = _Values(tuple({*named, *([] if group_by is None else [group_by])}))
-        group_of = None if group_by is None else partial(values.of, group_by)
+        sought = query.embedding(self.description.dim, encoder)
+        group_of = None if group_by is None else partial(self._values.of, group_by)
+        choose = partial(chosen, count=top_k, group_of=group_of, dedupe=least)
+        found = None
+        if not exact:
+            found = self._by_index(WINDOWS if each_window else RECORDINGS, sought, wanted, choose)
+        if found is None:
+            found = choose(self._ranking(parts, sought, wanted))
         return [
-            _hit(values, block, place, score, each_window)
-            for block, place, score in chosen(ranking, top_k, group_of, least)
+            _hit(self._values, block, place, score, each_window) for block, place, score in found
         ]
 
     def close(self) -> None:
@@ -201,6 +219,50 @@ class Library:
             except LibraryError as error:
                 self._problems[str(part.path)] = str(error)
         return found
+
+    def _ranking(
+        self, parts: Sequence[Part], query: NDArray[np.float32], wanted: Wanted
+    ) -> Ranking:
+        """All rows of parts."""
+        ranking = Ranking(self._blocks(parts), query, wanted)
+        for part in ranking.spoilt:
+            self._problems[str(part.path)] = (
+                f"the part '{part.path}' is damaged: it has vectors that are not finite. Remove "
+                "it, and embed the same sources again."
+            )
+        return ranking
+
+    def _by_index(
+        self, kind: str, query: NDArray[np.float32], wanted: Wanted,
+        choose: partial[list[Found]],
+    ) -> list[Found] | None:  # fmt: skip
+        """What is found with the index; None where it does not suffice, or there is none."""
+        try:
+            index = self._index(kind)
+            if index is None:
+                return None
+            others = self._ranking(index.others, query, wanted)
+            for candidates in index.rounds(query, choose.keywords["count"], wanted):
+                found = choose(heapq.merge(candidates, others, key=lambda each: -each[2]))
+                if not candidates.all_seen:
+                    return found
+        except Unusable as error:
+            self._notes[kind] = str(error)
+        except LibraryError:  # a damaged part, which is named by who looks at all
+            pass
+        return None
+
+    def _index(self, kind: str) -> Index | None:
+        """The index of recordings or of windows, opened by the first search."""
+        with self._lock:
+            if kind not in self._indexes:
+                self._indexes[kind] = None
+                if (self.folder / INDEX / kind).is_dir():
+                    parts = self._windows if kind == WINDOWS else self._parts
+                    self._indexes[kind] = index = Index(self.folder, kind, self.description, parts)
+                    if index.note:
+                        self._notes[kind] = index.note
+            return self._indexes[kind]
 
     def _check_column(self, name: str | None, parts: Sequence[Part]) -> None:
         if name is None or not parts:
@@ -238,25 +300,7 @@ class Library:
         return encoder
 
 
-class _Values:
-    """Columns of parts, each part read once for a search.
-
-    Args:
-        columns: that will be asked for.
-    """
-
-    def __init__(self, columns: tuple[str, ...]) -> None:
-        self._columns = columns
-        self._tables: dict[str, Any] = {}
-
-    def of(self, column: str, block: Block, place: int) -> Any:
-        key = str(block.part.path)
-        if key not in self._tables:
-            self._tables[key] = block.part.table(self._columns)
-        return self._tables[key].column(column)[int(block.rows[place])].as_py()
-
-
-def _hit(values: _Values, block: Block, place: int, score: float, window: bool) -> Hit:
+def _hit(values: Values, block: Block, place: int, score: float, window: bool) -> Hit:
     def value(column: str) -> Any:
         return values.of(column, block, place)
 

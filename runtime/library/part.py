@@ -7,6 +7,7 @@ pages and copies nothing. A file that another program wrote is decoded instead.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Generator, Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.library import page
 from runtime.library.arrow import parquet, pyarrow
 from runtime.library.columns import METADATA, SCALE, VECTOR
 from runtime.library.description import LibraryError
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 # How far the norm of a stored vector may be from 1, by the rounding of its numbers.
 NORM_TOLERANCE = {"float32": 1e-3, "float16": 1e-2, "int8": 1e-3}
+AGAIN = "open the library again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +113,21 @@ class Part:
         with self._opened() as opened:
             return list(self._found(opened))
 
+    def fingerprint(self) -> str:
+        """A hash of the vectors and of which rows have them, and of nothing else.
+
+        It is made of the checksums that stand in the file's own pages, so that a copy of the file
+        has the same, and a recording that is marked as vanished changes nothing.
+
+        Raises:
+            LibraryError: the file is damaged.
+        """
+        digest = hashlib.sha256(f"{self.count}".encode())
+        with self._opened() as opened:
+            for group in range(opened.file.metadata.num_row_groups):
+                digest.update(_summed(opened.source, _column(opened, group)))
+        return digest.hexdigest()
+
     def _found(self, opened: _Opened) -> Iterator[Block]:
         first = 0
         names = [name for name in ("vanished", "error", SCALE) if name in self.columns]
@@ -191,7 +209,7 @@ class Part:
         try:
             with arrow.memory_map(str(self.path)) as source:
                 file = parquet().ParquetFile(source, page_checksum_verification=True)
-                self._check_same()
+                self.check_same()
                 yield _Opened(source, file)
         except (OSError, arrow.ArrowException, ValueError, KeyError) as error:
             reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
@@ -200,14 +218,21 @@ class Part:
                 "the same sources again: its recordings are then embedded anew."
             ) from error
 
-    def _check_same(self) -> None:
-        found = os.stat(self.path)
+    def check_same(self) -> None:
+        """See that the file is the one that was opened.
+
+        Raises:
+            LibraryError: it was written again.
+        """
+        try:
+            found = os.stat(self.path)
+        except OSError as error:
+            raise LibraryError(f"the part '{self.path}' is gone: {AGAIN}") from error
         mark = found.st_ino, found.st_size, found.st_mtime_ns
         self._mark = self._mark or mark
         if mark != self._mark:
             raise LibraryError(
-                f"the part '{self.path}' was written again since the library was opened: open the "
-                "library again."
+                f"the part '{self.path}' was written again since the library was opened: {AGAIN}"
             )
 
 
@@ -224,6 +249,24 @@ def _column(opened: _Opened, group: int) -> Any:
     found = opened.file.metadata.row_group(group)
     every = (found.column(i) for i in range(found.num_columns))
     return next(c for c in every if c.path_in_schema.partition(".")[0] == VECTOR)
+
+
+def _summed(source: Any, column: Any) -> bytes:
+    """Bytes that differ when a column's do: the checksum of its page and what lies around that, or
+    all of it where there is no checksum, or more than a page."""
+    start = column.dictionary_page_offset or column.data_page_offset
+    size = column.total_compressed_size
+    source.seek(start)
+    found = page.checksum(source.read(min(size, page.MOST_HEADER)))
+    if found is None or not 0 <= size - found[0] <= page.MOST_HEADER:
+        source.seek(start)
+        return hashlib.sha256(source.read_buffer(size)).digest()
+    covered, crc = found
+    around = b""
+    for at in (start, start + covered):
+        source.seek(at)
+        around += source.read(size - covered)
+    return around + f"{size} {crc}".encode()
 
 
 def _there(block: Block, vanished: NDArray[np.bool_]) -> Block:

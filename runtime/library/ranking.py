@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from runtime.library import numbers
 from runtime.library.part import Block, Part
 
 FIRST, MORE = 64, 8  # candidates that are sorted at first, and how many times more then
+FEW = 0.1  # share of a block's rows, below which those alone are read
 
 
 class Ranking:
@@ -41,6 +42,8 @@ class Ranking:
         self._wanted = wanted
         self.spoilt: list[Part] = []
         self._scores = np.full(int(self._starts[-1]), -np.inf, np.float32)
+        if not blocks:
+            return
         with ThreadPoolExecutor(usable_cores(), thread_name_prefix="clap-search") as threads:
             found = threads.map(partial(self._cosines, query), blocks)
             for start, block, cosines in zip(self._starts.tolist(), blocks, found, strict=False):
@@ -76,8 +79,11 @@ class Ranking:
             none: NDArray[np.int64] = np.empty(0, np.int64)
             rows = self._wanted.get(block.part.name, none)
             there = np.isin(block.rows, rows, assume_unique=True)
-            if not there.any():
-                return np.full(len(block.rows), -np.inf, np.float32)
+            few = np.flatnonzero(there)
+            if len(few) < len(there) * FEW:
+                cosines = np.full(len(there), -np.inf, np.float32)
+                cosines[few] = block.floats(few) @ query
+                return cosines
         cosines = numbers.cosines(block.vectors, query)
         if block.scales is not None:
             cosines = cosines * block.scales
@@ -85,12 +91,15 @@ class Ranking:
 
 
 def chosen(
-    ranking: Ranking, count: int, group_of: Callable[[Block, int], Any] | None, dedupe: float | None
+    ranking: Iterable[tuple[Block, int, float]],
+    count: int,
+    group_of: Callable[[Block, int], Any] | None,
+    dedupe: float | None,
 ) -> list[tuple[Block, int, float]]:
     """The best rows, one of each group, without those that nearly repeat a better one.
 
     Args:
-        ranking: of all rows.
+        ranking: rows and their cosines, best first.
         count: of rows, at most.
         group_of: what is to differ between rows; None if nothing is.
         dedupe: a row whose cosine to a better one is at least this is left out; None to keep all.
