@@ -140,7 +140,8 @@ def test_int16_round_trip() -> None:
 
 
 def test_too_short_for_one_target_sample() -> None:
-    with pytest.raises(AudioError, match="too short"):
+    sentence = rf"its length in samples is 1 at 48000 Hz, and 0 at {SPEC.sample_rate} Hz\."
+    with pytest.raises(AudioError, match=sentence):
         audio.prepare(np.ones(1, np.float32), SPEC, 48_000)
 
 
