@@ -45,12 +45,13 @@ class ClassifyOptions(AudioOptions):
         default_factory=list, max_length=100,
         description="Prompts with one {} for the label; several are averaged. Default the model's.",
     )  # fmt: skip
-    scores: Literal["softmax", "cosine", "multilabel"] = Field(
-        "softmax", description="What the score is."
+    scores: Literal["softmax", "cosine", "multilabel"] | None = Field(
+        None, description="What the score is. Default softmax, of a tagger its own."
     )
     top_k: int | None = Field(
         None, ge=1, le=1_000_000,
-        description="Best labels; default all, and of each window of a timeline 3.",
+        description="Best labels; default all, of a tagger its own number, and of each window of a "
+        "timeline 3.",
     )  # fmt: skip
     threshold: Finite | None = Field(None, description="Drop labels with a lower score.")
     min_similarity: Finite | None = Field(None, description="Drop labels with a lower cosine.")
