@@ -117,11 +117,11 @@ export function parseManifest(path: string, data: Uint8Array): Manifest {
   if (keys.get("format") !== FORMAT) {
     throw new BundleError(`${path} is not the manifest of a clap-export bundle ('format' differs).`);
   }
-  const version = keys.get("format_version");
-  if (version instanceof Float) read(KIND, keys, path); // which says so, of 4.0 too
+  const stated = keys.get("format_version");
+  const version = stated instanceof Float ? stated.value : stated; // 4.0 is the version, and of the wrong type
   if (version !== OLDER_VERSION && version !== FORMAT_VERSION) {
     throw new BundleError(
-      `${path} has format_version ${shownValue(version)}; this runtime reads ${OLDER_VERSION} and ${FORMAT_VERSION}. ` +
+      `${path} has format_version ${shownValue(stated)}; this runtime reads ${OLDER_VERSION} and ${FORMAT_VERSION}. ` +
         "Export it again, or install the runtime that wrote it.",
     );
   }
