@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +14,8 @@ from runtime.errors import LabelError
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 MOST_LETTERS = 100_000  # of a field with labels
+OUTER = ("query", "body", "path")  # beginnings of a complaint's place
+TYPE = re.compile(r"^(str|constrained-str)$|\[")
 Labels = Annotated[str, Field(max_length=MOST_LETTERS)]
 
 
@@ -110,13 +113,18 @@ def parameters_of(kind: type[BaseModel]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def invalid(errors: Iterable[Any]) -> Problem:
+def invalid(errors: Sequence[Any]) -> Problem:
     """What pydantic complains of, in a sentence."""
-    said = [
-        f"{'.'.join(str(part) for part in e['loc'] if part not in ('query', 'body'))}: {e['msg']}"
-        for e in errors
-    ]
-    return Problem(422, "options", f"{'; '.join(said[:5])}.")
+    said = dict.fromkeys(f"{_place(e['loc'])}: {e['msg']}" for e in errors)
+    if any(not e["loc"] for e in errors):
+        return Problem(422, "options", "what was sent is no JSON object.")
+    return Problem(422, "options", f"{'; '.join([*said][:5])}.")
+
+
+def _place(location: Iterable[object]) -> str:
+    """Where a complaint is, without the names of Python's types that pydantic puts in between."""
+    parts = [str(part) for part in location]
+    return ".".join(part for part in parts if not (TYPE.search(part) or part in OUTER))
 
 
 def names_of(labels: Iterable[str]) -> list[str] | dict[str, str | list[str]]:
