@@ -115,9 +115,12 @@ def parameters_of(kind: type[BaseModel]) -> list[dict[str, Any]]:
 
 def invalid(errors: Sequence[Any]) -> Problem:
     """What pydantic complains of, in a sentence."""
-    said = dict.fromkeys(f"{_place(e['loc'])}: {e['msg']}" for e in errors)
-    if any(not e["loc"] for e in errors):
+    if any(not e["loc"] and e["type"] in ("model_type", "model_attributes_type") for e in errors):
         return Problem(422, "options", "what was sent is no JSON object.")
+    said = dict.fromkeys(
+        f"{_place(e['loc'])}: {e['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+        for e in errors
+    )
     return Problem(422, "options", f"{'; '.join([*said][:5])}.")
 
 
