@@ -58,6 +58,11 @@ class Bundle:
         """Full path of a file that the manifest names."""
         return self.folder / name
 
+    @property
+    def has_text(self) -> bool:
+        """Whether texts can be embedded: they cannot without the text encoder."""
+        return self.manifest.text_graph is not None
+
     def read(self, name: str, *, check_hash: bool = False) -> Content:
         """A file that the manifest names. Give engines this, and not a path to open again.
 

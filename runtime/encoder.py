@@ -123,6 +123,11 @@ class Encoder:
         return self._loaded.bundle.manifest
 
     @property
+    def has_text(self) -> bool:
+        """Whether texts can be embedded; without, labels come as saved banks."""
+        return self._loaded.bundle.has_text
+
+    @property
     def clip_space_id(self) -> str:
         """Hash of the embedding space and the policy: recordings' embeddings of another do not
         match these."""

@@ -131,6 +131,11 @@ class TaggerFile(Bundle):
         self.bank = self._bank(graph)
         self._content: tuple[Content, OnnxGraph] | None = content, graph
 
+    @property
+    def has_text(self) -> bool:
+        """Never, though the manifest of the bundle may name a text encoder."""
+        return False
+
     def read(self, name: str, *, check_hash: bool = False) -> Content:
         """The engine's file, if there is one; its hash is always compared.
 

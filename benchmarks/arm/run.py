@@ -5,11 +5,12 @@
 
 The ARM machine is made on the way (see ``machine.py``; minutes, and 0.7 GB), and so is what the C++
 reader needs. Emulation says that results are right; it says nothing about speed. Results are kept
-reader by reader, so that some can be run again.
+reader by reader, so that some can be run again; with ``--minutes`` a long one is run in parts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,38 @@ def summary(kit: Path, reader: Reader, verdicts: list[Verdict], seconds: float) 
     }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a reader has answered of a kit so far, in a file beside what is built.
+
+    Attributes:
+        path: a JSON object a line, of a verdict that passed and its seconds.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(cls, folder: Path, name: str, kit: Path) -> Part:
+        """Of a reader, and of the kit with these very bytes."""
+        sha256 = hashlib.sha256((kit / "kit.json").read_bytes()).hexdigest()
+        return cls(folder / f"{name}-{sha256[:12]}.jsonl")
+
+    def read(self) -> tuple[list[Verdict], float]:
+        """Verdicts, and the seconds that they took."""
+        if not self.path.exists():
+            return [], 0.0
+        rows = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        verdicts = [Verdict(row["id"], row["task"], "passed") for row in rows]
+        return verdicts, sum(row["seconds"] for row in rows)
+
+    def add(self, verdict: Verdict, seconds: float) -> None:
+        """Keep one that passed; others are asked again, as they may have been mended since."""
+        if verdict.state == "passed":
+            row = {"id": verdict.id, "task": verdict.task, "seconds": round(seconds, 3)}
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
 def machines() -> dict[str, Any]:
     """What it ran on, and with."""
     said = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=False)
@@ -91,8 +125,12 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     default=Path(tempfile.gettempdir(), "clap-readers"),
     help="For the ARM machine and what is built.")  # fmt: skip
 @click.option("--only", default="*", show_default=True, help="Pattern of the cases.")
+@click.option("--minutes", type=click.FloatRange(0), help="Stop after about so many. What has "
+    "passed is kept in --folder, and the same command goes on from there.")  # fmt: skip
 @click.option("--write", is_flag=True, help="Keep the results, here and in docs/devices.md.")
-def main(kit: Path, names: tuple[str, ...], folder: Path, only: str, write: bool) -> None:
+def main(
+    kit: Path, names: tuple[str, ...], folder: Path, only: str, minutes: float | None, write: bool
+) -> None:
     """Check readers with KIT."""
     if write and only != "*":
         raise click.UsageError("--write keeps whole kits: leave --only out.")
@@ -103,15 +141,24 @@ def main(kit: Path, names: tuple[str, ...], folder: Path, only: str, write: bool
     for name in names or READERS:
         reader, command = READERS[name], workshop.command(name)
         click.echo(f"{name}: {shlex.join(command)}")
-        start = time.perf_counter()
-        verdicts: list[Verdict] = []
-        for verdict in Check(kit, tuple(command), PATIENCE, only=only).run():
+        part = Part.of(folder, name, kit) if minutes is not None else None
+        verdicts, before = ([], 0.0) if part is None else part.read()
+        start = last = time.perf_counter()
+        known = [verdict.id for verdict in verdicts]
+        check = Check(kit, tuple(command), PATIENCE, only=only, without=known)
+        for verdict in check.run():
+            now = time.perf_counter()
             verdicts.append(verdict)
+            if part is not None:
+                part.add(verdict, now - last)
+                if minutes is not None and now - start > 60 * minutes:
+                    raise SystemExit(f"  {len(verdicts)} cases so far: give the command again.")
+            last = now
             if verdict.state != "passed":
                 click.echo(f"  {verdict.state}: {verdict.id}: {verdict.why}")
             elif reader.where == EMULATED:
                 click.echo(f"  {len(verdicts):4} {verdict.id}", err=True)
-        one = summary(kit, reader, verdicts, time.perf_counter() - start)
+        one = summary(kit, reader, verdicts, before + time.perf_counter() - start)
         failed += one["failed"]
         click.echo(f"  {one['passed']} passed, {one['failed']} failed, {one['skipped']} skipped, "
             f"{one['seconds']} s")  # fmt: skip

@@ -18,6 +18,7 @@ from runtime.errors import ClapError
 if TYPE_CHECKING:
     from clap_export.serve.gate import Access
     from clap_export.serve.service import Setup
+    from clap_export.serve.source import Source
     from runtime import Encoder, LabelBank
 
 MIB = 1 << 20
@@ -64,14 +65,21 @@ class ServeRequest:
     def __post_init__(self) -> None:
         if self.allow_banks and self.banks is None:
             raise click.UsageError("--allow-banks needs --banks DIR, where they are kept.")
+        if self.bundle.suffix == ".onnx" and self.public_key is not None:
+            raise click.UsageError("--public-key is for bundles: a tagger has no signature.")
 
-    def encoder(self) -> Encoder:
-        """The encoders that were asked for."""
-        from runtime import Bundle, Encoder
+    def source(self) -> Source:
+        """What was asked for."""
+        from clap_export.serve.source import Source
 
-        signed = self.public_key and Bundle(self.bundle, public_key=self.public_key)
+        return Source.of(self.bundle, self.public_key, self.provider)
+
+    def encoder(self, source: Source) -> Encoder:
+        """Its encoders."""
+        from runtime import Encoder
+
         return Encoder(
-            signed or self.bundle, providers=self.provider and (self.provider,),
+            source.bundle, providers=self.provider and (self.provider,),
             threads=self.threads, windows=self.windows, max_seconds=self.max_seconds,
         )  # fmt: skip
 
@@ -83,7 +91,7 @@ class ServeRequest:
         keys = Keys() if self.api_key_file is None else Keys.read(self.api_key_file)
         return Access.of(self.host, keys, self.cors_origin, self.allow_host)
 
-    def setup(self, encoder: Encoder) -> Setup:
+    def setup(self, source: Source, encoder: Encoder) -> Setup:
         """The service that was asked for."""
         from clap_export.serve.limits import Limits
         from clap_export.serve.scheduler import Plan
@@ -101,19 +109,22 @@ class ServeRequest:
         )  # fmt: skip
         return Setup(
             limits, plan, one_thread=lanes > 1 and self.threads is None,
-            banks=self._banks(encoder), folder=self.banks, allow_banks=self.allow_banks,
+            banks=self._banks(source, encoder), folder=self.banks, allow_banks=self.allow_banks,
+            scores=source.scores, top_k=source.top_k,
         )  # fmt: skip
 
-    def _banks(self, encoder: Encoder) -> Mapping[str, LabelBank]:
+    def _banks(self, source: Source, encoder: Encoder) -> Mapping[str, LabelBank]:
         from runtime import LabelBank
 
         found: dict[str, LabelBank] = {}
+        if source.bank is not None:
+            found[_as_name(self.bundle.stem) or "tagger"] = source.bank
         for text in self.labels:
             labels = labels_of(text)
             if not isinstance(labels, LabelBank):
                 labels = LabelBank.build(encoder, labels, self.templates or None)
             found[_name_of(text, len(found))] = labels
-        if len(found) < len(self.labels):
+        if len(found) < len(self.labels) + (source.bank is not None):
             raise click.UsageError("--labels: two of the files have the same name.")
         return found
 
@@ -189,7 +200,8 @@ class ServeRequest:
 @options.provider_option
 @options.threads_option
 def serve(**given: Any) -> int:
-    """Serve BUNDLE over HTTP: classify, embed and listen, and a page at /.
+    """Serve BUNDLE, or a tagger (.onnx, see freeze), over HTTP: classify, embed and listen, and a
+    page at /.
 
     SIGTERM and Ctrl-C let requests end first; a second one ends at once.
     """
@@ -199,9 +211,9 @@ def serve(**given: Any) -> int:
     from clap_export.serve.service import Service
 
     log.begin()
-    access = request.access()
-    with request.encoder() as encoder:
-        service = Service(encoder, request.setup(encoder))
+    access, source = request.access(), request.source()
+    with request.encoder(source) as encoder:
+        service = Service(encoder, request.setup(source, encoder))
         try:
             place = Place(request.host, request.port, request.drain_seconds)
             server = Server(service, access, place)
@@ -219,5 +231,9 @@ def _name_of(text: str, before: int) -> str:
     path = Path(text.removeprefix("@"))
     if not text.startswith("@") and path.suffix.lower() not in LABEL_FILES:
         return "default" if not before else f"default-{before + 1}"
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.stem)
-    return name.lower().lstrip("._-")[:64] or f"labels-{before + 1}"
+    return _as_name(path.stem) or f"labels-{before + 1}"
+
+
+def _as_name(stem: str) -> str:
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
+    return name.lower().lstrip("._-")[:64]

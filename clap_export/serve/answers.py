@@ -84,6 +84,9 @@ class Bank(BaseModel):
     templates: list[str]
     space_id: str
     warnings: list[str] = Field(default_factory=list)
+    embeddings: str | None = Field(
+        None, description="base64 of little-endian float32 [labels, dimensions] if asked for."
+    )
 
 
 class BankNames(BaseModel):

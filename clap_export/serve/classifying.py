@@ -58,8 +58,9 @@ class Classifying:
         """
         manifest = service.encoder.manifest
         ranking = Ranking.of(
-            manifest, options.scores, options.threshold, options.min_similarity, options.top_k
-        )
+            manifest, options.scores or service.scores, options.threshold, options.min_similarity,
+            options.top_k or service.top_k,
+        )  # fmt: skip
         policy = service.policy(options.windows)
         if options.hop is not None and not options.timeline:
             raise Problem(422, "options", "hop is for a timeline: send timeline=true with it.")
@@ -67,7 +68,7 @@ class Classifying:
         ranking = ranking.of_labels(bank.head, options.scores)
         if not options.timeline:
             return cls(bank, ranking, policy, None)
-        top_k = min(len(bank), options.top_k or OF_A_WINDOW)
+        top_k = min(len(bank), options.top_k or service.top_k or OF_A_WINDOW)
         return cls(bank, ranking, policy.timeline(manifest.audio, options.hop), top_k)
 
     def rank(self, row: NDArray[np.float32]) -> list[dict[str, Any]]:

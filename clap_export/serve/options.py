@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +14,8 @@ from runtime.errors import LabelError
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 MOST_LETTERS = 100_000  # of a field with labels
+OUTER = ("query", "body", "path")  # beginnings of a complaint's place
+TYPE = re.compile(r"^(str|constrained-str)$|\[")
 Labels = Annotated[str, Field(max_length=MOST_LETTERS)]
 
 
@@ -46,11 +49,12 @@ class ClassifyOptions(AudioOptions):
         description="Prompts with one {} for the label; several are averaged. Default the model's.",
     )  # fmt: skip
     scores: Literal["softmax", "cosine", "multilabel"] | None = Field(
-        None, description="What the score is; default softmax, and of a head its own."
+        None, description="What the score is; default softmax, of a head or a tagger its own."
     )
     top_k: int | None = Field(
         None, ge=1, le=1_000_000,
-        description="Best labels; default all, and of each window of a timeline 3.",
+        description="Best labels; default all, of a tagger its own number, and of each window of a "
+        "timeline 3.",
     )  # fmt: skip
     threshold: Finite | None = Field(None, description="Drop labels with a lower score.")
     min_similarity: Finite | None = Field(None, description="Drop labels with a lower cosine.")
@@ -109,13 +113,21 @@ def parameters_of(kind: type[BaseModel]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def invalid(errors: Iterable[Any]) -> Problem:
+def invalid(errors: Sequence[Any]) -> Problem:
     """What pydantic complains of, in a sentence."""
-    said = [
-        f"{'.'.join(str(part) for part in e['loc'] if part not in ('query', 'body'))}: {e['msg']}"
+    if any(not e["loc"] and e["type"] in ("model_type", "model_attributes_type") for e in errors):
+        return Problem(422, "options", "what was sent is no JSON object.")
+    said = dict.fromkeys(
+        f"{_place(e['loc'])}: {e['msg'].removeprefix('Value error, ')}".removeprefix(": ")
         for e in errors
-    ]
-    return Problem(422, "options", f"{'; '.join(said[:5])}.")
+    )
+    return Problem(422, "options", f"{'; '.join([*said][:5])}.")
+
+
+def _place(location: Iterable[object]) -> str:
+    """Where a complaint is, without the names of Python's types that pydantic puts in between."""
+    parts = [str(part) for part in location]
+    return ".".join(part for part in parts if not (TYPE.search(part) or part in OUTER))
 
 
 def names_of(labels: Iterable[str]) -> list[str] | dict[str, str | list[str]]:

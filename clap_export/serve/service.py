@@ -16,7 +16,7 @@ from clap_export.serve.hearing import Hearing
 from clap_export.serve.limits import Limits
 from clap_export.serve.metrics import Metrics
 from clap_export.serve.named import NamedBanks
-from clap_export.serve.problems import without_place
+from clap_export.serve.problems import Problem, without_place
 from clap_export.serve.scheduler import Plan, Scheduler
 from clap_export.serve.texts import Banks, WorkTexts
 from clap_export.serve.uploads import Room, Upload, Uploads
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from clap_export.serve.hearing import Embedded
     from clap_export.serve.texts import Names
     from runtime import Encoder, LabelBank
+    from runtime.scores import Mode
 
 QUICK = 16  # windows of a recording that count as quick
 TEXT_BATCH, TEXTS_WAITING, TEXT_THREADS = 16, 256, 8
@@ -52,6 +53,8 @@ class Setup:
         banks: given ones, by name; the first is the default.
         folder: of the other banks.
         allow_banks: those may be made and removed.
+        scores: of requests that do not say which.
+        top_k: labels in an answer, of requests that do not say how many; None for all.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -60,6 +63,8 @@ class Setup:
     banks: Mapping[str, LabelBank] = field(default_factory=dict)
     folder: Path | None = None
     allow_banks: bool = False
+    scores: Mode = "softmax"
+    top_k: int | None = None
 
 
 class Service:
@@ -75,6 +80,7 @@ class Service:
 
     def __init__(self, encoder: Encoder, setup: Setup) -> None:
         self.encoder, self.limits, self.plan = encoder, setup.limits, setup.plan
+        self.scores, self.top_k = setup.scores, setup.top_k
         self._one_thread = setup.one_thread
         manifest, limits = encoder.manifest, setup.limits
         self.named = NamedBanks(
@@ -112,7 +118,8 @@ class Service:
         silence = np.zeros((1, spec.window_samples), np.float32)
         piece = Piece(silence, (0,), (spec.window_samples,), True)
         self._embed([piece] * self.plan.max_batch)
-        self.encoder.embed_text("a sound")
+        if self.encoder.has_text:
+            self.encoder.embed_text("a sound")
 
     @property
     def ready(self) -> str | None:
@@ -176,7 +183,7 @@ class Service:
         if labels and name is not None:
             raise LabelError("labels and a bank are given: choose one of them.")
         if labels:
-            return self.banks.of(labels, templates, work)
+            return self.made(labels, templates, work)
         if templates:
             raise LabelError("templates are for labels that come with them.")
         if name is not None:
@@ -187,8 +194,23 @@ class Service:
             )
         return self.named.default
 
+    def made(self, labels: Names, templates: list[str], work: Work) -> LabelBank:
+        """A bank of labels that are sent as words.
+
+        Raises:
+            LabelError: they cannot be used.
+            Problem: there is no text encoder.
+        """
+        self._check_text()
+        return self.banks.of(labels, templates, work)
+
     def texts(self, texts: list[str], work: Work) -> NDArray[np.float32]:
-        """Embeddings float32 ``[n, dim]`` of texts as they are."""
+        """Embeddings float32 ``[n, dim]`` of texts as they are.
+
+        Raises:
+            Problem: there is no text encoder.
+        """
+        self._check_text()
         return WorkTexts(self.encoder, self.text, work).embed_text(texts)
 
     def heard(
@@ -224,6 +246,13 @@ class Service:
             "clip_space_id": policy.clip_space_id(manifest.space_id, manifest.audio),
             "seconds": ending.seconds, "windows_heard": ending.windows, "warning": ending.warning,
         }  # fmt: skip
+
+    def _check_text(self) -> None:
+        if not self.encoder.has_text:
+            raise Problem(
+                409, "texts", "this server has no text encoder, so labels cannot be sent as words: "
+                "name a bank that GET /v1/banks lists, or send no labels for the server's own.",
+            )  # fmt: skip
 
     def _measured(self) -> None:
         look, manifest = self.metrics.look, self.encoder.manifest

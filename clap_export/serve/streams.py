@@ -64,7 +64,7 @@ class ListenOptions(LabelOptions):
     rate: int = Field(ge=MIN_RATE, le=MAX_RATE)
     channels: int = Field(1, ge=1, le=MAX_CHANNELS)
     dtype: Literal["s16le", "f32le"] = "s16le"
-    scores: Literal["softmax", "cosine", "multilabel"] = "softmax"
+    scores: Literal["softmax", "cosine", "multilabel"] | None = None
     hop: float = Field(0.5, ge=0.05, le=3600, allow_inf_nan=False)
     gate: Finite | None = None
     top_k: int | None = Field(None, ge=1, le=1_000_000)
@@ -202,7 +202,8 @@ class Listening:
 
     def _classifier(self, bank: LabelBank) -> StreamClassifier:
         manifest = self._service.encoder.manifest
-        ranking = Ranking.of(manifest, self._options.scores, None, None, None)
+        scores = self._options.scores or self._service.scores
+        ranking = Ranking.of(manifest, scores, None, None, None)
         ranking = ranking.of_labels(bank.head, self._options.scores)
         return StreamClassifier(self._service, bank, ranking)
 

@@ -80,8 +80,8 @@ class Levels:
         """
         if self._bad:
             raise AudioError(
-                f"{self._name} has {self._bad} samples that are NaN or infinite, the "
-                f"first at index {self._first}. Repair the recording."
+                f"{self._name} has NaN or infinite samples ({self._bad}, the first at index "
+                f"{self._first}). Repair the recording."
             )
         if not self._seen:
             raise AudioError(f"{self._name} holds no audio: 0 samples. It may be truncated.")

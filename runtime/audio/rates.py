@@ -61,7 +61,7 @@ def check_not_lost(
     """
     if not len(result):
         raise AudioError(
-            f"the recording is too short: {samples} samples at {rate} Hz are less than one "
+            f"the recording is too short: its length in samples is {samples} at {rate} Hz, and 0 "
             f"at {target} Hz."
         )
     return result

@@ -19,6 +19,7 @@ from benchmarks.arm import run as arm
 from benchmarks.small import limits
 from benchmarks.small import run as small
 from benchmarks.small.child import main as hear
+from clap_export.conformance.check import Verdict
 from clap_export.sounds.catalogue import SOUNDS
 from tests.tiny.bundle import LABELS, RATE, WINDOW
 
@@ -57,6 +58,23 @@ def test_a_program_for_arm_sees_what_it_is_given(tmp_path: Path) -> None:
     assert made[:5] == [machine.QEMU, "-cpu", "cortex-a72", "-L", str(tmp_path)]
     assert f"PYTHONPATH=/project:{tmp_path}/opt/site" in made
     assert made[-1] == f"{tmp_path}/usr/bin/python3"
+
+
+def test_a_kit_is_gone_on_with_where_it_was_left(tmp_path: Path) -> None:
+    kit = tmp_path / "kit"
+    kit.mkdir()
+    (kit / "kit.json").write_text("{}", encoding="utf-8")
+    part = arm.Part.of(tmp_path, "cpp", kit)
+    part.add(Verdict("space/bundle", "space", "passed"), 1.5)
+    part.add(Verdict("decode/kind-8-bit", "decode", "failed", "why"), 1.0)  # is asked again
+    part.add(Verdict("embed/long", "embed", "passed"), 2.0)
+    found, seconds = arm.Part.of(tmp_path, "cpp", kit).read()
+    assert [(one.id, one.task, one.state) for one in found] == [
+        ("space/bundle", "space", "passed"), ("embed/long", "embed", "passed"),
+    ]  # fmt: skip
+    assert seconds == 3.5
+    (kit / "kit.json").write_text("{ }", encoding="utf-8")  # another kit is another matter
+    assert arm.Part.of(tmp_path, "cpp", kit).read() == ([], 0.0)
 
 
 def test_a_part_of_a_page_is_written_and_nothing_else(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from clap_export.cli import main
+from clap_export.precision.lower import to_fp16, to_int8
 from clap_export.slim import slim
 from runtime import Bundle, ClapError, Classifier, Encoder, LabelBank, Tagger
 from runtime.errors import BundleError, SchemaError
 from runtime.manifest import MANIFEST, read_manifest, write_manifest
+from tests import tiny as tiny_models
+from tests.runtime.test_signature import keys  # noqa: F401 - a fixture
 from tests.tiny import bundle as tiny
 from tests.tiny import engines
 
@@ -133,3 +137,69 @@ def test_a_half_is_no_bundle(slimmed: Path, tiny_bundle: Path) -> None:
         Bundle(slimmed)
     write_manifest(slimmed, part)
     assert Bundle(slimmed).manifest == part
+
+
+def test_a_signature_is_not_taken_along(
+    tiny_bundle: Path,
+    tmp_path: Path,
+    keys: tuple[Path, Path],  # noqa: F811
+) -> None:
+    """It is over the whole manifest; the slim one gets its own."""
+    secret, public = keys
+    whole = shutil.copytree(tiny_bundle, tmp_path / "whole")
+    assert run("sign", whole, "--key", secret)[0] == 0
+    made = tmp_path / "slim"
+    assert run("slim", whole, "-o", made, "--public-key", public)[0] == 0
+    assert sorted(path.name for path in made.iterdir()) == ["audio.onnx", MANIFEST]
+    code, said = run("inspect", made, "--public-key", public)
+    assert (code, "no signature" in said or "not signed" in said) == (2, True), said
+    assert run("sign", made, "--key", secret)[0] == 0
+    assert run("inspect", made, "--public-key", public)[0] == 0
+    Bundle(made, public_key=public)
+
+
+@pytest.fixture(scope="module")
+def exported_slim(exported_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported-slim") / "slim"
+    slim(Bundle(exported_bundle), folder)
+    return folder
+
+
+def test_it_is_compared_with_its_checkpoint(
+    exported_slim: Path, exported_bundle: Path, tmp_path: Path
+) -> None:
+    """What it has is measured, and nothing is said of texts."""
+    checkpoint = tiny_models.save(tmp_path / "tiny.safetensors")
+    copy = shutil.copytree(exported_slim, tmp_path / "slim")
+    code, said = run("verify", copy, "--ckpt", checkpoint)
+    assert code == 0, said
+    parity = Bundle(copy).manifest.parity
+    assert parity is not None
+    assert parity.passed
+    names = {check.name for check in parity.checks}
+    assert "audio embedding, max abs" in names
+    assert not [name for name in names if "text" in name or "labels" in name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_it_is_lowered(exported_slim: Path, tmp_path: Path, precision: str) -> None:
+    clips = [
+        tiny_models.write_wav(tmp_path / f"{i}.wav", tiny_models.waveforms(1, seed=i)[0].numpy())
+        for i in range(12)
+    ]
+    lower = to_fp16 if precision == "fp16" else to_int8
+    made = lower(exported_slim, tmp_path / "lower", clips)
+    manifest = Bundle(tmp_path / "lower").manifest
+    assert (manifest.audio_graph.precision, manifest.text, manifest.text_graph) == (
+        precision, None, None,
+    )  # fmt: skip
+    assert made.parity.passed
+    assert not [check.name for check in made.parity.checks if "text" in check.name]
+
+
+def test_labels_of_a_listing_need_the_text_encoder(slimmed: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(tiny.wav(tiny.clip(3)))
+    (tmp_path / "l.csv").write_text("path,label\na.wav,dog\n")
+    code, said = run("eval", slimmed, "--listing", tmp_path / "l.csv")
+    assert (code, "no text encoder here" in said) == (2, True), said

@@ -32,6 +32,13 @@ export class Labels {
     this.#timer = setTimeout(() => void this.use(text), PAUSE);
   }
 
+  /** Labels that are known already. @param {string[]} names @param {Float32Array[]} rows */
+  take(names, rows) {
+    names.forEach((name, place) => this.#known.set(name, rows[place]));
+    this.names = names;
+    this.changed(null);
+  }
+
   /** @param {string} text */
   async use(text) {
     const turn = ++this.#turn;

@@ -71,8 +71,23 @@ async function begin() {
   model.textContent = `${space.model}, ${space.dimensions} dimensions, windows of ${space.window_seconds.toFixed(1)} s`;
   labels = new Labels(server, space.limits.texts, relabelled);
   for (const input of [files, record, names, mode]) input.disabled = false;
+  if (!space.embeds_text) return kept();
   names.value ||= FIRST.join("\n");
   await labels.use(names.value);
+}
+
+/** A server without a text encoder has labels of its own, and no others. */
+async function kept() {
+  names.readOnly = true;
+  part("hint-words", HTMLElement).textContent = "This server has no text encoder: these are its own labels.";
+  if (space.default_bank === null) return;
+  try {
+    const bank = await server.bank(space.default_bank, space.dimensions);
+    names.value = bank.names.join("\n");
+    labels.take(bank.names, bank.rows);
+  } catch (error) {
+    relabelled(/** @type {Error} */ (error));
+  }
 }
 
 function relabelled(/** @type {Error | null} */ error) {

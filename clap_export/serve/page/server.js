@@ -31,6 +31,18 @@ export class Server {
   }
 
   /**
+   * The labels that are kept under a name, and their embeddings.
+   *
+   * @param {string} name
+   * @param {number} dimensions
+   * @returns {Promise<{ names: string[], rows: Float32Array[] }>}
+   */
+  async bank(name, dimensions) {
+    const found = await this.#ask(`v1/banks/${name}?embeddings=true`);
+    return { names: found.labels, rows: rows(found.embeddings, dimensions) };
+  }
+
+  /**
    * A recording's windows, each with its times in seconds and its embedding.
    *
    * @param {Blob} recording

@@ -50,6 +50,8 @@ async def space(request: Request) -> dict[str, Any]:
         "logit_scale": manifest.logit_scale,
         "default_template": manifest.default_template,
         "scores": ["softmax", "cosine", *(["multilabel"] if manifest.calibration else [])],
+        "default_scores": service.scores,
+        "embeds_text": encoder.has_text,
         "default_bank": service.named.default_name,
         "banks_writable": service.named.writable,
         "formats": [*FORMATS, *(BY_FFMPEG if ffmpeg.program() else ())],

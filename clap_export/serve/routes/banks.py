@@ -43,12 +43,13 @@ async def list_banks(request: Request) -> dict[str, Any]:
 
 
 @router.get("/v1/banks/{name}", response_model=answers.Bank, responses=refused(404, 409, 429, 503))
-async def get_bank(request: Request, name: Name) -> Response:
-    """Labels and templates of a bank."""
+async def get_bank(request: Request, name: Name, embeddings: bool = False) -> Response:
+    """Labels and templates of a bank, and their embeddings if these are asked for."""
     service = service_of(request)
     with service.door.enter():
         bank = await _in_thread(request, service, partial(service.named.get, name))
-        return Answer(service, _answer(name, bank))
+        rows = {"embeddings": answers.packed(bank.embeddings)} if embeddings else {}
+        return Answer(service, {**_answer(name, bank), **rows})
 
 
 @router.post(
@@ -63,7 +64,7 @@ async def put_bank(request: Request, name: Name) -> Response:
         asked = await document(request, NewBank, service.limits)
 
         def keep(work: Work) -> LabelBank:
-            bank = service.banks.of(asked.labels, asked.templates, work)
+            bank = service.made(asked.labels, asked.templates, work)
             service.named.put(name, bank)
             return bank
 

@@ -20,7 +20,7 @@ REASONS = {
     403: "From another site's page, or not allowed.",
     404: "There is no such thing.",
     408: "The body comes too slowly.",
-    409: "A bank that cannot be used.",
+    409: "A bank that cannot be used, or words where there is no text encoder.",
     413: "The body is too large, or the recording too long.",
     415: "Not JSON.",
     422: "The recording, the labels or an option cannot be used.",

@@ -22,7 +22,7 @@ from clap_export.serve.running import beside, in_thread, work_of
 from clap_export.serve.service import Service
 
 router = APIRouter()
-TEXTS = refused(408, 413, 415, 429, 503, 504)
+TEXTS = refused(408, 409, 413, 415, 429, 503, 504)
 MOST_LETTERS = 100_000  # of a text; the tokenizer's own bound is lower
 Text = Annotated[str, Field(max_length=MOST_LETTERS)]
 
@@ -105,7 +105,7 @@ async def embed_text(request: Request) -> Response:
             raise Problem(422, "options", "templates are for labels: send labels=true with them.")
         work = work_of(request, service)
         if asked.labels:
-            call = partial(service.banks.of, texts, asked.templates, work)
+            call = partial(service.made, texts, asked.templates, work)
             bank = await beside(request, work, in_thread(service.text_threads, work, call))
             rows = bank.embeddings
         else:

@@ -8,7 +8,7 @@ import { NotAnArchive } from "./format/zip.js";
 import { checkTemplates, fillAll } from "./prompts.js";
 import { type Bytes, view } from "./sources/memory.js";
 import { hasControl, listed, printable } from "./text/plain-text.js";
-import { characters, general, quoted, repr, shown, tuple } from "./text/pythonic.js";
+import { characters, general, quoted, repr, shown, stripped, tuple } from "./text/pythonic.js";
 
 const NORM_TOLERANCE = 1e-3; // float32 rounding is 1e-7; half precision of other writers 5e-4
 const MOST_LETTERS = 1000; // of a name
@@ -130,7 +130,7 @@ export class LabelBank {
 export function parseLabels(text: string, path = "the list of labels"): string[] {
   if (text.includes("\0")) throw new LabelError(`'${path}' is a binary file, not a list of labels.`);
   const lines = text.replace(/^\ufeff/, "").split(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/);
-  const names = lines.map((line) => line.trim()).filter((line) => line && !line.startsWith("#"));
+  const names = lines.map((line) => stripped(line)).filter((line) => line && !line.startsWith("#"));
   const problems = nameProblems(names);
   if (problems.length > 0) throw new LabelError(`'${path}': ${problems.join("; ")}.`);
   return names;
@@ -141,7 +141,7 @@ function nameProblems(names: readonly unknown[]): string[] {
   const problems = new Set<string>();
   const seen = new Set<string>();
   names.forEach((name, i) => {
-    if (typeof name !== "string" || !name.trim()) {
+    if (typeof name !== "string" || !stripped(name)) {
       problems.add(`label ${i} is ${printable(repr(name).slice(0, 80))}, not a name`);
     } else if (characters(name) > MOST_LETTERS) {
       problems.add(`label ${i} has ${characters(name)} characters, at most ${MOST_LETTERS} are`);

@@ -6,7 +6,7 @@ import type { Tensor, Tensors } from "./engines/engine.js";
 import { BackendError, BundleError, LabelError, reason } from "./errors.js";
 import type { TextSpec } from "./format/manifest.js";
 import { checkTokenizer } from "./format/tokenizer-file.js";
-import { characters, quoted, repr } from "./text/pythonic.js";
+import { characters, quoted, repr, stripped } from "./text/pythonic.js";
 
 const MIN_TOKENS = 2; // an exporter takes an axis of length 1 for one that is always 1
 const MOST_LETTERS = 20_000; // of a text: no model reads more than some hundred tokens
@@ -54,7 +54,7 @@ export class TextTokenizer {
   tokens(texts: readonly string[]): Tensors {
     const { inputs, pad_id } = this.spec;
     const found = texts.map((text: unknown, row) => {
-      if (typeof text !== "string" || !text.trim()) throw new LabelError(`text ${row} is ${repr(text)}: pass words.`);
+      if (typeof text !== "string" || !stripped(text)) throw new LabelError(`text ${row} is ${repr(text)}: pass words.`);
       const encoded = this.encode(text, `text ${row}`);
       if (encoded.ids.length === 0) throw new LabelError(`text ${row} (${quoted(text)}) has no token in this vocabulary.`);
       return encoded;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Float, float, general, quoted, round, shown, shownValue } from "../src/text/pythonic.js";
+import { Float, float, general, quoted, round, shown, shownValue, stripped } from "../src/text/pythonic.js";
 
 // What Python 3.11 prints.
 test("floats are written with the fewest digits that tell them apart", () => {
@@ -36,4 +36,13 @@ test("values are cut for messages", () => {
 
 test("halves are rounded to the even number", () => {
   assert.deepEqual([0.5, 1.5, 2.5, -0.5, 2.4, 2.6].map(round), [0, 2, 2, 0, 2, 3]);
+});
+
+test("white space is what Python takes for it", () => {
+  // "".join(chr(i) for i in range(0x110000) if chr(i).isspace())
+  const all =
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000";
+  assert.equal(stripped(all), "");
+  assert.equal(stripped(`${all}a b${all}`), "a b");
+  for (const other of ["\ufeff", "\u200b", "\0", "\x1b", "\u180e"]) assert.equal(stripped(other), other);
 });

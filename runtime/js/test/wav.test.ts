@@ -55,10 +55,10 @@ test("what breaks off late is used as far as it went", () => {
   const floats = new Float32Array(80_000).fill(0.1);
   floats[79_000] = NaN;
   const file = { bytes: wav(new Uint8Array(floats.buffer), { coding: 3, bits: 32 }), name: "'late.wav'" };
-  assert.throws(() => readRecording(file), /'late.wav' has 1 samples that are NaN or infinite, the first at index 79000/);
+  assert.throws(() => readRecording(file), /'late.wav' has NaN or infinite samples \(1, the first at index 79000\)/);
   const { samples, warning } = readRecording(file, { keepFrom: 5 });
   assert.equal(samples.length, 79_000);
-  assert.match(warning ?? "", /it breaks off \('late.wav' has 1 samples/);
+  assert.match(warning ?? "", /it breaks off \('late.wav' has NaN or infinite samples/);
 });
 
 test("what is no recording is refused in one sentence", () => {
@@ -72,4 +72,41 @@ test("what is no recording is refused in one sentence", () => {
     [() => readRecording({ samples: new Float32Array(9000), rate: 8000 }, { maxSeconds: 1 }), /more than the 1 s allowed/],
   ];
   for (const [work, message] of cases) assert.throws(work, { name: /AudioError|TooLong/, message });
+});
+
+/** The same bytes behind a longer `fmt ` chunk, or another mark and a `ds64` chunk. */
+function rebuilt(plain: Uint8Array, mark: string, before: Uint8Array, format: Uint8Array): Uint8Array {
+  const letters = (text: string) => Uint8Array.from(text, (c) => c.charCodeAt(0));
+  const size = (value: number) => new Uint8Array(new Uint32Array([value]).buffer);
+  const large = mark === "RIFF" ? plain.subarray(40, 44) : size(0xffffffff);
+  const pieces = [
+    letters(mark), size(0xffffffff), letters("WAVE"), before,
+    letters("fmt "), size(format.length), format, letters("data"), large, plain.subarray(44),
+  ];
+  return Uint8Array.from(pieces.flatMap((piece) => [...piece]));
+}
+
+function ds64(samples: bigint): Uint8Array {
+  const sizes = new Uint8Array(new BigUint64Array([0n, samples, 0n]).buffer);
+  return Uint8Array.from([...Uint8Array.from("ds64", (c) => c.charCodeAt(0)), 28, 0, 0, 0, ...sizes, 0, 0, 0, 0]);
+}
+
+test("the length of a file beyond 4 GiB stands in a chunk of its own", () => {
+  const plain = wav(new Uint8Array(new Int16Array([16384, -16384]).buffer));
+  for (const mark of ["RF64", "BW64"]) {
+    const read = (length: bigint) => readRecording(rebuilt(plain, mark, ds64(length), plain.subarray(20, 36)));
+    assert.deepEqual([...read(4n).samples], [0.5, -0.5]);
+    assert.equal(read(4n).warning, null);
+    assert.match(read(10n ** 12n).warning ?? "", /states 1000000000000 bytes of samples and 4 are there/);
+    assert.equal(read(2n ** 63n).warning, null); // not known when it was written
+  }
+});
+
+test("a coding with a name that is not Microsoft's is not guessed at", () => {
+  const plain = wav(new Uint8Array(new Int16Array([16384, -16384]).buffer));
+  const format = (end: number[]) =>
+    Uint8Array.from([0xfe, 0xff, ...plain.subarray(22, 36), 22, 0, 16, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0x10, 0, ...end]);
+  const read = (end: number[]) => readRecording(rebuilt(plain, "RIFF", new Uint8Array(0), format(end)));
+  assert.deepEqual([...read([0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71]).samples], [0.5, -0.5]);
+  assert.throws(() => read([1, 2, 3, 4, 5, 6, 7, 8]), /unimplemented format/);
 });

@@ -89,6 +89,12 @@ def test_our_own_reader_passes_everything(kit_folder: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_was_asked_before_is_left_out(some: Path, tmp_path: Path) -> None:
+    command = wrong(tmp_path, "pass")
+    asked = list(Check(some, command, only="embed*", without=("embed/default/long",)).run())
+    assert [verdict.id for verdict in asked] == ["embed/refused/no-samples", "embed_text/batch"]
+
+
 ARRAYS = with_task("decode", "resample", "windows", "tokens", "bank", "timeline") | {
     "embed/default/long", "embed_text/batch",
 }  # fmt: skip

@@ -23,6 +23,7 @@ from clap_export.serve.limits import Limits
 from clap_export.serve.scheduler import Plan
 from clap_export.serve.server import Place, Server
 from clap_export.serve.service import Service, Setup
+from clap_export.serve.source import Source
 from runtime import Encoder, LabelBank
 from tests.places import ROOT
 from tests.tiny import bundle as tiny
@@ -43,7 +44,7 @@ class Running:
 
 @contextmanager
 def running(
-    bundle: Path,
+    bundle: Path | Source,
     *,
     limits: Limits | None = None,
     plan: Plan | None = None,
@@ -56,11 +57,12 @@ def running(
     change: Callable[[Service], None] | None = None,
 ) -> Iterator[Running]:
     """Start one, and end it."""
-    with Encoder(bundle, threads=1, max_seconds=(limits or Limits()).seconds) as encoder:
-        banks = {"default": LabelBank.build(encoder, labels)} if labels else {}
+    source = bundle if isinstance(bundle, Source) else Source(bundle)
+    with Encoder(source.bundle, threads=1, max_seconds=(limits or Limits()).seconds) as encoder:
+        bank = source.bank or (LabelBank.build(encoder, labels) if labels else None)
         setup = Setup(
-            limits or Limits(), plan or Plan(4, lanes=2), banks=banks, folder=folder,
-            allow_banks=allow_banks,
+            limits or Limits(), plan or Plan(4, lanes=2), banks={"default": bank} if bank else {},
+            folder=folder, allow_banks=allow_banks, scores=source.scores, top_k=source.top_k,
         )  # fmt: skip
         service = Service(encoder, setup)
         if change is not None:

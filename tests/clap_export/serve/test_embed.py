@@ -133,3 +133,26 @@ def test_the_client_of_openai_works(server: Running, encoder: Encoder) -> None:
             client.embeddings.create(model="text-embedding-3-small", input="rain")
         with pytest.raises(openai.UnprocessableEntityError, match="cannot be cut"):
             client.embeddings.create(model="tiny", input="rain", dimensions=2)
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ("[]", "what was sent is no JSON object."),
+        ("null", "what was sent is no JSON object."),
+        (
+            '{"texts": 3}',
+            "texts: Input should be a valid string; texts: Input should be a valid list.",
+        ),
+        ('{"texts": ["a", 3]}', "texts.1: Input should be a valid string"),
+        ("{}", "texts: Field required."),
+    ],
+)
+def test_a_body_of_another_form(server: Running, sent: str, said: str) -> None:
+    """Complaints name the field, and no type of Python's."""
+    headers = {"content-type": "application/json"}
+    answer = server.client.post("/v1/embed/text", content=sent, headers=headers)
+    sentence = error_of(answer, 422, "options")
+    assert said in sentence
+    assert "[" not in sentence
+    assert "constrained" not in sentence

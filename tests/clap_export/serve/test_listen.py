@@ -144,6 +144,12 @@ def test_a_first_message_that_cannot_be_used(server: Running, first: Any, kind: 
     assert made.close_code == 1008
 
 
+def test_what_two_fields_make_together_is_named(server: Running) -> None:
+    with socket(server, rate=48_000, channels=32) as made:
+        (found,) = messages(made)
+    assert found["error"]["message"] == "rate times channels is at most 384000."
+
+
 @pytest.mark.parametrize(
     ("message", "kind"),
     [

@@ -72,9 +72,7 @@ def test_later_channels_wait_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_sample_of_the_second_channel_that_is_not_finite_is_named() -> None:
     samples = stereo()
     samples[1, 500] = np.nan
-    with pytest.raises(
-        AudioError, match="1 samples that are NaN or infinite, the first at index 500"
-    ):
+    with pytest.raises(AudioError, match=r"NaN or infinite samples \(1, the first at index 500\)"):
         heard(samples, RATE)
 
 

@@ -40,9 +40,9 @@ std::vector<float> Levels::mono(const float* frames, std::size_t count, int chan
 
 void Levels::check() const {
     if (bad_)
-        throw Error(Code::audio, name_ + " has " + std::to_string(bad_) +
-                                     " samples that are NaN or infinite, the first at index " +
-                                     std::to_string(first_) + ". Repair the recording.");
+        throw Error(Code::audio, name_ + " has NaN or infinite samples (" + std::to_string(bad_) +
+                                     ", the first at index " + std::to_string(first_) +
+                                     "). Repair the recording.");
     if (!seen_)
         throw Error(Code::audio, name_ + " holds no audio: 0 samples. It may be truncated.");
 }

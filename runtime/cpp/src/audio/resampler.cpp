@@ -92,9 +92,9 @@ std::vector<float> resampled(const std::vector<float>& samples, std::int64_t rat
 }
 
 void too_short(std::int64_t samples, std::int64_t rate, std::int64_t target) {
-    throw Error(Code::audio, "the recording is too short: " + std::to_string(samples) +
-                                 " samples at " + std::to_string(rate) +
-                                 " Hz are less than one at " + std::to_string(target) + " Hz.");
+    throw Error(Code::audio, "the recording is too short: its length in samples is " +
+                                 std::to_string(samples) + " at " + std::to_string(rate) +
+                                 " Hz, and 0 at " + std::to_string(target) + " Hz.");
 }
 
 }  // namespace clap::inner

@@ -179,7 +179,9 @@ class Header {
             else if (peek() != '}')
                 fail();
         }
-        if (keys.size() != 3) fail();
+        ++at_;
+        peek();
+        if (keys.size() != 3 || at_ < text_.size()) fail();  // nothing but spaces is behind it
         return found;
     }
 

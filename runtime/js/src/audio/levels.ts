@@ -95,7 +95,7 @@ export class Levels {
   check(): void {
     if (this.bad) {
       throw new AudioError(
-        `${this.name} has ${this.bad} samples that are NaN or infinite, the first at index ${this.first}. Repair the ` +
+        `${this.name} has NaN or infinite samples (${this.bad}, the first at index ${this.first}). Repair the ` +
           "recording.",
       );
     }

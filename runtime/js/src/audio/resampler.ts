@@ -128,7 +128,7 @@ export function resample(samples: Float32Array, rate: number, target: number, ki
   const result = joined([...found, resampler.finish()]);
   if (result.length === 0) {
     throw new AudioError(
-      `the recording is too short: ${samples.length} samples at ${rate} Hz are less than one at ${target} Hz.`,
+      `the recording is too short: its length in samples is ${samples.length} at ${rate} Hz, and 0 at ${target} Hz.`,
     );
   }
   return result;

@@ -22,6 +22,7 @@ export class Undecodable extends Error {}
 const STALE = 1 << 16; // bytes behind the stated end that are taken for more samples
 // Sizes that writers to a pipe put where they cannot know: ffmpeg all ones, sox a bit under 2 GiB.
 const UNKNOWN_SIZE = 0x7ffff000;
+const LONGEST = 2 ** 62; // bytes: in a chunk of 64 bits more stands for "not known"
 const MOST_CHUNKS = 10_000;
 
 export class WavFile {
@@ -32,7 +33,7 @@ export class WavFile {
   constructor(private readonly data: Uint8Array) {
     this.view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     const mark = this.name(0);
-    if (!["RIFF", "RIFX", "RF64"].includes(mark) || this.name(8) !== "WAVE") throw new Undecodable("Format not recognised");
+    if (!["RIFF", "RIFX", "RF64", "BW64"].includes(mark) || this.name(8) !== "WAVE") throw new Undecodable("Format not recognised");
     this.little = mark !== "RIFX";
   }
 
@@ -61,10 +62,11 @@ export class WavFile {
     }
     const body = at + 8;
     const left = this.data.length - body;
-    const size = this.dataSize(at + 4, chunks);
+    const large = this.largeSize(at + 4, chunks);
+    const size = large ?? this.size(at + 4);
     const upTo = (end: number): Part => ({ chunks, samples: this.data.subarray(body, end) });
     if (size > left) {
-      const unknown = size >= UNKNOWN_SIZE;
+      const unknown = size >= (large === null ? UNKNOWN_SIZE : LONGEST);
       const warning = unknown ? null : `its header states ${size} bytes of samples and ${left} are there`;
       return [upTo(this.data.length), null, warning];
     }
@@ -77,11 +79,10 @@ export class WavFile {
     return [upTo(this.data.length), null, warning];
   }
 
-  /** Bytes of samples by the header; of files beyond 4 GiB they stand in a chunk of their own. */
-  private dataSize(at: number, chunks: ReadonlyMap<string, Uint8Array>): number {
-    const size = this.size(at);
+  /** Bytes of samples of a file beyond 4 GiB, which stand in a chunk of their own; null of others. */
+  private largeSize(at: number, chunks: ReadonlyMap<string, Uint8Array>): number | null {
     const large = chunks.get("ds64");
-    if (size !== 0xffffffff || large === undefined || large.length < 16) return size;
+    if (this.size(at) !== 0xffffffff || large === undefined || large.length < 16) return null;
     return Number(new DataView(large.buffer, large.byteOffset).getBigUint64(8, true));
   }
 

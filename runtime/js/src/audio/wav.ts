@@ -9,6 +9,9 @@ const FLOAT = 3;
 const A_LAW = 6;
 const MU_LAW = 7;
 const EXTENSIBLE = 0xfffe;
+// The end of an extensible coding's name, of which the number above is the beginning: Microsoft's, and that of
+// ambisonic recordings. Behind any other end the number means something else.
+const ENDS = ["800000aa00389b71", "8644c8c1ca000000"];
 
 /** How the samples of a part lie in its bytes. */
 export interface Form {
@@ -31,7 +34,11 @@ export function formOf({ chunks }: Part, little: boolean, name: string): Form {
   if (format === undefined || format.length < 16) throw new Undecodable("Error in WAV file. No 'data' chunk marker");
   const view = new DataView(format.buffer, format.byteOffset, format.byteLength);
   let coding = view.getUint16(0, little);
-  if (coding === EXTENSIBLE && format.length >= 26) coding = view.getUint16(24, little);
+  if (coding === EXTENSIBLE && format.length >= 26) {
+    const end = Array.from(format.subarray(32, 40), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    if (!ENDS.some((known) => known.startsWith(end))) throw new Undecodable("File contains data in an unimplemented format");
+    coding = view.getUint16(24, little);
+  }
   const channels = view.getUint16(2, little);
   const rate = view.getUint32(4, little);
   const bits = view.getUint16(14, little);

@@ -3,7 +3,7 @@
 import { type Policy, POLICY, defaultPolicy } from "../clips/policy.js";
 import { BundleError, SchemaError } from "../errors.js";
 import { readJson } from "../text/json.js";
-import { type Json, type JsonTable, quoted, shownValue, tuple } from "../text/pythonic.js";
+import { Float, type Json, type JsonTable, quoted, shownValue, stripped, tuple } from "../text/pythonic.js";
 import { choice, flag, list, maybe, number, type Of, read, record, table, text, whole, words } from "../text/schema.js";
 import { AUDIO_SPEC, COUNT } from "./audio-spec.js";
 import { ENGINES } from "./engines.js";
@@ -70,7 +70,7 @@ const KIND = record(FIELDS, ({ default_template, space_id, text: spec, text_grap
   if (default_template.split("{}").length !== 2) {
     return `default_template ${quoted(default_template)} must hold one {}`;
   }
-  if (!space_id.trim()) return "space_id is empty: it says which label banks belong to the model";
+  if (!stripped(space_id)) return "space_id is empty: it says which label banks belong to the model";
   const hasText = spec !== null;
   if (hasText !== (text_graph !== null) || (engines !== null && hasText !== (engines.text !== null))) {
     return "'text' and 'text_graph', and 'text' of 'engines' if there are any, must all be null or none of them";
@@ -117,10 +117,11 @@ export function parseManifest(path: string, data: Uint8Array): Manifest {
   if (keys.get("format") !== FORMAT) {
     throw new BundleError(`${path} is not the manifest of a clap-export bundle ('format' differs).`);
   }
-  const version = keys.get("format_version");
+  const stated = keys.get("format_version");
+  const version = stated instanceof Float ? stated.value : stated; // 4.0 is the version, and of the wrong type
   if (version !== OLDER_VERSION && version !== FORMAT_VERSION) {
     throw new BundleError(
-      `${path} has format_version ${shownValue(version)}; this runtime reads ${OLDER_VERSION} and ${FORMAT_VERSION}. ` +
+      `${path} has format_version ${shownValue(stated)}; this runtime reads ${OLDER_VERSION} and ${FORMAT_VERSION}. ` +
         "Export it again, or install the runtime that wrote it.",
     );
   }

@@ -127,6 +127,17 @@ export function typeName(value: unknown): string {
   return typeof value === "object" ? value.constructor.name : typeof value;
 }
 
+// What Python's `str.isspace` says yes to; JavaScript's own has the byte order mark, and not these controls.
+const SPACE = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
+
+/** A text without the white space around it. */
+export function stripped(text: string): string {
+  let [start, end] = [0, text.length];
+  while (start < end && SPACE.test(text.charAt(start))) start += 1;
+  while (end > start && SPACE.test(text.charAt(end - 1))) end -= 1;
+  return text.slice(start, end);
+}
+
 /** The number of characters of a text: those beyond 16 bits count once. */
 export function characters(text: string): number {
   let count = 0;
