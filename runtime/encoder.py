@@ -29,6 +29,7 @@ from runtime.manifest import Manifest
 
 if TYPE_CHECKING:
     from runtime.audio_graph import Embeddings, Rows
+    from runtime.cache import Cache
     from runtime.tokenizer import TextTokenizer
 
 P = TypeVar("P", bound="Pool | Peaks")
@@ -121,6 +122,16 @@ class Encoder:
     def manifest(self) -> Manifest:
         """The bundle's manifest."""
         return self._loaded.bundle.manifest
+
+    @property
+    def manifest_bytes(self) -> bytes:
+        """The manifest's file."""
+        return self._loaded.bundle.manifest_bytes
+
+    @property
+    def cache(self) -> Cache | None:
+        """Where what is slow to derive from the bundle is kept, or None."""
+        return self._loaded.cache
 
     @property
     def clip_space_id(self) -> str:
