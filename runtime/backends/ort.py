@@ -71,6 +71,8 @@ class OrtBackend:
         options.intra_op_num_threads = engine_threads(threads)  # 0: one per core
         options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ONLY
+        # Else idle threads keep a core busy for some hundredths of a second after every run.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         # Else bytes that look like its own format are not read as the ONNX that was checked.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         if save is not None:
