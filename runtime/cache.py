@@ -20,9 +20,8 @@ import mmap
 import os
 import shutil
 import stat
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,20 +79,22 @@ class Cache:
         log.warning("'%s' is damaged, and made anew.", entry)
         return None
 
-    @contextmanager
-    def keep(self, kind: str, key: Mapping[str, object]) -> Generator[Path]:
-        """A folder to put files in, which is kept when the block ends; never an error.
+    def keep(self, kind: str, key: Mapping[str, object], fill: Callable[[Path], None]) -> None:
+        """Keep files under a key.
 
-        The block raises :class:`NotKept` where it cannot fill it.
+        Args:
+            kind: of thing, for its name.
+            key: all that they were derived from; JSON.
+            fill: puts them into a folder, or raises :class:`NotKept`.
         """
         entry = self._entry(kind, key)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not _ours(self.folder):
-                raise NotKept
+                return
             with files.scratch(entry) as part:
                 os.chmod(part, 0o700)
-                yield part
+                fill(part)
                 self._publish(part, entry, _digest(key))
         except NotKept:
             pass

@@ -53,9 +53,13 @@ def bank(
     if found is None:
         found = LabelBank.build(encoder, labels, templates)
         if not found.warnings:
-            with cache.keep(KIND, key) as folder:
-                (folder / ROWS).write_bytes(found.embeddings.astype("<f4").tobytes())
+            data = found.embeddings.astype("<f4").tobytes()
+            cache.keep(KIND, key, lambda folder: _write(folder / ROWS, data))
     return found
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
 
 
 def _read(

@@ -79,7 +79,9 @@ def main(bundles: tuple[str, ...], before: Path | None, write: bool) -> None:
                 for code, checkout in codes.items():
                     made = Path(folder, f"{code}.npy")
                     done = subprocess.run(
-                        [sys.executable, "-c", BUILD, bundle, made], input=given, text=True,
+                        [sys.executable, "-c", BUILD, Path(bundle).resolve(), made],
+                        cwd=folder,  # the folder it is started in comes first in its path
+                        input=given, text=True,
                         env={**os.environ, "PYTHONPATH": str(checkout), "CLAP_CACHE": ""},
                         capture_output=True, check=True,
                     )  # fmt: skip

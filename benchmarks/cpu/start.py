@@ -134,7 +134,9 @@ class Bench:
         if kind.cold:
             forget(bundle, cache, self.labels(kind))
         command.append(str(time.monotonic()))
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, env=environment, cwd=self.folder, capture_output=True, text=True, check=True
+        )  # elsewhere: the folder it is started in comes first in its path
         return f"{command[-1]} {done.stdout}" if code is FIRST_RESULT else done.stdout
 
     def first(self, kind: Kind) -> tuple[float, float]:
@@ -186,7 +188,7 @@ def prepared(folder: Path, bundles: dict[str, Path]) -> None:
 @click.option("--write", is_flag=True, help="Keep the figures in start.json.")
 def main(bundles: tuple[str, ...], before: Path | None, runs: int, write: bool) -> None:
     """Measure starts of bundles, each given as NAME=FOLDER."""
-    named = {name: Path(path) for name, path in (one.split("=", 1) for one in bundles)}
+    named = {name: Path(path).resolve() for name, path in (o.split("=", 1) for o in bundles)}
     checkouts = {"this": ROOT, **({"before": before.resolve()} if before else {})}
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(named, checkouts, Path(name))
@@ -194,7 +196,10 @@ def main(bundles: tuple[str, ...], before: Path | None, runs: int, write: bool) 
         every = list(kinds(list(named), list(checkouts)))
         for kind in every:
             bench.first(kind)  # makes bytecode and what is kept
-        rounds = [{kind: bench.first(kind) for kind in every} for _ in range(runs)]
+        rounds = []
+        for _ in range(runs):
+            rounds.append({kind: bench.first(kind) for kind in every})
+            click.echo(f"round {len(rounds)} of {runs}", err=True)
         cases: list[dict[str, Any]] = []
         for kind in every:
             walls, works = zip(*(one[kind] for one in rounds), strict=True)

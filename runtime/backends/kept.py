@@ -69,13 +69,16 @@ class Kept:
         Raises:
             BackendError: the graph cannot be loaded.
         """
-        backend = None
-        with self.cache.keep(KIND, self._key) as folder:
+        made: list[OrtBackend] = []
+
+        def fill(folder: Path) -> None:
             try:
-                backend = OrtBackend(content, PROVIDERS, threads, save=folder / GRAPH)
+                made.append(OrtBackend(content, PROVIDERS, threads, save=folder / GRAPH))
             except BackendError as error:  # no room on the disk, or really the graph
                 raise NotKept from error
-        return backend or OrtBackend(content, PROVIDERS, threads)
+
+        self.cache.keep(KIND, self._key, fill)
+        return made[0] if made else OrtBackend(content, PROVIDERS, threads)
 
     @property
     def _key(self) -> dict[str, object]:

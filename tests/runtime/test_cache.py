@@ -36,9 +36,12 @@ def bundle(tmp_path: Path) -> Path:
 @pytest.fixture
 def cache(tmp_path: Path) -> Cache:
     made = Cache(tmp_path / "kept")
-    with made.keep("thing", KEY) as part:
+
+    def fill(part: Path) -> None:
         (part / "a").write_bytes(bytes(range(256)) * (1 << 16))  # more than one piece
         (part / "b").write_bytes(b"")
+
+    made.keep("thing", KEY, fill)
     return made
 
 
@@ -122,9 +125,12 @@ def test_entries(cache: Cache) -> None:
     assert (found / "a").read_bytes() == bytes(range(256)) * (1 << 16)
     assert cache.find("thing", {"of": "another"}) is None
     assert cache.find("other", KEY) is None
-    with cache.keep("thing", {"of": "nothing"}) as part:
+
+    def fail(part: Path) -> None:
         (part / "a").write_bytes(b"half")
         raise NotKept
+
+    cache.keep("thing", {"of": "nothing"}, fail)
     assert cache.find("thing", {"of": "nothing"}) is None
     assert [path.name for path in cache.folder.iterdir()] == [found.name]
 
@@ -163,8 +169,11 @@ def test_what_was_not_used_for_long_makes_room(
     old = cache.find("thing", KEY)
     assert old is not None
     os.utime(old, (0, 0))
-    with cache.keep("thing", {"of": "more"}) as part:
+
+    def more(part: Path) -> None:
         (part / "a").write_bytes(bytes(1 << 20))
+
+    cache.keep("thing", {"of": "more"}, more)
     assert cache.find("thing", KEY) is None
     assert cache.find("thing", {"of": "more"}) is not None
 
