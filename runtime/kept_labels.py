@@ -39,9 +39,10 @@ def bank(
     labels = dict(labels) if isinstance(labels, Mapping) else tuple(labels)
     key: dict[str, Any] = {
         "manifest": hashlib.sha256(encoder.manifest_bytes).hexdigest(),
-        "policy": encoder.policy.quirks.whole_texts,
+        "whole_texts": encoder.policy.quirks.whole_texts,
         "providers": encoder.providers,
-        "labels": labels,
+        # Pairs: the order counts, and JSON's objects have none.
+        "labels": list(labels.items()) if isinstance(labels, dict) else labels,
         "templates": templates,
         "runtime": __version__,
     }

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -197,9 +198,11 @@ def main(bundles: tuple[str, ...], before: Path | None, runs: int, write: bool) 
         for kind in every:
             bench.first(kind)  # makes bytecode and what is kept
         rounds = []
-        for _ in range(runs):
-            rounds.append({kind: bench.first(kind) for kind in every})
-            click.echo(f"round {len(rounds)} of {runs}", err=True)
+        for number in range(runs):
+            # In any order: what runs before it leaves the machine warmer or colder.
+            mixed = random.Random(number).sample(every, len(every))
+            rounds.append({kind: bench.first(kind) for kind in mixed})
+            click.echo(f"round {number + 1} of {runs}", err=True)
         cases: list[dict[str, Any]] = []
         for kind in every:
             walls, works = zip(*(one[kind] for one in rounds), strict=True)

@@ -81,6 +81,11 @@ def test_of_another_bundle_and_other_labels_nothing_is_taken(bundle: Path, folde
     with Classifier(bundle, LABELS, templates="{}") as made:
         assert made.bank.templates == ("{}",)
     assert len(list(folder.iterdir())) == kept + 2
+    for names in (["dog", "rain"], ["rain", "dog"]):
+        with Classifier(bundle, {name: f"the {name}" for name in names}) as made:
+            assert made.labels == tuple(names)
+            row = made.encoder.embed_text(f"the {names[1]}")[0]
+            np.testing.assert_allclose(made.bank.embeddings[1], row, atol=1e-6)
     path = bundle / "manifest.json"
     path.write_text(path.read_text().replace("tiny-space", "tidy-space"))
     with Classifier(bundle, LABELS) as made:
