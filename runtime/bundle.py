@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,12 +32,16 @@ class Bundle:
 
     Attributes:
         manifest_bytes: the manifest's file as it was read, which is what a signature is over.
+        signed: it was opened with a key.
+        listed: its files are those whose hashes the manifest lists.
 
     Raises:
         BundleError: no bundle there, another version, files missing or altered (all are listed), or
             not signed with the key.
         SchemaError: the manifest has unknown, missing or ill-typed keys (all are listed).
     """
+
+    listed = True
 
     def __init__(
         self,
@@ -47,7 +53,8 @@ class Bundle:
     ) -> None:
         self.folder = Path(folder)
         self._only = None if only is None else frozenset(only)
-        self.check_hashes = check_hashes or public_key is not None
+        self.signed = public_key is not None
+        self.check_hashes = check_hashes or self.signed
         self.manifest_bytes = read_manifest_file(self.folder)
         if public_key is not None:
             signature.check(self.folder, self.manifest_bytes, public_key)
@@ -74,12 +81,9 @@ class Bundle:
         Raises:
             BundleError: it cannot be read, or was altered.
         """
-        content = Content.read(self.path(name), BundleError)
-        entry = self.manifest.files[name]
-        if len(content.data) != entry.bytes:
-            raise self._damaged([_other_size(name, len(content.data), entry)])
-        if (check_hash or self.check_hashes) and content.sha256() != entry.sha256:
-            raise self._damaged([_other_hash(name)])
+        content = self._sized(name)
+        if check_hash or self.check_hashes:
+            self._check_hash(name, content)
         return content
 
     def graph(self, graph: Graph, *, check_hash: bool = False) -> tuple[Content, OnnxGraph]:
@@ -90,6 +94,30 @@ class Bundle:
         """
         content = self.read(graph.file, check_hash=check_hash)
         return content, onnx_file.check(content.data, content.name)
+
+    @contextmanager
+    def graph_in_use(
+        self, graph: Graph, *, check_hash: bool = False
+    ) -> Generator[tuple[Content, OnnxGraph]]:
+        """:meth:`graph` for a block that loads an engine: the hash is taken beside it, in a thread.
+
+        An engine may see an altered graph so, which was looked through as every graph is; it is
+        never run, for the end of the block raises. Of a bundle that is signed the hash comes first.
+
+        Raises:
+            BundleError: it cannot be read, was altered (whatever else went wrong), or is nothing
+                for an engine.
+        """
+        if self.signed or not (check_hash or self.check_hashes):
+            yield self.graph(graph, check_hash=check_hash)
+            return
+        content = self._sized(graph.file)
+        with ThreadPoolExecutor(1, thread_name_prefix="clap-hash") as thread:
+            hashed = thread.submit(self._check_hash, graph.file, content)
+            try:
+                yield content, onnx_file.check(content.data, content.name)
+            finally:
+                hashed.result()
 
     def check_contents(self) -> None:
         """Look into the graphs and the tokenizer, as loading does, without an engine.
@@ -127,6 +155,18 @@ class Bundle:
                 problems += self._file_problems(name, entry)
         if problems:
             raise self._damaged(problems)
+
+    def _sized(self, name: str) -> Content:
+        """A file of the size that the manifest says."""
+        content = Content.read(self.path(name), BundleError)
+        entry = self.manifest.files[name]
+        if len(content.data) != entry.bytes:
+            raise self._damaged([_other_size(name, len(content.data), entry)])
+        return content
+
+    def _check_hash(self, name: str, content: Content) -> None:
+        if content.sha256() != self.manifest.files[name].sha256:
+            raise self._damaged([_other_hash(name)])
 
     def _file_problems(self, name: str, entry: FileEntry) -> list[str]:
         try:

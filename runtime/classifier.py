@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from runtime import audio, pipeline
+from runtime import audio, kept_labels, pipeline
 from runtime.arguments import MOST_THREADS, check_batch_size, maybe_whole, shown, whole
 from runtime.bundle import Bundle
 from runtime.clips.policy import Policy
@@ -371,7 +371,7 @@ def _bank(encoder: Encoder, labels: Labels, templates: str | Sequence[str] | Non
                 f"labels={shown(labels)}: pass names, a mapping of names to texts, the path of a "
                 "file with them, or a LabelBank."
             )
-        return LabelBank.build(encoder, labels, templates)
+        return kept_labels.bank(encoder, labels, templates)
     if templates is not None:
         raise LabelError("templates do not apply to a saved label bank: build it with them.")
     labels.check_fits(encoder.manifest)

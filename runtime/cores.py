@@ -7,6 +7,10 @@ import math
 import os
 from pathlib import Path
 
+from runtime.arguments import shown
+from runtime.errors import ClapError
+
+SWITCH = "CLAP_THREADS"
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 
@@ -14,15 +18,34 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 def usable_cores() -> int:
     """Cores that this process may use, at least 1.
 
-    The least of the machine's, those that the process is bound to (``taskset``, Slurm), and the CPU
-    time that its control group is given (``docker run --cpus``, Kubernetes limits), rounded up.
+    The least of the machine's, those that the process is bound to (``taskset``, Slurm), the CPU
+    time that its control group is given (``docker run --cpus``, Kubernetes limits), rounded up, and
+    the number in the environment's ``CLAP_THREADS``.
+
+    Raises:
+        ClapError: ``CLAP_THREADS`` is no number of threads.
     """
     if hasattr(os, "sched_getaffinity"):
         found = len(os.sched_getaffinity(0))
     else:
         found = os.cpu_count() or 1
     limit = cgroup_limit()
-    return max(1, found if limit is None else min(found, math.ceil(limit)))
+    found = max(1, found if limit is None else min(found, math.ceil(limit)))
+    return min(found, cap() or found)
+
+
+def cap() -> int | None:
+    """The most threads that the environment allows, if it says so.
+
+    Raises:
+        ClapError: what it says is no number of threads.
+    """
+    said = os.environ.get(SWITCH, "").strip()
+    if not said:
+        return None
+    if said.isascii() and said.isdecimal() and int(said[:10]):
+        return int(said[:10])
+    raise ClapError(f"{SWITCH}={shown(said)}: give a whole number of threads, at least 1.")
 
 
 def engine_threads(threads: int | None) -> int:

@@ -29,6 +29,7 @@ from runtime.manifest import Manifest
 
 if TYPE_CHECKING:
     from runtime.audio_graph import Embeddings, Rows
+    from runtime.cache import Cache
     from runtime.tokenizer import TextTokenizer
 
 P = TypeVar("P", bound="Pool | Peaks")
@@ -126,6 +127,16 @@ class Encoder:
     def has_text(self) -> bool:
         """Whether texts can be embedded; without, labels come as saved banks."""
         return self._loaded.bundle.has_text
+
+    @property
+    def manifest_bytes(self) -> bytes:
+        """The manifest's file."""
+        return self._loaded.bundle.manifest_bytes
+
+    @property
+    def cache(self) -> Cache | None:
+        """Where what is slow to derive from the bundle is kept, or None."""
+        return self._loaded.cache
 
     @property
     def clip_space_id(self) -> str:
@@ -333,15 +344,17 @@ class Encoder:
         if not texts:
             raise ClapError("no texts were given: pass at least one.")
         size = self.text_batch_size
-        batches = [texts[i : i + size] for i in range(0, len(texts), size)]
         with self._loaded.text.use() as (backend, tokenizer):
             name = backend.output_names[0]
-            found = backend.stream(dict(tokenizer(batch)) for batch in batches)
-            rows = [
-                checked_result(out[name], len(batch), self.manifest)
-                for batch, out in zip(batches, found, strict=True)
-            ]
-        return check_finite(np.concatenate(rows))
+            encoded = tokenizer.encode(texts)
+            # Texts of like lengths together: the shorter ones of a batch are filled up.
+            order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+            batches = [order[i : i + size] for i in range(0, len(order), size)]
+            feeds = (dict(tokenizer.inputs([encoded[i] for i in batch])) for batch in batches)
+            rows = np.empty((len(encoded), self.manifest.embedding_dim), np.float32)
+            for batch, out in zip(batches, backend.stream(feeds), strict=True):
+                rows[batch] = checked_result(out[name], len(batch), self.manifest)
+        return check_finite(rows)
 
     def windows_of(
         self, source: audio.Source, sample_rate: int | None = None

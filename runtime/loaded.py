@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
+from runtime import __version__
 from runtime.agreement import check_shapes
 from runtime.backends import TENSORRT, Backend, choose, open_backend, open_engine
 from runtime.bundle import Bundle
+from runtime.cache import Cache
 from runtime.clips import fusion
 from runtime.content import Content
 from runtime.engines import Engine
@@ -15,6 +20,9 @@ from runtime.errors import BundleError
 from runtime.lease import Lease
 from runtime.manifest import NORM, Graph
 from runtime.tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from runtime.backends.kept import Kept
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +40,8 @@ class Loaded:
 
     Attributes:
         providers: that were chosen.
+        cache: where what is slow to derive is kept, or None. Only of a bundle whose hashes are
+            compared: what is kept is known by them.
         audio: the audio graph, for one run after the other.
         single: the audio graph with one thread, for as many runs at a time as there are cores. The
             same as ``audio`` when ``threads`` were given.
@@ -54,6 +64,8 @@ class Loaded:
         self.bundle, self.check_hashes = bundle, check_hashes
         self.threads, self.device = threads, device
         self.providers = choose(providers, bundle.manifest.engines, device, bundle.folder)
+        compared = check_hashes or bundle.check_hashes
+        self.cache = Cache.wanted() if compared and bundle.listed else None
         self.audio: Lease[Backend] = Lease(lambda: self._open_audio(threads), _close)
         self.single = self.audio if threads is not None else Lease(self._open_single, _close)
         self.text: Lease[tuple[Backend, TextTokenizer]] = Lease(
@@ -123,11 +135,44 @@ class Loaded:
         if engine is not None and self.providers == (TENSORRT,):
             backend = open_engine(self._read(engine.file), engine, self.device or 0)
         else:
-            content, found = self.bundle.graph(graph, check_hash=self.check_hashes)
-            check_shapes(self.bundle.manifest, graph, found, largest_id)
-            backend = open_backend(content, self.providers, threads, self.device or 0)
+            kept = self._kept(graph, largest_id)
+            backend = kept and kept.open(threads)
+            if backend is None:
+                backend = self._open_graph(graph, kept, threads, largest_id)
         log.debug("opened %s on %s", graph.file, backend.provider)
         return backend
+
+    def _open_graph(
+        self, graph: Graph, kept: Kept | None, threads: int | None, largest_id: int
+    ) -> Backend:
+        bundle, check = self.bundle, self.check_hashes
+        if kept is not None:  # nothing is kept of a file before its hash was compared
+            content, found = bundle.graph(graph, check_hash=check)
+            check_shapes(bundle.manifest, graph, found, largest_id)
+            return kept.make(content, threads)
+        with ExitStack() as held:
+            with bundle.graph_in_use(graph, check_hash=check) as (content, found):
+                check_shapes(bundle.manifest, graph, found, largest_id)
+                backend = open_backend(content, self.providers, threads, self.device or 0)
+                held.callback(backend.close)  # where the hash differs
+            held.pop_all()
+        return backend
+
+    def _kept(self, graph: Graph, largest_id: int) -> Kept | None:
+        if self.cache is None:
+            return None
+        from runtime.backends import kept
+
+        if self.providers != kept.PROVIDERS:
+            return None
+        bundle = self.bundle
+        return kept.Kept(self.cache, {
+            # The manifest says which hashes its files have, and whether the shapes fit it.
+            "manifest": hashlib.sha256(bundle.manifest_bytes).hexdigest(),
+            "graph": bundle.manifest.files[graph.file].sha256,
+            "largest_id": largest_id,
+            "runtime": __version__,
+        })  # fmt: skip
 
     def _read(self, name: str) -> Content:
         return self.bundle.read(name, check_hash=self.check_hashes)

@@ -7,6 +7,8 @@ labels, under ``MANIFEST_KEY`` the manifest of the bundle that it was made of, a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -101,9 +103,11 @@ class TaggerFile(Bundle):
         LabelError: its labels are unusable.
     """
 
+    listed = False  # it has the manifest of the bundle that it was made of
+
     def __init__(self, path: str | Path, *, engine: bool = True) -> None:
         self.folder = Path(path)
-        self.check_hashes = False
+        self.check_hashes = self.signed = False
         content = Content.read(self.folder, BundleError)
         if self.folder.suffix in (".xml", ".bin"):
             raise BundleError(
@@ -168,6 +172,13 @@ class TaggerFile(Bundle):
         if again.sha256() != self.sha256:
             raise BundleError(f"'{self.folder}' was changed while it was in use: open it again.")
         return again, onnx_file.check(again.data, again.name)
+
+    @contextmanager
+    def graph_in_use(
+        self, graph: Graph, *, check_hash: bool = False
+    ) -> Generator[tuple[Content, OnnxGraph]]:
+        """:meth:`graph`: its hash was taken when it was opened."""
+        yield self.graph(graph, check_hash=check_hash)
 
     def check_contents(self) -> None:
         """Nothing is left to be looked into."""

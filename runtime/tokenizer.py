@@ -69,37 +69,50 @@ class TextTokenizer:
         self._spec = spec
 
     def __call__(self, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+        """:meth:`encode` and :meth:`inputs` in one step."""
+        return self.inputs(self.encode(texts))
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Tokenise texts; those that are too long are cut and named in a logged warning.
 
         Args:
-            texts: not empty, no blank text among them.
-
-        Returns:
-            the manifest's inputs, each int64 ``[len(texts), tokens]``, as long as the longest text.
+            texts: no blank text among them.
 
         Raises:
             LabelError: something that is no text, or a text without tokens.
         """
-        spec = self._spec
         encodings: list[Encoding] = []
         for row, text in enumerate(texts):
             if not isinstance(cast(object, text), str) or not text.strip():
                 raise LabelError(f"text {row} is {text!r}: pass words.")
             # One by one: encode_batch starts a thread pool, which does not survive a fork.
             encoding = self._encode(text, f"text {row}")
-            if not encoding.ids:
+            if not len(encoding):
                 raise LabelError(f"text {row} ({text!r}) has no token in this vocabulary.")
             if encoding.overflowing:
-                log.warning("text cut to %d tokens: %s", spec.max_tokens, shown(text))
+                log.warning("text cut to %d tokens: %s", self._spec.max_tokens, shown(text))
             encodings.append(encoding)
-        shape = (len(texts), max(MIN_TOKENS, *(len(encoding.ids) for encoding in encodings)))
+        return encodings
+
+    def inputs(self, encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int64]]:
+        """A batch for the text graph.
+
+        Args:
+            encodings: of at least one text.
+
+        Returns:
+            the manifest's inputs, each int64 ``[len(encodings), tokens]``, as long as the longest
+            text.
+        """
+        spec = self._spec
+        shape = (len(encodings), max(MIN_TOKENS, *map(len, encodings)))
         arrays = {
             "input_ids": np.full(shape, spec.pad_id, np.int64),
             "attention_mask": np.zeros(shape, np.int64),
             "token_type_ids": np.zeros(shape, np.int64),
         }
         for row, encoding in enumerate(encodings):
-            n = len(encoding.ids)
+            n = len(encoding)
             arrays["input_ids"][row, :n] = encoding.ids
             arrays["attention_mask"][row, :n] = 1
             arrays["token_type_ids"][row, :n] = encoding.type_ids

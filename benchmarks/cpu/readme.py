@@ -144,6 +144,56 @@ def install() -> str:
     return table(("to run a CLAP", "packages", "on disk", "import"), rows)
 
 
+def start() -> str:
+    """From the start of a process to its first result."""
+    found = json.loads((HERE / "start.json").read_text(encoding="utf-8"))["cases"]
+    ways = (("before", False), ("this", False), ("this", True))
+    rows = []
+    for model, labels, cold in dict.fromkeys((o["model"], o["labels"], o["cold"]) for o in found):
+        times = {
+            (one["code"], one["kept"]): one["median_ms"] for one in found
+            if (one["model"], one["labels"], one["cold"]) == (model, labels, cold)
+        }  # fmt: skip
+        where = ", files forgotten" if cold else ""
+        rows.append((f"{model}, labels as {labels}{where}", *(f"{times[w]:.0f} ms" for w in ways),
+                     f"{times[ways[0]] / times[ways[2]]:.1f}"))  # fmt: skip
+    return table(("start to first result", "before", "now", "kept", "times as quick"), rows)
+
+
+def steps() -> str:
+    """Where a start goes."""
+    found = json.loads((HERE / "start.json").read_text(encoding="utf-8"))["steps_ms"]
+    names = next(iter(found.values()))
+    rows = [(step, *(f"{one[step]:.0f} ms" for one in found.values())) for step in names]
+    return table(("one after the other", *found), rows)
+
+
+def cores() -> str:
+    """What more cores give."""
+    found = json.loads((HERE / "cores.json").read_text(encoding="utf-8"))["cases"]
+    rows = [
+        (one["model"], str(one["cores"]), f"{one['per_second']:.1f}", f"{one['of_so_many']:.2f}")
+        for one in found
+    ]
+    return table(("`predict_many`", "cores", "recordings/s", "of n times one core"), rows)
+
+
+def labels() -> str:
+    """Banks of many labels."""
+    found = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))["cases"]
+    rows = []
+    for model, names, forms in dict.fromkeys(
+        (o["model"], o["names"], o["templates"]) for o in found
+    ):
+        work = {
+            one["code"]: one["work_s"] for one in found
+            if (one["model"], one["names"], one["templates"]) == (model, names, forms)
+        }  # fmt: skip
+        rows.append((f"{model}, {names:,} names, {forms} template{'s' if forms > 1 else ''}",
+                     f"{work['before']:.1f} s", f"{work['this']:.1f} s"))  # fmt: skip
+    return table(("processor time of a bank", "before", "now"), rows)
+
+
 def training() -> str:
     """A training step, and how quickly data loads."""
     found = json.loads((HERE / "training.json").read_text(encoding="utf-8"))
@@ -171,6 +221,10 @@ TABLES = {
     "accuracy": accuracy,
     "models": models,
     "install": install,
+    "start": start,
+    "steps": steps,
+    "cores": cores,
+    "labels": labels,
     "training": training,
 }
 

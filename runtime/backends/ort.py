@@ -31,12 +31,27 @@ PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
         {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
     ),
 }
+# How an optimised graph is saved: weights in a file beside it, arranged as the CPU wants them.
+SAVED = {
+    "session.optimized_model_external_initializers_file_name": "weights.bin",
+    "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+    "session.save_external_prepacked_constant_initializers": "1",
+}
 # Log severities. A session logs errors: warnings about the placement of shape ops are of no use.
 WARNINGS, ERRORS_ONLY, FATAL_ONLY = 2, 3, 4
 
 
 class OrtBackend:
-    """An ONNX Runtime session; see :class:`runtime.backends.Backend`."""
+    """An ONNX Runtime session; see :class:`runtime.backends.Backend`.
+
+    Args:
+        model: the graph.
+        providers: see :func:`runtime.backends.open_backend`, as are ``threads`` and ``device``.
+        optimised: ``model`` is the path of what ``save`` wrote, whose weights are mapped: never of
+            anything that came from elsewhere.
+        save: path of a file to write the graph to as it was optimised for this CPU, with its
+            weights beside it.
+    """
 
     takes_int16 = False
 
@@ -46,6 +61,9 @@ class OrtBackend:
         providers: Sequence[str],
         threads: int | None = None,
         device: int = 0,
+        *,
+        optimised: bool = False,
+        save: Path | None = None,
     ) -> None:
         ort = _import_onnxruntime(providers)
         wanted = _check_providers(providers, ort.get_available_providers(), device)
@@ -53,14 +71,25 @@ class OrtBackend:
         options.intra_op_num_threads = engine_threads(threads)  # 0: one per core
         options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ONLY
+        # Else idle threads keep a core busy for some hundredths of a second after every run.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         # Else bytes that look like its own format are not read as the ONNX that was checked.
         options.add_session_config_entry("session.load_model_format", "ONNX")
-        content = Content.of(model, BackendError)
+        if save is not None:
+            options.optimized_model_filepath = str(save)
+            for name, value in SAVED.items():
+                options.add_session_config_entry(name, value)
+        if optimised:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            loaded, path = str(model), model
+        else:
+            content = Content.of(model, BackendError)
+            loaded, path = content.data, content.path
         try:
             with forks.inside_library(), _quiet(ort, providers):
                 # enable_fallback=0: without it a failing GPU is replaced by the CPU during a run.
                 self._session: Any = ort.InferenceSession(
-                    content.data, options, providers=wanted, enable_fallback=0
+                    loaded, options, providers=wanted, enable_fallback=0
                 )
             self._session._model_bytes = None  # it would keep the file in memory beside the weights
             active = cast("list[str]", self._session.get_providers())
@@ -69,7 +98,7 @@ class OrtBackend:
             floats = [o for o in self._session.get_outputs() if o.type != "tensor(int64)"]
             outputs = {cast(str, o.name): tuple(o.shape[1:]) for o in floats}
         except Exception as error:  # the library raises a dozen types without a common base
-            raise BackendError(f"ONNX Runtime cannot load '{content.path}': {error}") from error
+            raise BackendError(f"ONNX Runtime cannot load '{path}': {error}") from error
         if active[0] != wanted[0][0]:
             # The provider is compiled in, but its libraries or its device are not there.
             raise BackendError(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile as sf
 
 from runtime import Classifier, cores
 from runtime.backends import open_backend
 from runtime.backends.ort import OrtBackend
+from runtime.errors import ClapError
 from tests.tiny.bundle import LABELS, RATE, clip
 
 
@@ -68,6 +74,60 @@ def test_affinity_and_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cores.usable_cores() == 1
     monkeypatch.setattr(cores, "cgroup_limit", lambda: 1e6)
     assert cores.usable_cores() == len(before)
+
+
+def test_the_environment_may_allow_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "cgroup_limit", lambda: None)
+    found = cores.usable_cores()
+    for said, most in (("1", 1), (" 2 ", 2), ("9999999999999", found), ("", found)):
+        monkeypatch.setenv("CLAP_THREADS", said)
+        assert cores.usable_cores() == min(found, most)
+    for said in ("0", "-1", "two", "1.5", "٣"):
+        monkeypatch.setenv("CLAP_THREADS", said)
+        with pytest.raises(ClapError, match=r"CLAP_THREADS=.*at least 1"):
+            cores.usable_cores()
+
+
+COUNTED = """
+import json, os, sys, time
+import numpy, onnxruntime, soundfile, soxr, tokenizers
+from runtime import Classifier
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+before = threads()
+with Classifier(sys.argv[1], ["dog", "rain"]) as made:
+    made.predict(sys.argv[2])
+    time.sleep(0.02)  # for what ends
+    start = time.process_time()
+    time.sleep(0.5)
+    idle = time.process_time() - start
+    one = threads() - before
+    most = 0
+    for _ in made.predict_many([sys.argv[2]] * 12):
+        most = max(most, threads() - before)
+print(json.dumps([one, most, idle]))
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are not listed here")
+@pytest.mark.parametrize("cap", ["1", ""])
+def test_threads_of_a_process_and_what_it_does_when_idle(
+    tiny_bundle: Path, tmp_path: Path, cap: str
+) -> None:
+    """Decoding, resampling, tokenising and the engine: all of them, whoever starts a thread."""
+    sf.write(tmp_path / "a.flac", np.sin(np.arange(44_100) / 9), 44_100)
+    command = [sys.executable, "-c", COUNTED, str(tiny_bundle), str(tmp_path / "a.flac")]
+    environment = {**os.environ, "CLAP_THREADS": cap}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    one, most, idle = json.loads(done.stdout)
+    allowed = 1 if cap else cores.usable_cores()
+    assert one <= allowed - 1  # beside the main thread
+    # Files are heard by as many threads as there are cores, with engines of one thread; where
+    # there is one core, the next files are decoded while a batch is run.
+    assert most <= (2 if allowed == 1 else 2 * allowed - 1)
+    assert idle < 0.01  # of half a second
 
 
 # What suits many files

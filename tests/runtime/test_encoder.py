@@ -160,6 +160,18 @@ def test_texts(encoder: Encoder) -> None:
     np.testing.assert_allclose(encoder.embed_text("rain"), expected[1:2], atol=1e-5)
 
 
+def test_texts_of_any_lengths_keep_their_order(tiny_bundle: Path) -> None:
+    words = ["dog", "rain", "sea", "bell", "wind"]
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(words, rng.integers(1, 6))) for _ in range(53)]
+    with Encoder(tiny_bundle, batch_size=4) as encoder:
+        found = encoder.embed_text(texts)
+        with pytest.raises(LabelError, match="text 51 is ' '"):
+            encoder.embed_text([*texts[:51], " ", texts[52]])
+    expected = np.stack([tinybundle.slow_text_embedding(t) for t in texts])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_mean_embedding() -> None:
     result = mean_embedding(np.array([[1, 0], [0, 1]], np.float32))
     np.testing.assert_allclose(result, [np.sqrt(0.5)] * 2, atol=1e-7)
