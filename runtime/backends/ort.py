@@ -38,7 +38,7 @@ WARNINGS, ERRORS_ONLY, FATAL_ONLY = 2, 3, 4
 class OrtBackend:
     """An ONNX Runtime session; see :class:`runtime.backends.Backend`."""
 
-    takes_int16 = False
+    takes_int16 = bfloat16 = False
 
     def __init__(
         self,
