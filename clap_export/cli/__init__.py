@@ -29,6 +29,7 @@ VERBS = {
     "freeze": "freeze",
     "conformance": "conformance",
     "triton": "triton",
+    "tune": "tune",
     "bench": "bench",
     "demo": "demo",
 }

@@ -1,10 +1,11 @@
-"""From a bundle in FP32 to one in FP16 or INT8 that passes its gates."""
+"""From a bundle in FP32 to one of lower precision that passes its gates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -12,12 +13,15 @@ import onnx
 from clap_export.metrics import enough_for_worst
 from clap_export.parity.accuracy import Labelled
 from clap_export.parity.clips import awkward_clips
+from clap_export.parity.engines import providers_of
 from clap_export.parity.fp32 import Numbers
+from clap_export.parity.inner import spectrograms
 from clap_export.parity.phrases import PHRASES
 from clap_export.precision import fp16, int8, ranges
 from clap_export.precision.probe import effects
 from runtime import Encoder
 from runtime.audio_graph import graph_inputs
+from runtime.backends import no_bfloat16
 from runtime.bundle import Bundle, entries
 from runtime.errors import ClapError
 from runtime.manifest import Finding, Graph, Manifest, Parity, Precision, amend
@@ -67,15 +71,47 @@ def to_fp16(
     """
     bundle = _fp32(source)
     with Encoder(bundle, check_hashes=False) as encoder:
-        held = [encoder.windows_of(clip) for clip in clips]
-        if not clips:
-            made = awkward_clips(bundle.manifest.audio)
-            held = [encoder.windows_of(clip.samples, clip.sample_rate) for clip in made]
+        held = [encoder.windows_of(clip) for clip in clips] or _made(encoder)
         wanted = Numbers.of(encoder, held, listing, progress)
     _copy(bundle, out)
     for graph in bundle.manifest.graphs:
         _write(out / graph.file, fp16.convert(_load(bundle, graph)))
     gates = _Gates(out, "fp16", held, listing, wanted, progress)
+    manifest = gates.describe(bundle.manifest)
+    parity = gates.measure()
+    amend(out, manifest, parity=parity)
+    return Lowered(parity, ())
+
+
+def to_bf16(
+    source: Path,
+    out: Path,
+    clips: Sequence[Path] = (),
+    listing: Sequence[Labelled] = (),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Lowered:
+    """Write a bundle beside an FP32 one whose encoders are computed in bfloat16 where the engine
+    has it: of the same files, since it is the engine that rounds.
+
+    Args:
+        source: the bundle in FP32.
+        out: folder to make; must not exist.
+        clips: recordings for the gate of cosines, beside the made ones of ``verify``.
+        listing: labelled recordings for the gates of accuracy; none for no such gates.
+        progress: called with the name of each stage.
+
+    Raises:
+        ClapError: a bundle of another precision, or nothing here computes in bfloat16.
+        AudioError: a recording cannot be used.
+    """
+    check_bfloat16("bf16")
+    bundle = _fp32(source)
+    with Encoder(bundle, check_hashes=False) as encoder:
+        made = _made(encoder)
+        held = made + [encoder.windows_of(clip) for clip in clips]
+        wanted = _with_mel(Numbers.of(encoder, held, listing, progress), bundle, made)
+    _copy(bundle, out)
+    gates = _Gates(out, "bf16", held, listing, wanted, progress, made)
     manifest = gates.describe(bundle.manifest)
     parity = gates.measure()
     amend(out, manifest, parity=parity)
@@ -88,6 +124,7 @@ def to_int8(
     clips: Sequence[Path],
     listing: Sequence[Labelled] = (),
     progress: Callable[[str], None] = lambda _: None,
+    precision: Literal["int8", "int8+bf16"] = "int8",
 ) -> Lowered:
     """Write an INT8 bundle beside an FP32 one.
 
@@ -98,11 +135,15 @@ def to_int8(
             activations; the others are held out, for the gates.
         listing: labelled recordings for the gates of accuracy; none for no such gates.
         progress: called with the name of each stage.
+        precision: ``int8+bf16`` lets the engine compute in bfloat16 what is not in integers.
 
     Raises:
-        ClapError: a bundle of another precision, or no recordings.
+        ClapError: a bundle of another precision, no recordings, or nothing here computes in
+            bfloat16.
         AudioError: a recording cannot be used.
     """
+    if precision != "int8":
+        check_bfloat16(precision)
     bundle = _fp32(source)
     if not clips:
         raise ClapError(
@@ -126,8 +167,10 @@ def to_int8(
         encoders = [audio, *_text_encoder(bundle, progress)]
         held = [encoder.windows_of(clip) for clip in held_paths]
         wanted = Numbers.of(encoder, held, listing, progress)
+        made = [] if precision == "int8" else _made(encoder)
+        wanted = _with_mel(wanted, bundle, made)
     _copy(bundle, out)
-    gates = _Gates(out, "int8", held, listing, wanted, progress)
+    gates = _Gates(out, precision, held, listing, wanted, progress, made)
     # Several limits may leave out the same layers: one try is enough.
     for left in dict.fromkeys(tuple(e.worst(times) for e in encoders) for times in LEFT_OUT):
         for graph, nodes in zip(encoders, left, strict=True):
@@ -151,6 +194,33 @@ def _text_encoder(bundle: Bundle, progress: Callable[[str], None]) -> Iterator[_
     tokens = TextTokenizer(bundle.read(spec.tokenizer), spec)
     encoder.observe([dict(tokens([phrase])) for phrase in PHRASES], progress)
     yield encoder
+
+
+def check_bfloat16(precision: str) -> None:
+    """Refuse a precision that cannot be measured here, before any work is done.
+
+    Raises:
+        ClapError: no engine, or a CPU, without bfloat16.
+    """
+    problem = no_bfloat16()
+    if problem:
+        raise ClapError(
+            f"--precision {precision} is measured as it is computed, and {problem}. Export on a "
+            "machine that has bfloat16, with openvino installed (the extra clap-export[openvino]); "
+            "or take fp32 or int8."
+        )
+
+
+def _made(encoder: Encoder) -> list[np.ndarray]:
+    """Windows of the made clips of ``verify``."""
+    clips = awkward_clips(encoder.manifest.audio)
+    return [encoder.windows_of(clip.samples, clip.sample_rate) for clip in clips]
+
+
+def _with_mel(numbers: Numbers, bundle: Bundle, made: Sequence[np.ndarray]) -> Numbers:
+    """The same, with the bundle's spectrograms of made clips."""
+    providers = providers_of(bundle.manifest) or ("cpu",)
+    return replace(numbers, mel=spectrograms(bundle, made, providers)) if made else numbers
 
 
 def _fp32(source: Path) -> Bundle:
@@ -188,6 +258,7 @@ class _Gates:
         listing: labelled recordings, or none.
         wanted: FP32's numbers.
         progress: called with the name of each stage.
+        made: windows of made clips, whose spectrograms are a gate too; none for no such gate.
     """
 
     out: Path
@@ -196,6 +267,7 @@ class _Gates:
     listing: Sequence[Labelled]
     wanted: Numbers
     progress: Callable[[str], None]
+    made: Sequence[np.ndarray] = ()
 
     def describe(self, fp32: Manifest) -> Manifest:
         """Write the manifest of graphs that have just been written, which opening them needs."""
@@ -210,8 +282,10 @@ class _Gates:
 
     def measure(self) -> Parity:
         """The gates of the bundle as it is now."""
-        with Encoder(self.out, check_hashes=False) as encoder:
+        bundle = Bundle(self.out, check_hashes=False)
+        with Encoder(bundle, providers=providers_of(bundle.manifest)) as encoder:
             found = Numbers.of(encoder, self.clips, self.listing, self.progress)
+        found = _with_mel(found, bundle, self.made)
         return found.against(self.wanted, self.precision)
 
 
