@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
+from typing import cast
 
 from clap_export.metrics import enough_for_worst
 from clap_export.parity.accuracy import Labelled
@@ -13,6 +13,7 @@ from clap_export.precision.lower import (
     LEAST_HELD,
     Lowered,
     check_bfloat16,
+    held_back,
     to_bf16,
     to_fp16,
     to_int8,
@@ -27,7 +28,6 @@ LOWER: dict[Precision, Callable[..., Lowered]] = {
     "fp16": to_fp16,
     "bf16": to_bf16,
     "int8": to_int8,
-    "int8+bf16": partial(to_int8, precision="int8+bf16"),
 }
 
 
@@ -103,22 +103,38 @@ def choose(
     assert verified is not None  # the caller verified it
     if precision == "fp32":
         return fp32, verified
-    made = {"fp32": (fp32, verified)}
-    half = not no_bfloat16()
-    for name, lower in LOWER.items():
-        if precision == name or (precision == "auto" and (half or name not in IN_FILES)):
-            out = folder / name
-            parity = lower(fp32, out, clips, listing, progress).parity
-            if precision == name:
-                if name in IN_FILES and parity.passed:
-                    _time([out], clips, progress)
-                return out, parity
-            if parity.passed:
-                made[name] = (out, parity)
+    made: dict[str, tuple[Path, Parity]] = {"fp32": (fp32, verified)}
+    for name in _made_for(precision):
+        out = folder / name
+        if name == "int8+bf16":  # of the same files
+            if "int8" not in made:
+                continue
+            held, of = held_back(clips), made["int8"][0]
+            lowered = to_bf16(of, out, held, listing, progress, fp32=fp32)
+        else:
+            lowered = LOWER[name](fp32, out, clips, listing, progress)
+        if lowered.parity.passed:
+            made[name] = (out, lowered.parity)
+        elif precision != "auto":  # nothing can be made of what failed
+            return out, lowered.parity
+    if precision != "auto":
+        best, parity = made[precision]
+        if precision in IN_FILES:
+            _time([best], clips, progress)
+        return best, parity
     entries = _time([out for out, _ in made.values()], clips, progress)
     best, parity = made[entries[0].manifest.audio_graph.precision]
     amend(best, read_manifest(best), race=race.chosen(entries))
     return best, parity
+
+
+def _made_for(precision: str) -> tuple[Precision, ...]:
+    """What is made on the way to a precision."""
+    if precision == "int8+bf16":
+        return ("int8", "int8+bf16")
+    if precision != "auto":
+        return (cast(Precision, precision),)
+    return ("fp16", "int8") if no_bfloat16() else ("fp16", "bf16", "int8", "int8+bf16")
 
 
 def _time(

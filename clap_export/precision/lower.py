@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -24,7 +23,7 @@ from runtime.audio_graph import graph_inputs
 from runtime.backends import no_bfloat16
 from runtime.bundle import Bundle, entries
 from runtime.errors import ClapError
-from runtime.manifest import Finding, Graph, Manifest, Parity, Precision, amend
+from runtime.manifest import IN_FILES, Finding, Graph, Manifest, Parity, Precision, amend
 from runtime.tokenizer import TextTokenizer
 
 MOST_WINDOWS = 64  # that are run to see activations
@@ -89,29 +88,38 @@ def to_bf16(
     clips: Sequence[Path] = (),
     listing: Sequence[Labelled] = (),
     progress: Callable[[str], None] = lambda _: None,
+    *,
+    fp32: Path | None = None,
 ) -> Lowered:
-    """Write a bundle beside an FP32 one whose encoders are computed in bfloat16 where the engine
-    has it: of the same files, since it is the engine that rounds.
+    """Write a bundle beside one in FP32 or INT8 whose encoders are computed in bfloat16 where the
+    engine has it: of the same files, since it is the engine that rounds.
 
     Args:
-        source: the bundle in FP32.
+        source: the bundle.
         out: folder to make; must not exist.
-        clips: recordings for the gate of cosines, beside the made ones of ``verify``.
+        clips: recordings for the gate of cosines; of a source in FP32 beside the made ones of
+            ``verify``, else those that it was not calibrated on.
         listing: labelled recordings for the gates of accuracy; none for no such gates.
         progress: called with the name of each stage.
+        fp32: the bundle in FP32 to measure against, of a source in INT8.
 
     Raises:
         ClapError: a bundle of another precision, or nothing here computes in bfloat16.
         AudioError: a recording cannot be used.
     """
-    check_bfloat16("bf16")
-    bundle = _fp32(source)
-    with Encoder(bundle, check_hashes=False) as encoder:
+    bundle, exact = Bundle(source), _fp32(fp32 or source)
+    of = {plain: half for half, plain in IN_FILES.items()}
+    was = bundle.manifest.audio_graph.precision
+    if was not in of:
+        raise ClapError(f"{bundle.folder} is in {was}: give a bundle in {' or '.join(of)}.")
+    check_bfloat16(of[was])
+    with Encoder(exact, check_hashes=False) as encoder:
         made = _made(encoder)
-        held = made + [encoder.windows_of(clip) for clip in clips]
-        wanted = _with_mel(Numbers.of(encoder, held, listing, progress), bundle, made)
+        held = [encoder.windows_of(clip) for clip in clips]
+        held = held if fp32 else made + held
+        wanted = _with_mel(Numbers.of(encoder, held, listing, progress), exact, made)
     _copy(bundle, out)
-    gates = _Gates(out, "bf16", held, listing, wanted, progress, made)
+    gates = _Gates(out, of[was], held, listing, wanted, progress, made)
     manifest = gates.describe(bundle.manifest)
     parity = gates.measure()
     amend(out, manifest, parity=parity)
@@ -124,7 +132,6 @@ def to_int8(
     clips: Sequence[Path],
     listing: Sequence[Labelled] = (),
     progress: Callable[[str], None] = lambda _: None,
-    precision: Literal["int8", "int8+bf16"] = "int8",
 ) -> Lowered:
     """Write an INT8 bundle beside an FP32 one.
 
@@ -135,22 +142,18 @@ def to_int8(
             activations; the others are held out, for the gates.
         listing: labelled recordings for the gates of accuracy; none for no such gates.
         progress: called with the name of each stage.
-        precision: ``int8+bf16`` lets the engine compute in bfloat16 what is not in integers.
 
     Raises:
-        ClapError: a bundle of another precision, no recordings, or nothing here computes in
-            bfloat16.
+        ClapError: a bundle of another precision, or no recordings.
         AudioError: a recording cannot be used.
     """
-    if precision != "int8":
-        check_bfloat16(precision)
     bundle = _fp32(source)
     if not clips:
         raise ClapError(
             "int8 needs real recordings to see what values the model's layers take: "
             "name some with --calibrate."
         )
-    shown, held_paths = clips[::2], clips[1::2]
+    shown, held_paths = clips[::2], held_back(clips)
     if len(held_paths) < LEAST_HELD:
         raise ClapError(
             f"int8 needs at least {2 * LEAST_HELD} recordings, {len(clips)} were given: half of "
@@ -167,10 +170,8 @@ def to_int8(
         encoders = [audio, *_text_encoder(bundle, progress)]
         held = [encoder.windows_of(clip) for clip in held_paths]
         wanted = Numbers.of(encoder, held, listing, progress)
-        made = [] if precision == "int8" else _made(encoder)
-        wanted = _with_mel(wanted, bundle, made)
     _copy(bundle, out)
-    gates = _Gates(out, precision, held, listing, wanted, progress, made)
+    gates = _Gates(out, "int8", held, listing, wanted, progress)
     # Several limits may leave out the same layers: one try is enough.
     for left in dict.fromkeys(tuple(e.worst(times) for e in encoders) for times in LEFT_OUT):
         for graph, nodes in zip(encoders, left, strict=True):
@@ -182,6 +183,11 @@ def to_int8(
     findings = (*manifest.findings, *_few(len(held)))
     amend(out, manifest, parity=parity, findings=findings)
     return Lowered(parity, tuple(node for nodes in left for node in nodes))
+
+
+def held_back(clips: Sequence[Path]) -> Sequence[Path]:
+    """The recordings that INT8 is measured on, and not calibrated with."""
+    return clips[1::2]
 
 
 def _text_encoder(bundle: Bundle, progress: Callable[[str], None]) -> Iterator[_Encoder]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
+from statistics import median
+from typing import TypeAlias, get_args
 
 import numpy as np
 
@@ -24,6 +25,9 @@ PAIR = (1, 4)  # sizes of batches that decide: a recording by itself, and what a
 BATCHES = (*PAIR, 16)
 # How much quicker fewer threads must be, or a larger batch: medians of two runs differ by so much.
 CLEARLY = 0.95
+
+
+Way: TypeAlias = tuple[str, Provider, "int | None", bool]
 
 
 @dataclass(frozen=True)
@@ -111,35 +115,40 @@ def race(
         quickest first.
     """
     opened = [Bundle(folder, check_hashes=False) for folder in bundles]
-    ways = [(b, p, t) for b in opened for p in course.providers for t in course.threads]
-    seconds: dict[int, list[list[float]]] = {
-        i: [[] for _ in course.batches] for i in range(len(ways))
-    }
-    halves: dict[int, bool] = {}
+    entrants = [(b, p, t) for b in opened for p in course.providers for t in course.threads]
+    ways: dict[Way, tuple[Bundle, Provider, int | None]] = {}
+    for entrant in entrants:
+        ways.setdefault(_way(*entrant), entrant)
+    seconds: dict[Way, list[list[float]]] = {way: [[] for _ in course.batches] for way in ways}
+    halves: dict[Way, bool] = {}
     for turn in range(ROUNDS):
-        for i, (bundle, provider, threads) in enumerate(ways):
+        for way, (bundle, provider, threads) in ways.items():
             precision = bundle.manifest.audio_graph.precision
             progress(f"round {turn + 1} of {ROUNDS}: {precision} on {provider}")
             with Encoder(bundle, providers=(provider,), threads=threads) as encoder:
-                halves[i] = encoder.open_audio().bfloat16
+                halves[way] = encoder.open_audio().bfloat16
                 window = _window(encoder, clip)
                 batches = [np.repeat(window, size, axis=0) for size in course.batches]
                 tasks = [partial(encoder.embed_windows, batch, len(batch)) for batch in batches]
                 found = interleave(tasks, course.runs, WARM_UPS)
-            for times, new, size in zip(seconds[i], found, course.batches, strict=True):
+            for times, new, size in zip(seconds[way], found, course.batches, strict=True):
                 times += [spent / size for spent in new]
+
+    def timings(way: Way, provider: Provider, threads: int | None) -> Iterator[Timing]:
+        for size, times in zip(course.batches, seconds[way], strict=True):
+            yield Timing(provider, threads, halves[way], size, round(1e3 * median(times), 3))
+
     entries = [
-        Entry(
-            bundle.folder,
-            bundle.manifest,
-            tuple(
-                Timing(provider, threads, halves[i], size, round(1e3 * float(np.median(times)), 3))
-                for size, times in zip(course.batches, seconds[i], strict=True)
-            ),
-        )
-        for i, (bundle, provider, threads) in enumerate(ways)
+        Entry(b.folder, b.manifest, tuple(timings(_way(b, p, t), p, t))) for b, p, t in entrants
     ]
     return sorted(entries, key=lambda entry: entry.cost)
+
+
+def _way(bundle: Bundle, provider: Provider, threads: int | None) -> Way:
+    """What times depend on: on ONNX Runtime a bundle in bfloat16 is the same as one without."""
+    graph = bundle.manifest.audio_graph
+    sha256 = bundle.manifest.files[graph.file].sha256
+    return sha256, provider, threads, provider == "openvino" and graph.bfloat16
 
 
 def decide(entries: Sequence[Entry]) -> Tuned:
@@ -175,8 +184,13 @@ def decide(entries: Sequence[Entry]) -> Tuned:
 
 
 def chosen(entries: Sequence[Entry]) -> tuple[Candidate, ...]:
-    """Entries as a manifest has them, the first being chosen."""
-    first, *others = (entry.candidate() for entry in entries)
+    """Entries as a manifest has them, the first being chosen. What was not computed in its own
+    precision is another bundle's."""
+    first, *others = (
+        entry.candidate()
+        for entry in entries
+        if entry.timings[0].bfloat16 == entry.manifest.audio_graph.bfloat16
+    )
     return (replace(first, chosen=True), *others)
 
 
