@@ -20,6 +20,7 @@ from typing import Any
 CAPS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 CONVOLUTIONS = ("Convolution", "GroupConvolution")
+ROUNDING = "FakeQuantize"  # of activations: the frontend has none
 IMAGE = 4  # axes of what a 2-D convolution takes
 
 
@@ -89,16 +90,22 @@ def split(openvino: Any, model: Any) -> Parts:
 
 
 def _body(operations: list[Any]) -> set[str]:
-    """Names of the 2-D convolutions and of all that comes after one."""
+    """Names of the 2-D convolutions, of the rounding to integers before one, and of all that comes
+    after; none of a graph without them."""
+    if not any(map(_is_convolution, operations)):
+        return set()
     found: set[str] = set()
     for operation in operations:
         sources = [operation.input_value(i) for i in range(operation.get_input_size())]
-        image = operation.get_type_name() in CONVOLUTIONS and (
-            len(operation.get_input_partial_shape(0)) == IMAGE
-        )
-        if image or any(source.get_node().get_name() in found for source in sources):
+        first = _is_convolution(operation) or operation.get_type_name() == ROUNDING
+        if first or any(source.get_node().get_name() in found for source in sources):
             found.add(operation.get_name())
     return found
+
+
+def _is_convolution(operation: Any) -> bool:
+    kind = operation.get_type_name()
+    return kind in CONVOLUTIONS and len(operation.get_input_partial_shape(0)) == IMAGE
 
 
 def _constant(operations: list[Any]) -> set[str]:

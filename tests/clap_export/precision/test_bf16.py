@@ -7,23 +7,27 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from clap_export.bench.bundles import BundleSubject
+from clap_export.bench.candidate import Candidate, Plan
 from clap_export.cli import main
 from clap_export.export.pack import write_bundle
+from clap_export.freeze.graph import freeze
 from clap_export.parity import tolerances
 from clap_export.parity.checkpoint import verify
 from clap_export.precision import choose as choosing
 from clap_export.precision import lower, race
 from clap_export.precision.tune import tune
-from runtime import ClapError, Encoder, tuned
+from runtime import ClapError, Encoder, LabelBank, Tagger, tuned
 from runtime.backends import no_bfloat16
 from runtime.bundle import Bundle
-from runtime.manifest import read_manifest
+from runtime.manifest import amend, read_manifest
 from runtime.tuned import Timing
 from tests import tiny
 from tests.places import ROOT
@@ -139,11 +143,64 @@ def test_without_bfloat16_an_export_is_refused_in_one_sentence(fp32: Path, tmp_p
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT,
-        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
     )  # fmt: skip
     first, second = done.stdout.splitlines()
     assert first.startswith("--precision bf16 is measured as it is computed, and the environment")
     assert "--precision int8+bf16" in second
+
+
+@needs_bfloat16
+def test_an_export_in_bf16_leaves_its_choice_beside_it(
+    tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(tolerances.COSINE, "bf16", 0.9)
+    ckpt = tiny.save(tmp_path / "m.safetensors")
+    out = tmp_path / "out"
+    arguments = ["--ckpt", str(ckpt), "--out", str(out), "--precision", "bf16"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "m.safetensors", "out", "out.tuned.json"
+    ]  # fmt: skip
+    choice = tuned.read(tuned.path_of(out))
+    assert Encoder(out).providers == (choice.provider,)
+    said = CliRunner().invoke(main, ["inspect", str(out)]).output.replace("\n", " ")
+    expected = "in bf16; tuned" if choice.provider == "openvino" else "in bf16 with --provider"
+    assert expected in said
+
+
+def bf16_of(folder: Path, out: Path) -> Bundle:
+    """A bundle that says that it may be computed in bfloat16."""
+    shutil.copytree(folder, out)
+    manifest = read_manifest(out)
+    assert manifest.text_graph is not None
+    graphs = (manifest.audio_graph, manifest.text_graph)
+    audio, text = (replace(graph, precision="bf16") for graph in graphs)
+    amend(out, manifest, audio_graph=audio, text_graph=text)
+    return Bundle(out)
+
+
+def test_the_benchmark_names_what_was_computed(tiny_bundle: Path, tmp_path: Path) -> None:
+    bf16_of(tiny_bundle, tmp_path / "b")
+    subject = BundleSubject(Candidate("bundle", tmp_path / "b", threads=1), Plan((), (1,)))
+    assert subject.model.audio_precision == "fp32 for bf16"
+    assert subject.model.text_precision == "fp32 for bf16"
+
+
+def test_a_tagger_is_exact(exported_bundle: Path, tmp_path: Path) -> None:
+    """Its cosines are a product: bfloat16 would round them to two digits."""
+    bundle = bf16_of(exported_bundle, tmp_path / "b")
+    with Encoder(bundle) as encoder:
+        bank = LabelBank.build(encoder, ["rain", "a bell"])
+    frozen = freeze(bundle, bank, "cosine", None)
+    (tmp_path / "t.onnx").write_bytes(frozen.SerializeToString())
+    clip = tiny.waveforms(1, tiny.WINDOW).numpy()[0]
+    found = {}
+    for provider in ("cpu", "openvino"):
+        with Tagger(tmp_path / "t.onnx", providers=(provider,)) as tagger:
+            found[provider] = {p.label: p.score for p in tagger.predict(clip, tiny.RATE)}
+    assert found["cpu"] == pytest.approx(found["openvino"], abs=1e-5)
 
 
 def test_tune_writes_a_choice_that_holds(

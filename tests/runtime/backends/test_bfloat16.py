@@ -27,8 +27,15 @@ WITHOUT = no_bfloat16()
 needs_bfloat16 = pytest.mark.skipif(bool(WITHOUT), reason=WITHOUT)
 
 
-@pytest.fixture(scope="module", params=["htsat", "cnn14", "compact", tiny.FUSION])
-def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("htsat", "compact", tiny.FUSION)]
+
+
+@pytest.fixture(scope="module", params=["cnn14", *SLOW])  # to export one takes some seconds
+def bundle(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, exported_bundle: Path
+) -> Bundle:
+    if request.param == "cnn14":
+        return Bundle(exported_bundle)
     folder = tmp_path_factory.mktemp("made") / "bundle"
     write_bundle(tiny.checkpoint(request.param), folder)
     return Bundle(folder)
@@ -116,7 +123,7 @@ print(half.bfloat16, np.abs(found - wanted).max() < 1e-5, no_bfloat16())
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT,
-        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
     )  # fmt: skip
     assert done.stdout.split(maxsplit=2)[:2] == ["False", "True"]
     assert "which has no bfloat16" in done.stdout
