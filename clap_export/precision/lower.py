@@ -108,7 +108,7 @@ def to_bf16(
         AudioError: a recording cannot be used.
     """
     bundle, exact = Bundle(source), _fp32(fp32 or source)
-    of = {plain: half for half, plain in IN_FILES.items()}
+    of: dict[Precision, Precision] = {plain: half for half, plain in IN_FILES.items()}
     was = bundle.manifest.audio_graph.precision
     if was not in of:
         raise ClapError(f"{bundle.folder} is in {was}: give a bundle in {' or '.join(of)}.")

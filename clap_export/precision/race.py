@@ -115,7 +115,9 @@ def race(
         quickest first.
     """
     opened = [Bundle(folder, check_hashes=False) for folder in bundles]
-    entrants = [(b, p, t) for b in opened for p in course.providers for t in course.threads]
+    entrants: list[tuple[Bundle, Provider, int | None]] = [
+        (b, p, t) for b in opened for p in course.providers for t in course.threads
+    ]
     ways: dict[Way, tuple[Bundle, Provider, int | None]] = {}
     for entrant in entrants:
         ways.setdefault(_way(*entrant), entrant)
