@@ -98,10 +98,9 @@ class Encoder:
         quickest = None
         if providers is None and device is None and manifest.engines is None:
             quickest = tuned.choice(files)
-        self._asked = providers is not None, threads
+        self._asked = providers is not None
         if quickest is not None:
             providers = (quickest.provider,)
-            threads = quickest.threads if threads is None else threads
         self._loaded = Loaded(
             files,
             not opened if check_hashes is None else check_hashes,
@@ -109,6 +108,7 @@ class Encoder:
             threads,
             maybe_whole("device", device, 0),
             self.policy.quirks.whole_texts,
+            None if quickest is None else quickest.threads,
         )
         self.providers = self._loaded.providers
         self.device = self._loaded.device or 0
@@ -123,8 +123,8 @@ class Encoder:
 
     def __reduce__(self) -> tuple[object, ...]:
         make = partial(
-            type(self), providers=self.providers if self._asked[0] else None,
-            threads=self._asked[1],
+            type(self), providers=self.providers if self._asked else None,
+            threads=self._loaded.threads,
             check_hashes=self._loaded.check_hashes, batch_size=self._batch_size,
             max_seconds=self.max_seconds, device=self._loaded.device, windows=self.policy,
         )  # fmt: skip

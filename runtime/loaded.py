@@ -29,6 +29,8 @@ class Loaded:
         threads: of the CPU inside one run, or None for the engine's choice.
         device: number of the GPU that was asked for, or None.
         whole_texts: texts are not cut to the manifest's number of tokens.
+        usual: threads of one run after the other where none were asked for; None for the engine's
+            choice.
 
     Attributes:
         providers: that were chosen.
@@ -49,12 +51,14 @@ class Loaded:
         threads: int | None,
         device: int | None,
         whole_texts: bool = False,
+        usual: int | None = None,
     ) -> None:
         self._whole_texts = whole_texts
         self.bundle, self.check_hashes = bundle, check_hashes
         self.threads, self.device = threads, device
         self.providers = choose(providers, bundle.manifest.engines, device, bundle.folder)
-        self.audio: Lease[Backend] = Lease(lambda: self._open_audio(threads), _close)
+        self._usual = usual if threads is None else threads
+        self.audio: Lease[Backend] = Lease(lambda: self._open_audio(self._usual), _close)
         self.single = self.audio if threads is not None else Lease(self._open_single, _close)
         self.text: Lease[tuple[Backend, TextTokenizer]] = Lease(
             self._open_text, lambda text: text[0].close()
@@ -108,7 +112,7 @@ class Loaded:
         spec, graph = manifest.text_encoder
         tokenizer = TextTokenizer(self._read(spec.tokenizer), spec, self._whole_texts)
         backend = self._open(
-            graph, manifest.engines and manifest.engines.text, self.threads, tokenizer.largest_id
+            graph, manifest.engines and manifest.engines.text, self._usual, tokenizer.largest_id
         )
         if set(backend.input_names) != set(spec.inputs):
             raise BundleError(

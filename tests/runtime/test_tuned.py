@@ -14,6 +14,7 @@ import pytest
 
 from runtime import Encoder, tuned
 from runtime.bundle import Bundle
+from runtime.cores import usable_cores
 from runtime.errors import SchemaError
 from runtime.tuned import Machine, Timing, Tuned
 from tests.tiny import bundle as tinybundle
@@ -57,8 +58,20 @@ def test_what_is_asked_for_comes_first(folder: Path) -> None:
     assert (asked.providers, asked.batch_size) == (("cpu",), 4)
     assert asked.many_at_once == Encoder(folder, providers=("cpu",)).many_at_once
     assert Encoder(folder, batch_size=3).batch_size == 3
-    assert Encoder(folder, threads=2)._loaded.threads == 2
-    assert Encoder(folder)._loaded.threads == 1
+
+
+def threads_of(encoder: Encoder) -> int:
+    """Of ONNX Runtime's session itself; 0 is one a core."""
+    backend: Any = encoder.open_audio()
+    return int(backend._session.get_session_options().intra_op_num_threads)
+
+
+def test_its_threads_are_those_of_a_single_recording(folder: Path) -> None:
+    tuned.write(folder, choice_for(folder, provider="cpu", threads=1))
+    assert threads_of(Encoder(folder)) == 1
+    assert threads_of(Encoder(folder, threads=2)) == 2
+    # Many recordings get a core each, as ever.
+    assert Encoder(folder).many_at_once == usable_cores()
 
 
 def test_it_is_looked_for_anew_where_an_encoder_is_unpickled(folder: Path) -> None:
