@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import audio
+from runtime import audio, tuned
 from runtime.arguments import MOST_THREADS, check_batch_size, maybe_whole, shown
 from runtime.audio_graph import AudioGraph, checked_result
 from runtime.backends import GPU, Backend
@@ -45,7 +45,9 @@ class Encoder:
     Args:
         bundle: folder of a bundle, or an opened one.
         providers: ``cpu``, ``cuda``, ``tensorrt`` or ``openvino``: the first is the one wanted, and
-            its absence is an error. Default ``tensorrt`` of a bundle with engines, else ``cpu``.
+            its absence is an error. Default ``tensorrt`` of a bundle with engines; else what was
+            quickest on this machine, if that was measured (``clap-export tune``, see
+            :mod:`runtime.tuned`), with its threads and batch size; else ``cpu``.
         threads: of the CPU inside one run. None lets the engine choose for single recordings, and
             many are given one thread and one core each; see :attr:`many_at_once`.
         check_hashes: compare the SHA-256 of a file of the bundle with that of the bytes that are
@@ -93,18 +95,28 @@ class Encoder:
         self.policy = chosen(
             windows, manifest.policy, manifest.audio, manifest.gives_norm, manifest.source.family
         )
+        threads = maybe_whole("threads", threads, most=MOST_THREADS)
+        quickest = None
+        if providers is None and device is None and manifest.engines is None:
+            quickest = tuned.choice(files)
+        self._asked = providers is not None
+        if quickest is not None:
+            providers = (quickest.provider,)
         self._loaded = Loaded(
             files,
             not opened if check_hashes is None else check_hashes,
             providers,
-            maybe_whole("threads", threads, most=MOST_THREADS),
+            threads,
             maybe_whole("device", device, 0),
             self.policy.quirks.whole_texts,
+            None if quickest is None else quickest.threads,
         )
         self.providers = self._loaded.providers
         self.device = self._loaded.device or 0
         gpu = self.providers[0] in GPU
         self.batch_size = self.text_batch_size if gpu or batch_size else ENOUGH_ON_CPU
+        if quickest is not None and batch_size is None:
+            self.batch_size = quickest.batch_size
         self._batch_size = batch_size
         longer = self.policy.quirks.always_longer
         self._audio = AudioGraph(manifest, self._loaded.audio, longer)
@@ -112,7 +124,8 @@ class Encoder:
 
     def __reduce__(self) -> tuple[object, ...]:
         make = partial(
-            type(self), providers=self.providers, threads=self._loaded.threads,
+            type(self), providers=self.providers if self._asked else None,
+            threads=self._loaded.threads,
             check_hashes=self._loaded.check_hashes, batch_size=self._batch_size,
             max_seconds=self.max_seconds, device=self._loaded.device, windows=self.policy,
         )  # fmt: skip

@@ -37,6 +37,8 @@ class Loaded:
         threads: of the CPU inside one run, or None for the engine's choice.
         device: number of the GPU that was asked for, or None.
         whole_texts: texts are not cut to the manifest's number of tokens.
+        usual: threads of one run after the other where none were asked for; None for the engine's
+            choice.
 
     Attributes:
         providers: that were chosen.
@@ -59,6 +61,7 @@ class Loaded:
         threads: int | None,
         device: int | None,
         whole_texts: bool = False,
+        usual: int | None = None,
     ) -> None:
         self._whole_texts = whole_texts
         self.bundle, self.check_hashes = bundle, check_hashes
@@ -66,7 +69,8 @@ class Loaded:
         self.providers = choose(providers, bundle.manifest.engines, device, bundle.folder)
         compared = check_hashes or bundle.check_hashes
         self.cache = Cache.wanted() if compared and bundle.listed else None
-        self.audio: Lease[Backend] = Lease(lambda: self._open_audio(threads), _close)
+        self._usual = usual if threads is None else threads
+        self.audio: Lease[Backend] = Lease(lambda: self._open_audio(self._usual), _close)
         self.single = self.audio if threads is not None else Lease(self._open_single, _close)
         self.text: Lease[tuple[Backend, TextTokenizer]] = Lease(
             self._open_text, lambda text: text[0].close()
@@ -120,7 +124,7 @@ class Loaded:
         spec, graph = manifest.text_encoder
         tokenizer = TextTokenizer(self._read(spec.tokenizer), spec, self._whole_texts)
         backend = self._open(
-            graph, manifest.engines and manifest.engines.text, self.threads, tokenizer.largest_id
+            graph, manifest.engines and manifest.engines.text, self._usual, tokenizer.largest_id
         )
         if set(backend.input_names) != set(spec.inputs):
             raise BundleError(
@@ -153,7 +157,9 @@ class Loaded:
         with ExitStack() as held:
             with bundle.graph_in_use(graph, check_hash=check) as (content, found):
                 check_shapes(bundle.manifest, graph, found, largest_id)
-                backend = open_backend(content, self.providers, threads, self.device or 0)
+                backend = open_backend(
+                    content, self.providers, threads, self.device or 0, bfloat16=graph.bfloat16
+                )
                 held.callback(backend.close)  # where the hash differs
             held.pop_all()
         return backend

@@ -43,7 +43,10 @@ Measured: TypeAlias = Annotated[float, Within(-math.inf, math.inf, nan=True)]
 Name: TypeAlias = Annotated[str, Text(255)]  # of a file, a model, a measure
 Prose: TypeAlias = Annotated[str, Text(4096)]
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "bf16", "int8+bf16"]
+# What the graphs of such a bundle are in their files, which is how an engine or a CPU without
+# bfloat16 runs them.
+IN_FILES: dict[Precision, Precision] = {"bf16": "fp32", "int8+bf16": "int8"}
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,17 @@ class Graph:
     file: Name
     precision: Precision
     opset: Annotated[int, Within(1, 1000)]
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether the encoder body may be computed in bfloat16 where engine and CPU have it. The
+        file is the same as without: ONNX Runtime has no bfloat16 on CPUs."""
+        return self.precision in IN_FILES
+
+    @property
+    def in_file(self) -> Precision:
+        """What the graph's types are, and what it runs in without bfloat16."""
+        return IN_FILES.get(self.precision, self.precision)
 
 
 @dataclass(frozen=True)

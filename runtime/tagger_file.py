@@ -129,7 +129,9 @@ class TaggerFile(Bundle):
             # The text graph is not in this file, and what asks for it hears of `read`.
             made = self._built.engine
             engines = Engines(made, None if found.text is None else made)
-        self.manifest = replace(found, engines=engines)
+        # Its last product gives the cosines themselves, for which bfloat16 is too coarse.
+        exact = replace(found.audio_graph, precision=found.audio_graph.in_file)
+        self.manifest = replace(found, engines=engines, audio_graph=exact)
         data = schema.read_json(graph.metadata[KEY].encode(), str(path), BundleError)
         self.frozen = schema.read(Frozen, data, str(path))
         self.bank = self._bank(graph)

@@ -52,8 +52,9 @@ class BundleSubject:
         )
         self._classifier = Classifier(self._encoder, bank, top_k=TOP_K)
         self._encoder.close_text()  # as in a service that knows its labels
-        self.engine = self._encoder.open_audio().provider
-        self.model = _model(self._bundle)
+        backend = self._encoder.open_audio()
+        self.engine = backend.provider
+        self.model = _model(self._bundle, backend.bfloat16)
 
     def setup(self) -> list[Row]:
         """Loading, and embedding the labels."""
@@ -224,7 +225,7 @@ class BundleSubject:
         )
 
 
-def _model(bundle: Bundle) -> Model:
+def _model(bundle: Bundle, bfloat16: bool) -> Model:
     manifest = bundle.manifest
     files = {MANIFEST: (bundle.folder / MANIFEST).stat().st_size}
     files |= {name: entry.bytes for name, entry in manifest.files.items()}
@@ -232,11 +233,20 @@ def _model(bundle: Bundle) -> Model:
         name=manifest.name,
         family=manifest.source.family,
         space_id=manifest.space_id,
-        audio_precision=manifest.audio_graph.precision,
-        text_precision="none" if manifest.text_graph is None else manifest.text_graph.precision,
+        audio_precision=_precision(manifest.audio_graph, bfloat16),
+        text_precision="none"
+        if manifest.text_graph is None
+        else _precision(manifest.text_graph, bfloat16),
         sample_rate_hz=manifest.audio.sample_rate,
         window_seconds=manifest.audio.window_samples / manifest.audio.sample_rate,
         embedding_dim=manifest.embedding_dim,
         file_bytes=files,
         encoder_gflop=None,
     )
+
+
+def _precision(graph: Graph, bfloat16: bool) -> str:
+    """What a graph is computed in: a bundle in bfloat16 is in FP32 where engine or CPU has none."""
+    if graph.bfloat16 and not bfloat16:
+        return f"{graph.in_file} for {graph.precision}"
+    return graph.precision

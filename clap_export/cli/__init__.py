@@ -32,6 +32,7 @@ VERBS = {
     "freeze": "freeze",
     "conformance": "conformance",
     "triton": "triton",
+    "tune": "tune",
     "bench": "bench",
     "demo": "demo",
 }

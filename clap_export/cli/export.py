@@ -15,6 +15,7 @@ from clap_export.command.ending import DONE, GATE_FAILED
 
 if TYPE_CHECKING:
     from clap_export.checkpoints import Family
+    from runtime.manifest import Precision
 
 all_options = options.all_of(
     click.option("--ckpt", type=PATH, help="Checkpoint to export: a file, a folder or a hub id."),
@@ -25,9 +26,9 @@ all_options = options.all_of(
     ),
     click.option("--out", type=PATH, help="Folder to make.  [default: NAME-TARGET]"),
     click.option(
-        "--precision", type=click.Choice(["fp32", "fp16", "int8", "auto"]),
-        help="auto: what is quickest on this machine and passes the gates.  "
-        "[default: fp32, of engines fp16]",
+        "--precision", type=click.Choice(["fp32", "fp16", "bf16", "int8", "int8+bf16", "auto"]),
+        help="bf16: computed so by OpenVINO, on CPUs that have it. auto: what is quickest on this "
+        "machine and passes the gates.  [default: fp32, of engines fp16]",
     ),
     click.option(
         "--calibrate", "calibration", type=PATH, multiple=True,
@@ -48,7 +49,7 @@ class ExportRequest:
         out: folder to make.
         family: to read the checkpoint as; None tells it by its content.
         tokenizer: folder of the text tower's tokenizer, for families that bring none.
-        precision: ``fp32``, ``fp16``, ``int8`` or ``auto``.
+        precision: a bundle's, or ``auto``.
         calibration: recordings, or folders of them.
         listing: of labelled recordings for the gates of accuracy.
         engine: options of TensorRT engines, or None for none.
@@ -58,7 +59,7 @@ class ExportRequest:
     out: Path
     family: Family | None
     tokenizer: Path | None
-    precision: Literal["fp32", "fp16", "int8", "auto"]
+    precision: Precision | Literal["auto"]
     calibration: tuple[Path, ...]
     listing: Path | None
     engine: dict[str, Any] | None
@@ -80,7 +81,7 @@ class ExportRequest:
         calibration, listing = given["calibration"], given["listing"]
         if precision == "fp32" and (calibration or listing):
             raise click.UsageError("--precision fp32 takes neither --calibrate nor --listing.")
-        if precision in ("int8", "auto") and not calibration:
+        if precision in ("int8", "int8+bf16", "auto") and not calibration:
             raise click.UsageError(f"--precision {precision} needs recordings to --calibrate with.")
         return cls(
             ckpt, given["out"] or Path(f"{ckpt.stem}-{target}"), given["family"],
@@ -113,10 +114,10 @@ def _make(request: ExportRequest, progress: Callable[[str], None]) -> Any:
 
     check_free(out)  # before the slow imports and the loading
     from clap_export.parity.accuracy import read_listing
-    from clap_export.precision.choose import check_recordings, choose, recordings
+    from clap_export.precision.choose import check_possible, choose, recordings
 
     clips = recordings(request.calibration)
-    check_recordings(request.precision, len(clips))
+    check_possible(request.precision, len(clips))
     labelled = read_listing(request.listing) if request.listing else []
     progress("loading the checkpoint")
     from clap_export.checkpoints import load
@@ -124,6 +125,7 @@ def _make(request: ExportRequest, progress: Callable[[str], None]) -> Any:
     checkpoint = load(request.ckpt, request.family, request.tokenizer)
     from clap_export.export.pack import making, write_bundle
     from clap_export.parity.checkpoint import verify
+    from runtime import tuned
     from runtime.files import publish
 
     with making(out) as folder:
@@ -134,5 +136,9 @@ def _make(request: ExportRequest, progress: Callable[[str], None]) -> Any:
             made, parity = choose(made, folder, request.precision, clips, labelled, progress)
         if parity.passed and building is not None:
             parity = building(made, folder / "fp32", out, progress) or parity
+        timed = tuned.path_of(made)
+        quickest = tuned.read(timed) if timed.exists() else None
         publish(made, out)
+    if quickest is not None:
+        tuned.write(out, quickest)
     return parity

@@ -142,7 +142,7 @@ def _relabelled(request: FreezeRequest) -> tuple[Any, LabelBank, bool]:
 def _lowered(request: FreezeRequest, folder: Path) -> tuple[Any, bool]:
     """The bundle in another precision, and whether it is within its limits."""
     from clap_export.cli import show
-    from clap_export.precision.choose import check_recordings, choose, recordings
+    from clap_export.precision.choose import check_possible, choose, recordings
     from runtime import Bundle, ClapError
     from runtime.manifest import read_manifest
 
@@ -155,7 +155,7 @@ def _lowered(request: FreezeRequest, folder: Path) -> tuple[Any, bool]:
             f"{state}: export the checkpoint anew."
         )
     clips = recordings(request.calibration)
-    check_recordings(precision, len(clips))
+    check_possible(precision, len(clips))
     with show.stages() as progress:
         lowered, parity = choose(request.source, folder, precision, clips, (), progress)
     return Bundle(lowered), parity.passed

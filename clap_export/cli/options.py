@@ -79,7 +79,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 threads_option = click.option("--threads", type=click.IntRange(1), help="CPU threads of a run.")
 provider_option = click.option(
     "--provider", help="Where to run: cpu, cuda, tensorrt or openvino.  [default: tensorrt of a "
-    "bundle with engines, else cpu]",
+    "bundle with engines, else what tune found, else cpu]",
 )  # fmt: skip
 family_option = click.option(
     "--family", type=click.Choice(["native", "msclap", "laion", "transformers", "open_clip"]),

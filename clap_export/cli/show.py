@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,12 @@ from clap_export.cli.console import cell
 from clap_export.cli.console import stages as stages
 from clap_export.command import terminal
 from runtime import schema
+from runtime import tuned as runtime_tuned
+from runtime.backends import no_bfloat16
 from runtime.bundle import Bundle
 from runtime.engines import Engine
-from runtime.manifest import Manifest, Parity, read_manifest
+from runtime.manifest import IN_FILES, Manifest, Parity, read_manifest
+from runtime.tuned import Tuned
 
 if TYPE_CHECKING:
     from clap_export.parity.accuracy import Accuracy
@@ -52,10 +55,64 @@ def engine(found: Engine, as_json: bool = False) -> None:
 
 
 def inspected(bundle: Bundle) -> None:
-    """A bundle, and what was measured on it."""
+    """A bundle, what it runs on here, and what was measured on it."""
     manifest(bundle)
+    terminal.say(f"here: {_here(bundle)}")
     if bundle.manifest.parity is not None:
         parity(bundle.manifest.parity)
+
+
+def _here(bundle: Bundle) -> str:
+    """What a bundle runs on where no provider is asked for, and in what."""
+    if bundle.manifest.engines is not None:
+        return "tensorrt"
+    choice, graph = runtime_tuned.choice(bundle), bundle.manifest.audio_graph
+    provider = "cpu" if choice is None else choice.provider
+    said = f"{provider}, in {graph.in_file}"
+    if graph.bfloat16:
+        missing = no_bfloat16()
+        if missing:
+            said += f" and not in {graph.precision}: {missing}"
+        elif provider == "openvino":
+            said = f"{provider}, in {graph.precision}"
+        else:
+            said += f"; in {graph.precision} with --provider openvino"
+    if choice is None:
+        return f"{said}; not tuned (clap-export tune {bundle.folder})"
+    threads = "" if choice.threads is None else f", {choice.threads} threads"
+    return f"{said}; tuned: batches of {choice.batch_size}{threads}"
+
+
+def tuned(found: Mapping[Path, Tuned]) -> None:
+    """What bundles are quickest with here, and what was tried."""
+    for folder, choice in found.items():
+        sizes = sorted({timing.batch for timing in choice.timings})
+        columns = ("engine", "precision", "threads", *(f"batch {n}" for n in sizes))
+        table = console.new_table(*columns, title=f"{folder}: ms a window", left=columns[:2])
+        ways = {(t.provider, t.bfloat16, t.threads): {} for t in choice.timings}
+        for t in choice.timings:
+            ways[t.provider, t.bfloat16, t.threads][t.batch] = t.milliseconds
+        for (provider, half, threads), times in ways.items():
+            precision = (
+                choice.precision if half else IN_FILES.get(choice.precision, choice.precision)
+            )
+            figures = (f"{times[n]:.2f}" if n in times else "" for n in sizes)
+            row = (provider, precision, "all" if threads is None else str(threads), *figures)
+            table.add_row(*map(cell, row))
+        console.print_table(table)
+        threads = "all" if choice.threads is None else choice.threads
+        terminal.say(
+            f"{runtime_tuned.path_of(folder)}: {choice.provider}, threads: {threads}, batches of "
+            f"{choice.batch_size}"
+        )
+    if len(found) > 1:
+        terminal.say(f"the quickest is {next(iter(found))}")
+
+
+def tuned_json(found: Mapping[Path, Tuned]) -> None:
+    """The same as JSON, by bundle."""
+    plain = {str(folder): schema.to_plain(choice) for folder, choice in found.items()}
+    terminal.say_json(plain, indent=2)
 
 
 def manifest(bundle: Bundle) -> None:

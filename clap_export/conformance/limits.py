@@ -13,7 +13,7 @@ from clap_export.conformance.kit import Tolerance, absolute
 from runtime.manifest import Manifest
 
 # 1 - cosine of embeddings, of recordings at the model's rate and of texts, by precision.
-OF_ENGINE = {"fp32": 1e-8, "fp16": 1e-4, "int8": 2e-3}
+OF_ENGINE = {"fp32": 1e-8, "fp16": 1e-4, "bf16": 1e-3, "int8": 2e-3, "int8+bf16": 5e-3}
 OF_RESAMPLER = 1e-6  # the same, of recordings at another rate
 # Resampled samples, as relative RMS: of sounds whose spectrum ends below 0.9 of the lower Nyquist
 # frequency; of white noise, of which each filter cuts the part near that its own way; and of a few

@@ -28,12 +28,12 @@ def check_precision(precision: str) -> None:
     """Refuse graphs that no engine is built from.
 
     Raises:
-        ClapError: INT8.
+        ClapError: INT8 or bfloat16.
     """
     if precision not in ("fp32", "fp16"):
         raise ClapError(
-            f"engines are built in fp16 or fp32, and {precision} was asked for: INT8 graphs run on "
-            "CPUs. Take --precision fp16."
+            f"engines are built in fp16 or fp32, and {precision} was asked for: INT8 and bfloat16 "
+            "are for CPUs. Take --precision fp16."
         )
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from clap_export.metrics import tolerance_bound
 from clap_export.parity.accuracy import Labelled, Scored, agreement, evaluate
+from clap_export.parity.inner import decibels_apart
 from clap_export.parity.phrases import PHRASES
-from clap_export.parity.tolerances import distance
+from clap_export.parity.tolerances import DECIBELS, MEL, distance
 from runtime import Encoder
 from runtime.clips.pooling import mean_embedding
 from runtime.manifest import Check, Parity, Precision
@@ -20,6 +21,8 @@ from runtime.manifest import Check, Parity, Precision
 LOST, AGREEMENT = 0.005, 0.99
 # Float32 rounds a cosine by about as much: smaller distances are all alike.
 ROUNDING = 3e-7
+# Whose steps fit the recordings that they were chosen by, and maybe no others.
+CALIBRATED: tuple[Precision, ...] = ("int8", "int8+bf16")
 THINGS = slice(None, None, 2)  # of the phrases: each thing in one wording
 
 
@@ -32,12 +35,15 @@ class Numbers:
         text: embeddings ``[texts, dim]``; None of a bundle without a text encoder.
         run: on the listing, or None without one.
         provider: what ran it.
+        mel: spectrograms of some windows, where they are a gate: where the engine is told to
+            compute a part of the graph in other types than its file has.
     """
 
     audio: np.ndarray
     text: np.ndarray | None
     run: Scored | None
     provider: str
+    mel: Sequence[np.ndarray] = ()
 
     @classmethod
     def of(
@@ -63,20 +69,21 @@ class Numbers:
         The worst clip and the worst text must be near FP32's. In INT8 that is not enough: its steps
         fit the recordings that they were calibrated on, and a few others that pass are a small
         sample. The bound of :func:`clap_export.metrics.tolerance_bound` must pass too: it widens
-        with the spread of the sample, and as the sample shrinks. FP16 rounds alike everywhere.
+        with the spread of the sample, and as the sample shrinks. FP16 and bfloat16 round alike
+        everywhere.
         The best phrase of each clip is reported without a limit: near ties turn with any rounding.
         """
         limit = distance(precision)
         audio = _apart(self.audio, wanted.audio)
         checks = [_at_most("audio embedding, 1 - cosine to FP32", audio.max(), limit)]
-        if precision == "int8":
+        if precision in CALIBRATED:
             bound = tolerance_bound(np.maximum(audio, ROUNDING))
             name = f"the same of 95 % of all clips, by {len(audio)} with 95 % confidence"
             checks.append(_at_most(name, bound, limit))
         if self.text is not None and wanted.text is not None:
             worst = _apart(self.text, wanted.text).max()
             checks.append(_at_most("text embedding, 1 - cosine to FP32", worst, limit))
-            if precision == "int8":
+            if precision in CALIBRATED:
                 best = (self.audio @ self.text[THINGS].T).argmax(axis=1)
                 right = (wanted.audio @ wanted.text[THINGS].T).argmax(axis=1)
                 name = f"{len(audio)} clips, other best phrase than FP32"
@@ -87,6 +94,9 @@ class Numbers:
             other = 1 - agreement(self.run, wanted.run)
             limit = 1 - AGREEMENT
             checks.append(_at_most("listing, other top-1 label than FP32", other, limit, "share"))
+        if self.mel and wanted.mel:
+            apart = max(map(decibels_apart, self.mel, wanted.mel))
+            checks.append(_at_most(MEL, apart, DECIBELS, "dB"))
         return Parity(all(check.passed for check in checks), self.provider, tuple(checks))
 
 

@@ -1,4 +1,4 @@
-"""From a bundle in FP32 to one in FP16 or INT8 that passes its gates."""
+"""From a bundle in FP32 to one of lower precision that passes its gates."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ import onnx
 from clap_export.metrics import enough_for_worst
 from clap_export.parity.accuracy import Labelled
 from clap_export.parity.clips import awkward_clips
+from clap_export.parity.engines import providers_of
 from clap_export.parity.fp32 import Numbers
+from clap_export.parity.inner import spectrograms
 from clap_export.parity.phrases import PHRASES
 from clap_export.precision import fp16, int8, ranges
 from clap_export.precision.probe import effects
 from runtime import Encoder
 from runtime.audio_graph import graph_inputs
+from runtime.backends import no_bfloat16
 from runtime.bundle import Bundle, entries
 from runtime.errors import ClapError
-from runtime.manifest import Finding, Graph, Manifest, Parity, Precision, amend
+from runtime.manifest import IN_FILES, Finding, Graph, Manifest, Parity, Precision, amend
 from runtime.tokenizer import TextTokenizer
 
 MOST_WINDOWS = 64  # that are run to see activations
@@ -67,15 +70,56 @@ def to_fp16(
     """
     bundle = _fp32(source)
     with Encoder(bundle, check_hashes=False) as encoder:
-        held = [encoder.windows_of(clip) for clip in clips]
-        if not clips:
-            made = awkward_clips(bundle.manifest.audio)
-            held = [encoder.windows_of(clip.samples, clip.sample_rate) for clip in made]
+        held = [encoder.windows_of(clip) for clip in clips] or _made(encoder)
         wanted = Numbers.of(encoder, held, listing, progress)
     _copy(bundle, out)
     for graph in bundle.manifest.graphs:
         _write(out / graph.file, fp16.convert(_load(bundle, graph)))
     gates = _Gates(out, "fp16", held, listing, wanted, progress)
+    manifest = gates.describe(bundle.manifest)
+    parity = gates.measure()
+    amend(out, manifest, parity=parity)
+    return Lowered(parity, ())
+
+
+def to_bf16(
+    source: Path,
+    out: Path,
+    clips: Sequence[Path] = (),
+    listing: Sequence[Labelled] = (),
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    fp32: Path | None = None,
+) -> Lowered:
+    """Write a bundle beside one in FP32 or INT8 whose encoders are computed in bfloat16 where the
+    engine has it: of the same files, since it is the engine that rounds.
+
+    Args:
+        source: the bundle.
+        out: folder to make; must not exist.
+        clips: recordings for the gate of cosines; of a source in FP32 beside the made ones of
+            ``verify``, else those that it was not calibrated on.
+        listing: labelled recordings for the gates of accuracy; none for no such gates.
+        progress: called with the name of each stage.
+        fp32: the bundle in FP32 to measure against, of a source in INT8.
+
+    Raises:
+        ClapError: a bundle of another precision, or nothing here computes in bfloat16.
+        AudioError: a recording cannot be used.
+    """
+    bundle, exact = Bundle(source), _fp32(fp32 or source)
+    of: dict[Precision, Precision] = {plain: half for half, plain in IN_FILES.items()}
+    was = bundle.manifest.audio_graph.precision
+    if was not in of:
+        raise ClapError(f"{bundle.folder} is in {was}: give a bundle in {' or '.join(of)}.")
+    check_bfloat16(of[was])
+    with Encoder(exact, check_hashes=False) as encoder:
+        made = _made(encoder)
+        held = [encoder.windows_of(clip) for clip in clips]
+        held = held if fp32 else made + held
+        wanted = _with_mel(Numbers.of(encoder, held, listing, progress), exact, made)
+    _copy(bundle, out)
+    gates = _Gates(out, of[was], held, listing, wanted, progress, made)
     manifest = gates.describe(bundle.manifest)
     parity = gates.measure()
     amend(out, manifest, parity=parity)
@@ -109,7 +153,7 @@ def to_int8(
             "int8 needs real recordings to see what values the model's layers take: "
             "name some with --calibrate."
         )
-    shown, held_paths = clips[::2], clips[1::2]
+    shown, held_paths = clips[::2], held_back(clips)
     if len(held_paths) < LEAST_HELD:
         raise ClapError(
             f"int8 needs at least {2 * LEAST_HELD} recordings, {len(clips)} were given: half of "
@@ -141,6 +185,11 @@ def to_int8(
     return Lowered(parity, tuple(node for nodes in left for node in nodes))
 
 
+def held_back(clips: Sequence[Path]) -> Sequence[Path]:
+    """The recordings that INT8 is measured on, and not calibrated with."""
+    return clips[1::2]
+
+
 def _text_encoder(bundle: Bundle, progress: Callable[[str], None]) -> Iterator[_Encoder]:
     """The text encoder with its activations, if the bundle has one."""
     spec, graph = bundle.manifest.text, bundle.manifest.text_graph
@@ -151,6 +200,33 @@ def _text_encoder(bundle: Bundle, progress: Callable[[str], None]) -> Iterator[_
     tokens = TextTokenizer(bundle.read(spec.tokenizer), spec)
     encoder.observe([dict(tokens([phrase])) for phrase in PHRASES], progress)
     yield encoder
+
+
+def check_bfloat16(precision: str) -> None:
+    """Refuse a precision that cannot be measured here, before any work is done.
+
+    Raises:
+        ClapError: no engine, or a CPU, without bfloat16.
+    """
+    problem = no_bfloat16()
+    if problem:
+        raise ClapError(
+            f"--precision {precision} is measured as it is computed, and {problem}. Export on a "
+            "machine that has bfloat16, with openvino installed (the extra clap-export[openvino]); "
+            "or take fp32 or int8."
+        )
+
+
+def _made(encoder: Encoder) -> list[np.ndarray]:
+    """Windows of the made clips of ``verify``."""
+    clips = awkward_clips(encoder.manifest.audio)
+    return [encoder.windows_of(clip.samples, clip.sample_rate) for clip in clips]
+
+
+def _with_mel(numbers: Numbers, bundle: Bundle, made: Sequence[np.ndarray]) -> Numbers:
+    """The same, with the bundle's spectrograms of made clips."""
+    providers = providers_of(bundle.manifest) or ("cpu",)
+    return replace(numbers, mel=spectrograms(bundle, made, providers)) if made else numbers
 
 
 def _fp32(source: Path) -> Bundle:
@@ -188,6 +264,7 @@ class _Gates:
         listing: labelled recordings, or none.
         wanted: FP32's numbers.
         progress: called with the name of each stage.
+        made: windows of made clips, whose spectrograms are a gate too; none for no such gate.
     """
 
     out: Path
@@ -196,6 +273,7 @@ class _Gates:
     listing: Sequence[Labelled]
     wanted: Numbers
     progress: Callable[[str], None]
+    made: Sequence[np.ndarray] = ()
 
     def describe(self, fp32: Manifest) -> Manifest:
         """Write the manifest of graphs that have just been written, which opening them needs."""
@@ -210,8 +288,10 @@ class _Gates:
 
     def measure(self) -> Parity:
         """The gates of the bundle as it is now."""
-        with Encoder(self.out, check_hashes=False) as encoder:
+        bundle = Bundle(self.out, check_hashes=False)
+        with Encoder(bundle, providers=providers_of(bundle.manifest)) as encoder:
             found = Numbers.of(encoder, self.clips, self.listing, self.progress)
+        found = _with_mel(found, bundle, self.made)
         return found.against(self.wanted, self.precision)
 
 

@@ -49,6 +49,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def bfloat16(self) -> bool:
+        """Its encoder's products are computed in bfloat16."""
+        ...
+
+    @property
     def one_thread_each(self) -> bool:
         """Many recordings are quickest with a run of one thread for each core at a time,
         not with one run after the other on all cores.
@@ -131,6 +136,8 @@ def open_backend(
     providers: Sequence[str] = ("cpu",),
     threads: int | None = None,
     device: int = 0,
+    *,
+    bfloat16: bool = False,
 ) -> Backend:
     """Load a graph.
 
@@ -141,6 +148,8 @@ def open_backend(
             ``cpu`` and ``cuda`` of ONNX Runtime, or ``openvino`` alone.
         threads: of the CPU inside one run; None lets the engine choose.
         device: number of the GPU, for ``cuda``.
+        bfloat16: the encoder may be computed in bfloat16, where engine and CPU have it; else it is
+            computed in the graph's own types. See :attr:`Backend.bfloat16`.
 
     Raises:
         BackendError: the first provider is not available (there is no silent fall to another), the
@@ -150,10 +159,21 @@ def open_backend(
     if "openvino" in providers:
         from runtime.backends.openvino import OpenVinoBackend
 
-        return OpenVinoBackend(model, providers, threads)
+        return OpenVinoBackend(model, providers, threads, bfloat16)
     from runtime.backends.ort import OrtBackend
 
     return OrtBackend(model, providers, threads, device)
+
+
+def no_bfloat16() -> str:
+    """Why a graph that may be computed in bfloat16 is not, here, on any engine; empty where it is
+    on OpenVINO."""
+    from runtime.backends import bfloat16, quiet
+
+    try:
+        return bfloat16.missing(quiet.openvino())
+    except Exception as error:  # a broken installation raises more than ImportError
+        return f"OpenVINO, which computes in it, cannot be imported ({error})"
 
 
 def open_engine(plan: Content | Path, engine: Engine, device: int = 0) -> Backend:

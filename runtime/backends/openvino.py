@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import forks
-from runtime.backends import quiet
+from runtime.backends import bfloat16, quiet
 from runtime.content import Content
 from runtime.cores import engine_threads
 from runtime.errors import BackendError
@@ -20,7 +20,8 @@ PROVIDER = "openvino"
 
 
 class OpenVinoBackend:
-    """A compiled model; see :class:`runtime.backends.Backend`."""
+    """A compiled model, or in bfloat16 two of which one reads the other's results; see
+    :class:`runtime.backends.Backend`."""
 
     takes_int16 = on_gpu = one_thread_each = False
 
@@ -29,6 +30,7 @@ class OpenVinoBackend:
         model: Content | Path | bytes,
         providers: Sequence[str],
         threads: int | None = None,
+        half: bool = False,
     ) -> None:
         if tuple(providers) != (PROVIDER,):
             raise BackendError(
@@ -42,36 +44,47 @@ class OpenVinoBackend:
                 "Install it: pip install openvino; or ask for providers=('cpu',)."
             ) from error
         content = Content.of(model, BackendError)
-        settings: dict[str, Any] = {
-            # Else it takes bfloat16 where the CPU has it: too coarse for the mel frontend.
-            "INFERENCE_PRECISION_HINT": "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-        }
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if engine_threads(threads):
             settings["INFERENCE_NUM_THREADS"] = engine_threads(threads)
         try:
             with forks.inside_library():
                 core: Any = openvino.Core()
                 read = core.read_model(content.data)
-                self._compiled: Any = core.compile_model(read, "CPU", settings)
+                self.input_names = _names(read.inputs)
+                self.output_names = _names(read.outputs)
+                self.bfloat16 = half and not bfloat16.missing(openvino)
+                parts = [(read, "f32")]
+                if self.bfloat16:
+                    halves = bfloat16.split(openvino, read)
+                    before = [] if halves.frontend is None else [(halves.frontend, "f32")]
+                    parts = [*before, (halves.encoder, "bf16")]
+                # Unless told, it takes bfloat16 for all where the CPU has it.
+                self._compiled: list[Any] = [
+                    core.compile_model(part, "CPU", {**settings, "INFERENCE_PRECISION_HINT": kind})
+                    for part, kind in parts
+                ]
         except Exception as error:  # the library raises RuntimeError and its own kinds
             raise BackendError(f"OpenVINO cannot load '{content.path}': {error}") from error
         self.provider = PROVIDER
-        self.input_names = tuple(str(i.get_any_name()) for i in self._compiled.inputs)
-        self.output_names = tuple(str(o.get_any_name()) for o in self._compiled.outputs)
         self._local = threading.local()  # a request serves one thread at a time
         forks.watch(self)
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Run the graph on a batch; all outputs by name."""
         compiled = self._compiled
-        if compiled is None:
+        if not compiled:
             raise BackendError("this engine was closed: open the bundle again.")
         try:
             with forks.inside_library():
-                if not hasattr(self._local, "request"):
-                    self._local.request = compiled.create_infer_request()
-                found = self._local.request.infer(inputs)
+                if not hasattr(self._local, "requests"):
+                    self._local.requests = [part.create_infer_request() for part in compiled]
+                first, *later = self._local.requests
+                found = {**_by_name(first.infer(inputs, share_outputs=True))}
+                for request in later:
+                    for i in range(len(request.model_inputs)):  # no copy
+                        request.set_input_tensor(i, first.get_output_tensor(i))
+                    found |= _by_name(request.infer(share_outputs=True))
                 # Copies: the request gives out its own buffers, which the next run overwrites.
                 return {name: np.array(found[name], np.float32) for name in self.output_names}
         except Exception as error:
@@ -86,10 +99,19 @@ class OpenVinoBackend:
 
     def close(self) -> None:
         """Drop the model; runs in progress finish."""
-        self._compiled = None
+        self._compiled = []
         self._local = threading.local()
 
     def forked(self) -> None:
         """In a child of the process that opened it: it cannot run there."""
         forks.leak(dict(self.__dict__))
         self.close()
+
+
+def _names(ports: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(str(port.get_any_name()) for port in ports)
+
+
+def _by_name(results: Any) -> dict[str, NDArray[Any]]:
+    """What a request gave, by every name that a tensor has; cuts between models may have none."""
+    return {name: array for port, array in results.items() for name in port.get_names()}

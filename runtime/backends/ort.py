@@ -53,7 +53,7 @@ class OrtBackend:
             weights beside it.
     """
 
-    takes_int16 = False
+    takes_int16 = bfloat16 = False
 
     def __init__(
         self,

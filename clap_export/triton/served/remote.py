@@ -42,7 +42,7 @@ class RemoteGraph:
     """
 
     provider = "triton"
-    takes_int16 = on_gpu = one_thread_each = False
+    takes_int16 = on_gpu = bfloat16 = one_thread_each = False
 
     def __init__(self, model: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
         self._model, self.input_names, self.output_names = model, inputs, outputs

@@ -58,7 +58,7 @@ class TensorRtBackend:
     """
 
     takes_int16 = on_gpu = True
-    one_thread_each = False
+    bfloat16 = one_thread_each = False
 
     def __init__(
         self,

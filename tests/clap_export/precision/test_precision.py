@@ -16,8 +16,8 @@ from clap_export.parity.accuracy import read_listing
 from clap_export.parity.checkpoint import verify
 from clap_export.parity.phrases import PHRASES
 from clap_export.precision import fp16, int8, lower, probe, race, ranges
-from clap_export.precision.choose import check_recordings, choose, recordings
-from runtime import ClapError, Encoder
+from clap_export.precision.choose import check_possible, choose, recordings
+from runtime import ClapError, Encoder, tuned
 from runtime.backends import open_backend
 from runtime.manifest import read_manifest
 from tests import tiny
@@ -228,6 +228,7 @@ def test_auto_takes_the_quickest(
         ("fp32", "cpu"), ("fp16", "cpu"), ("int8", "cpu")
     }  # fmt: skip
     assert [entry.chosen for entry in entries] == [True, False, False]
+    assert tuned.read(tuned.path_of(made)).provider == "cpu"
     sums = [entry.single + entry.batched for entry in entries]
     assert sums == sorted(sums)
     assert read_manifest(made).audio_graph.precision == entries[0].precision
@@ -274,11 +275,11 @@ def test_recordings_are_found_once_and_nothing_is_passed_over(tmp_path: Path) ->
 
 
 def test_too_few_recordings_are_refused_before_any_work(tmp_path: Path) -> None:
-    check_recordings("fp16", 0)
-    check_recordings("int8", 12)
+    check_possible("fp16", 0)
+    check_possible("int8", 12)
     for precision in ("int8", "auto"):
         with pytest.raises(ClapError, match=r"at least 12 recordings .* 11 were given.* 118"):
-            check_recordings(precision, 11)
+            check_possible(precision, 11)
 
 
 def test_effects_are_those_of_graphs_with_one_layer_in_int8(fp32: Path, clips: Path) -> None:

@@ -82,7 +82,7 @@ std::string read_graph(const Field& field) {
     const Table table(field, {"file", "precision", "opset"});
     if (!table.is_table()) return "";
     const std::string file = table["file"].text(most_name);
-    table["precision"].choice({"fp32", "fp16", "int8"});
+    table["precision"].choice({"fp32", "fp16", "int8", "bf16", "int8+bf16"});
     table["opset"].whole(1, 1000);
     return file;
 }
@@ -128,7 +128,7 @@ void read_race(const Field& field) {
     field.each([](const Field& candidate) {
         const Table entry(candidate, {"precision", "provider", "single", "batched", "chosen"});
         if (!entry.is_table()) return;
-        entry["precision"].choice({"fp32", "fp16", "int8"});
+        entry["precision"].choice({"fp32", "fp16", "int8", "bf16", "int8+bf16"});
         entry["provider"].text(most_name);
         for (const char* name : {"single", "batched"})
             entry[name].number(-infinity, infinity, true);

@@ -19,7 +19,7 @@ const NAME = text(255);
 const PROSE = text(4096);
 const MEASURED = number(-Infinity, Infinity, true);
 const BIAS = number(-1e6, 1e6);
-const PRECISION = choice("fp32", "fp16", "int8");
+const PRECISION = choice("fp32", "fp16", "int8", "bf16", "int8+bf16");
 
 const TEXT_SPEC = record(
   {
