@@ -31,6 +31,10 @@ from benchmarks.serve import client, process
 from benchmarks.serve.load import LABELS, RATE, wav
 
 EVERY = 10.0  # seconds
+# How a connection may end; the report counts each.
+ENDED = (
+    OSError, asyncio.IncompleteReadError, asyncio.TimeoutError, websockets.ConnectionClosed,
+)  # fmt: skip
 SHORT, LONG = wav(1.0), wav(3600.0)
 ASK_SHORT, ASK_LONG = client.post("/v1/classify", SHORT), client.post("/v1/classify", LONG)
 
@@ -58,7 +62,7 @@ class Mixture:
             try:
                 left = max(1.0, self._end - time.monotonic())
                 await asyncio.wait_for(kind(rng), left)
-            except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:
+            except ENDED as error:
                 self.done[f"{kind.__name__}: {type(error).__name__}"] += 1
 
     async def _short(self, rng: random.Random) -> None:
