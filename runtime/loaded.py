@@ -130,7 +130,7 @@ class Loaded:
             content, found = self.bundle.graph(graph, check_hash=self.check_hashes)
             check_shapes(self.bundle.manifest, graph, found, largest_id)
             backend = open_backend(
-                content, self.providers, threads, self.device or 0, bfloat16=graph.bfloat16
+                content, self.providers, threads, self.device or 0, graph.bfloat16
             )
         log.debug("opened %s on %s", graph.file, backend.provider)
         return backend
