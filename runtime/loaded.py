@@ -158,7 +158,7 @@ class Loaded:
             with bundle.graph_in_use(graph, check_hash=check) as (content, found):
                 check_shapes(bundle.manifest, graph, found, largest_id)
                 backend = open_backend(
-                    content, self.providers, threads, self.device or 0, bfloat16=graph.bfloat16
+                    content, self.providers, threads, self.device or 0, graph.bfloat16
                 )
                 held.callback(backend.close)  # where the hash differs
             held.pop_all()

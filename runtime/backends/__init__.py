@@ -136,7 +136,6 @@ def open_backend(
     providers: Sequence[str] = ("cpu",),
     threads: int | None = None,
     device: int = 0,
-    *,
     bfloat16: bool = False,
 ) -> Backend:
     """Load a graph.
