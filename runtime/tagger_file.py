@@ -205,25 +205,25 @@ class TaggerFile(Bundle):
         count = len(frozen.labels)
         embeddings = self._constant(graph, LABELS, (count, manifest.embedding_dim))
         if hashlib.sha256(embeddings.astype("<f4").tobytes()).hexdigest() != frozen.labels_sha256:
-            raise self._damaged("its labels do not have the recorded SHA-256")
+            raise self._ill("its labels do not have the recorded SHA-256")
         if missing := [name for name in OUTPUTS if name not in graph.outputs]:
-            raise self._damaged(f"it gives no '{missing[0]}'")
+            raise self._ill(f"it gives no '{missing[0]}'")
         head = None
         if frozen.head is not None:
             scales, biases = (self._constant(graph, name, (count,)) for name in (SCALES, BIASES))
             head = Head(scales, biases, frozen.head)
             if problems := head.problems(embeddings):
-                raise self._damaged(f"of its head, {problems[0]}")
+                raise self._ill(f"of its head, {problems[0]}")
         space = manifest.space_id
         return LabelBank(frozen.labels, frozen.templates, embeddings, space, head=head)
 
     def _constant(self, graph: OnnxGraph, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         found = graph.tensors.get(name)
         if found is None or found.raw is None or not found.is_float or found.dims != shape:
-            raise self._damaged(f"its labels are no constant '{name}' of float32 {shape}")
+            raise self._ill(f"its labels are no constant '{name}' of float32 {shape}")
         # A copy of its own: the rest of the file need not be kept for it.
         values: NDArray[np.float32] = np.ndarray(shape, "<f4", found.raw).astype(np.float32)
         return values
 
-    def _damaged(self, problem: str) -> BundleError:
+    def _ill(self, problem: str) -> BundleError:
         return BundleError(f"'{self.folder}' is a damaged tagger: {problem}. Freeze it again.")

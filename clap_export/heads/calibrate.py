@@ -44,7 +44,8 @@ def temperature(logits: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
         return float(-(targets * np.log(np.maximum(chosen, LEAST))).sum(axis=1).mean())
 
     bounds = (-FARTHEST, FARTHEST)
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    found: Any = minimize_scalar(loss, bounds=bounds, method="bounded")
+    return float(np.exp(found.x))
 
 
 def platt(

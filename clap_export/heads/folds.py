@@ -13,8 +13,8 @@ MOST = 5  # parts
 def split(examples: Examples) -> NDArray[np.int64] | None:
     """The part of each recording, int64 ``[n]``; None where a label has one group alone.
 
-    The largest groups are placed first, each where the rarest of its labels is least. The same
-    examples are always split in the same way.
+    Groups with the rarest labels are placed first, and of these the largest, each where its labels
+    are least. The same examples are always split in the same way.
     """
     right, groups = examples.right, examples.groups
     numbers, which = np.unique(groups, return_inverse=True)
@@ -23,14 +23,14 @@ def split(examples: Examples) -> NDArray[np.int64] | None:
     parts = min(MOST, int((counts > 0).sum(axis=0).min()))
     if parts < 2:
         return None
-    sizes = counts.sum(axis=1)
-    # Labels with few groups first: a part without one of them teaches nothing of it.
-    rarest = np.where(counts > 0, (counts > 0).sum(axis=0), len(numbers) + 1).argmin(axis=1)
-    scarce = (counts > 0).sum(axis=0)[rarest]
-    held = np.zeros((parts, right.shape[1]), np.int64)
+    # A part without a rare label measures nothing of it.
+    spread = np.where(counts > 0, (counts > 0).sum(axis=0), len(numbers) + 1).min(axis=1)
+    shares = counts / counts.sum(axis=0)
+    held = np.zeros((parts, right.shape[1]))
     of_group = np.zeros(len(numbers), np.int64)
-    for group in np.lexsort((-sizes, scarce)):
-        place = np.lexsort((held.sum(axis=1), held[:, rarest[group]]))[0]
+    for group in np.lexsort((-counts.sum(axis=1), spread)):
+        # What the sum of squares grows by, which is least where all parts have the same.
+        place = int(np.round(held @ shares[group], 9).argmin())
         of_group[group] = place
-        held[place] += counts[group]
+        held[place] += shares[group]
     return of_group[which]

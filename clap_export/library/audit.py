@@ -52,9 +52,10 @@ class Audit:
     vectors: NDArray[np.float32]
 
     @property
-    def order(self) -> NDArray[np.int64]:
+    def order(self) -> list[int]:
         """Recordings, the most suspicious first."""
-        return np.lexsort((self.closeness, self.agree))
+        order: list[int] = np.lexsort((self.closeness, self.agree)).tolist()
+        return order
 
     @property
     def suspects(self) -> list[int]:
@@ -62,9 +63,7 @@ class Audit:
         that has its label alone, with which no neighbour can agree."""
         counts = Counter(self.labels)
         return [
-            i
-            for i in self.order.tolist()
-            if self.rather[i] != self.labels[i] and counts[self.labels[i]] > 1
+            i for i in self.order if self.rather[i] != self.labels[i] and counts[self.labels[i]] > 1
         ]
 
 
@@ -83,7 +82,8 @@ def audit(keys: Sequence[Key], labels: Sequence[str], vectors: NDArray[np.float3
         raise ClapError(f"{len(keys)} labelled recordings are too few for an audit: give more.")
     if len(keys) > MOST:
         chosen = np.sort(np.random.default_rng(0).choice(len(keys), MOST, replace=False))
-        keys, labels = [keys[i] for i in chosen], [labels[i] for i in chosen]
+        places: list[int] = chosen.tolist()
+        keys, labels = [keys[i] for i in places], [labels[i] for i in places]
         vectors = vectors[chosen]
     names, numbers = np.unique(labels, return_inverse=True)
     near, cosines = _neighbours(vectors)
@@ -140,7 +140,7 @@ def write(found: Audit, path: Path, *, overwrite: bool) -> None:
     ):
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("path", "member", "label", "rather", "agree", "closeness", "cluster"))
-        for i in found.order.tolist():
+        for i in found.order:
             where, member = found.keys[i]
             rows.writerow((
                 cell(where), cell(member or ""), cell(found.labels[i]), cell(found.rather[i]),

@@ -66,7 +66,7 @@ class Looked:
                 label = next(iter(names)) if len(names) == 1 else None
             else:
                 best = some.best
-                label = self._names[best.places[i, 0]] if best.kept[i, 0] else None
+                label = self._names[int(best.places[i, 0])] if best.kept[i, 0] else None
             if label is not None:
                 rows.append(i)
                 self._keys.append(key)

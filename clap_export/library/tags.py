@@ -138,7 +138,8 @@ def best(ranking: Ranking, cosines: NDArray[np.float32], scores: NDArray[np.floa
             np.put_along_axis(left, places[:, i : i + 1], -np.inf, axis=1)
     else:
         places = np.argsort(-close, axis=1, kind="stable")[:, :count]
-    own, similar = (np.take_along_axis(values, places, axis=1) for values in (scores, cosines))
+    own = np.take_along_axis(scores, places, axis=1)
+    similar = np.take_along_axis(cosines, places, axis=1)
     kept = np.ones(places.shape, bool)
     if ranking.threshold is not None:
         kept &= own >= ranking.threshold
