@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -23,7 +24,7 @@ from click.testing import CliRunner
 from clap_export.cli import main
 from clap_export.library import sources, store
 from clap_export.library.embed import Work, described
-from clap_export.library.ray import Workers, embed, embedded
+from clap_export.library.ray import Workers, embed
 from clap_export.library.ray.spread import spread
 from runtime import Bundle, Encoder
 from runtime.errors import BackendError, BundleError, ClapError
@@ -186,25 +187,29 @@ def test_a_killed_writer_goes_on_where_it_was(
     assert made.rows(out).keys() == {(str(path), None) for path in paths}
 
 
-def test_a_table_becomes_a_dataset_of_a_librarys_columns(
+def test_the_example_makes_a_library_and_a_dataset(
     cluster: Any, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     cluster.add_node(**NODE)
     paths = made.recordings(tmp_path / "sounds", 12)
     bad = tmp_path / "bad.wav"
     bad.write_text("nothing")
-    listing = tmp_path / "list.csv"
-    listing.write_text("".join(f"{path}\n" for path in ("path", *paths, bad)))
-    rows = embedded(data.read_csv(str(listing)), tiny_bundle)
-    rows.write_parquet(str(tmp_path / "out"))
-    table = pq.read_table(tmp_path / "out")
+    listing = pa.table({"path": [str(path) for path in (*paths, bad)]})
+    pq.write_table(listing, tmp_path / "list.parquet")
+    (tmp_path / "bundle").symlink_to(tiny_bundle)
+    program = (ROOT / "examples" / "ray" / "embed.py").read_text(encoding="utf-8")
+    exec(program.replace("/data/", f"{tmp_path}/"), {"__name__": "__main__"})
+    table = pq.read_table(tmp_path / "embeddings")
     assert set(table.column_names) == set(columns.recordings("float32", DIM).names)
-    found = {row["path"]: row for row in table.to_pylist()}
-    assert found.keys() == {str(path) for path in (*paths, bad)}
-    assert "cannot be decoded" in found[str(bad)]["error"]
-    for seed, path in enumerate(paths):
-        want = made.truth(path, seed)
-        assert np.abs(np.array(found[str(path)]["embedding"]) - want).max() < 1e-6
+    for found in (
+        {row["path"]: row for row in table.to_pylist()},
+        {path: row for (path, _), row in made.rows(tmp_path / "library").items()},
+    ):
+        assert found.keys() == {str(path) for path in (*paths, bad)}
+        assert "cannot be decoded" in found[str(bad)]["error"]
+        for seed, path in enumerate(paths):
+            want = made.truth(path, seed)
+            assert np.abs(np.array(found[str(path)]["embedding"]) - want).max() < 1e-6
 
 
 class Fragile(Encoder):
