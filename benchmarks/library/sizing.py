@@ -104,9 +104,10 @@ def tables(rates: dict[str, Any]) -> str:
         f"{rates['bytes_carried'] / 1e6:.2f} MB on their way."
     )
     together = (
-        f"All stages on {rates['cores']} cores, recordings a second: {shares}. Once its workers "
-        f"are up, Ray does {share:.0f} % of the local way there. The writer holds {listed:,.0f} "
-        f"bytes for each recording: {listed * LIBRARY / 1e9:.1f} GB for 10⁷."
+        f"All stages on {rates['cores']} cores, {rates['recordings']} recordings, a second: "
+        f"{shares}. With the start of its encoders Ray does {share:.0f} % of the local way there. "
+        f"The writer holds {listed:,.0f} bytes for each recording: "
+        f"{listed * LIBRARY / 1e9:.1f} GB for 10⁷."
     )
     gpus = (
         f"A GPU that embeds *g* recordings a second needs *g* / {rates['decode']:.0f} cores that "

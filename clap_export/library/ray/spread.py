@@ -165,7 +165,9 @@ def spread(
 def _looked(dataset: Any) -> Any:
     """A dataset of paths as one of items, in blocks that are the work of one worker at a time."""
     blocks = dataset.repartition(target_num_rows_per_block=MOST)
-    return blocks.map_batches(stages.looked, batch_format="pyarrow", batch_size=None, num_cpus=1)
+    found = blocks.map_batches(stages.looked, batch_format="pyarrow", batch_size=None, num_cpus=1)
+    found.context.raise_original_map_exception = True
+    return found
 
 
 def _opened(bundle: str | Path | Bundle) -> Bundle:
@@ -199,6 +201,7 @@ def _dataset(items: Sequence[Item], known: Sequence[str | None]) -> Any:
     context = data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.target_max_block_size = BLOCK
+    context.raise_original_map_exception = True  # else Ray forgets what it was
     with data.DataContext.current(context):
         return data.from_arrow(
             [

@@ -8,14 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -23,7 +24,7 @@ from click.testing import CliRunner
 from clap_export.cli import main
 from clap_export.library import sources, store
 from clap_export.library.embed import Work, described
-from clap_export.library.ray import Workers, embed, embedded
+from clap_export.library.ray import Workers, embed
 from clap_export.library.ray.spread import spread
 from runtime import Bundle, Encoder
 from runtime.errors import BackendError, BundleError, ClapError
@@ -137,38 +138,31 @@ def test_killed_workers_lose_nothing_and_a_new_node_is_used(
 ) -> None:
     paths = copies(tmp_path / "sounds", 160)
     out = tmp_path / "lib"
-    killed: list[str] = []
     new: set[str] = set()
-    over = threading.Event()
-
-    def disturb() -> None:
-        journal = out / "journal.jsonl"
-        while not (journal.exists() and journal.stat().st_size):
+    journal = out / "journal.jsonl"
+    with ThreadPoolExecutor(1) as pool:  # nodes are added by the main thread alone
+        work = pool.submit(embed, dataset(paths), tiny_bundle, out)
+        while not (work.done() or (journal.exists() and journal.stat().st_size)):
             time.sleep(0.02)
-        for process, title in workers(cluster.head_node).items():
+        found = workers(cluster.head_node)
+        for process in found:
             process.kill()
-            killed.append(title)
+        killed = set(found.values())
         node = cluster.add_node(**NODE)
-        while not over.wait(0.05):
+        while not work.done():
+            time.sleep(0.05)
             new.update(workers(node).values())
-
-    thread = threading.Thread(target=disturb)
-    thread.start()
-    try:
-        summary = embed(dataset(paths), tiny_bundle, out)
-    finally:
-        over.set()
-        thread.join()
+    summary = work.result()
     assert any("Embedding" in title for title in killed), killed  # the encoder
     assert new
     # The stages are apart, so that each scales alone.
-    assert any("decoded" in title and "Embedding" not in title for title in {*killed, *new})
+    assert any("decoded" in title and "Embedding" not in title for title in killed | new)
     assert (summary.listed, summary.embedded, summary.failed) == (160, 160, [])
-    with Encoder(tiny_bundle) as encoder:
-        want = encoder.embed_audio(paths[0])[0].tolist()
-    found = made.rows(out)
-    assert found.keys() == {(str(path), None) for path in paths}
-    assert all(row["embedding"] == want for row in found.values())
+    with Encoder(tiny_bundle, threads=1) as encoder:
+        want = encoder.embed_audio(paths[0])[0]
+    rows = made.rows(out)
+    assert rows.keys() == {(str(path), None) for path in paths}
+    assert all(np.abs(row["embedding"] - want).max() < 1e-6 for row in rows.values())
 
 
 def test_a_killed_writer_goes_on_where_it_was(
@@ -193,25 +187,29 @@ def test_a_killed_writer_goes_on_where_it_was(
     assert made.rows(out).keys() == {(str(path), None) for path in paths}
 
 
-def test_a_table_becomes_a_dataset_of_a_librarys_columns(
+def test_the_example_makes_a_library_and_a_dataset(
     cluster: Any, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     cluster.add_node(**NODE)
     paths = made.recordings(tmp_path / "sounds", 12)
     bad = tmp_path / "bad.wav"
     bad.write_text("nothing")
-    listing = tmp_path / "list.csv"
-    listing.write_text("".join(f"{path}\n" for path in ("path", *paths, bad)))
-    rows = embedded(data.read_csv(str(listing)), tiny_bundle)
-    rows.write_parquet(str(tmp_path / "out"))
-    table = pq.read_table(tmp_path / "out")
+    listing = pa.table({"path": [str(path) for path in (*paths, bad)]})
+    pq.write_table(listing, tmp_path / "list.parquet")
+    (tmp_path / "bundle").symlink_to(tiny_bundle)
+    program = (ROOT / "examples" / "ray" / "embed.py").read_text(encoding="utf-8")
+    exec(program.replace("/data/", f"{tmp_path}/"), {"__name__": "__main__"})
+    table = pq.read_table(tmp_path / "embeddings")
     assert set(table.column_names) == set(columns.recordings("float32", DIM).names)
-    found = {row["path"]: row for row in table.to_pylist()}
-    assert found.keys() == {str(path) for path in (*paths, bad)}
-    assert "cannot be decoded" in found[str(bad)]["error"]
-    for seed, path in enumerate(paths):
-        want = made.truth(path, seed)
-        assert np.abs(np.array(found[str(path)]["embedding"]) - want).max() < 1e-6
+    for found in (
+        {row["path"]: row for row in table.to_pylist()},
+        {path: row for (path, _), row in made.rows(tmp_path / "library").items()},
+    ):
+        assert found.keys() == {str(path) for path in (*paths, bad)}
+        assert "cannot be decoded" in found[str(bad)]["error"]
+        for seed, path in enumerate(paths):
+            want = made.truth(path, seed)
+            assert np.abs(np.array(found[str(path)]["embedding"]) - want).max() < 1e-6
 
 
 class Fragile(Encoder):

@@ -1,4 +1,4 @@
-"""What docs/scale.md tells users of Spark, with a Spark of this machine."""
+"""The example for Spark, with a Spark of this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.clap_export.library import made
-from tests.docs.pages import BLOCKS
 from tests.places import ROOT
 
 pytest.importorskip("pyspark", reason="Spark is not installed: pip install pyspark")
@@ -21,7 +20,7 @@ pytestmark = [
 ]
 
 
-def test_the_documented_function_embeds(
+def test_the_example_embeds(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pyspark.sql import SparkSession
@@ -31,13 +30,13 @@ def test_the_documented_function_embeds(
     bad.write_text("no sound")
     (tmp_path / "list.csv").write_text("".join(f"{path}\n" for path in ("path", *paths, bad)))
     (tmp_path / "bundle").symlink_to(tiny_bundle)
-    (block,) = (b.text for b in BLOCKS if b.page == "scale.md" and "mapInPandas" in b.text)
+    program = (ROOT / "examples" / "spark" / "embed.py").read_text(encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     spark = builder.config("spark.driver.memory", "512m").getOrCreate()
     try:
-        exec(block.replace("/data/", f"{tmp_path}/"), {"__name__": "__main__"})
+        exec(program.replace("/data/", f"{tmp_path}/"), {"__name__": "__main__"})
     finally:
         spark.stop()
     found = {row["path"]: row for row in pq.read_table(tmp_path / "embeddings").to_pylist()}
