@@ -92,6 +92,9 @@ async def _listen(socket: WebSocket, service: Service) -> None:
         service.backlogs.discard(backlog)
         reading.cancel()
         await asyncio.wait({hearing})
+        # That it could tell nobody any more is no fault; asyncio would print one that is not taken.
+        if not hearing.cancelled():
+            hearing.exception()
 
 
 async def _first(socket: WebSocket, service: Service) -> ListenOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -248,3 +249,18 @@ def test_the_servers_end_ends_a_stream_with_what_it_has_heard(tiny_bundle: Path)
         assert found[-1]["type"] == "end"
         assert found[-1]["seconds"] == pytest.approx(1.25)
         assert made.close_code == 1001
+
+
+def test_a_client_that_leaves_is_no_fault(
+    server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is printed of it, though what is heard can be told to nobody."""
+    for count in (0, 3 * RATE):
+        with socket(server, rate=RATE) as made:
+            assert json.loads(made.recv(10))["type"] == "listening"
+            if count:
+                made.send(SAMPLES[:count].tobytes())
+        until(lambda: not server.service.backlogs)
+        until(lambda: not server.service.streams.inside)
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
