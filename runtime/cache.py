@@ -23,6 +23,7 @@ import stat
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from runtime import files
@@ -157,7 +158,7 @@ def _hash(path: Path) -> str:
             ThreadPoolExecutor(usable_cores(), thread_name_prefix="clap-hash") as pool,
             memoryview(data) as view,
         ):
-            digests = list(pool.map(lambda at: _piece(view, at), range(0, size, PIECE)))
+            digests = list(pool.map(partial(_piece, view), range(0, size, PIECE)))
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime import __version__
 from runtime.errors import ClapError
@@ -73,5 +74,6 @@ def _read(
     used: tuple[str, ...] = ()
     if not isinstance(labels, Mapping):
         used = check_templates(manifest.default_template if templates is None else templates)
-    rows = np.fromfile(folder / ROWS, "<f4").reshape(len(labels), manifest.embedding_dim)
+    shape = len(labels), manifest.embedding_dim
+    rows: NDArray[np.float32] = np.ndarray(shape, "<f4", (folder / ROWS).read_bytes())
     return LabelBank(tuple(labels), used, rows.astype(np.float32), manifest.space_id)

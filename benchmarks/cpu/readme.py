@@ -178,22 +178,6 @@ def cores() -> str:
     return table(("`predict_many`", "cores", "recordings/s", "of n times one core"), rows)
 
 
-def labels() -> str:
-    """Banks of many labels."""
-    found = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))["cases"]
-    rows = []
-    for model, names, forms in dict.fromkeys(
-        (o["model"], o["names"], o["templates"]) for o in found
-    ):
-        work = {
-            one["code"]: one["work_s"] for one in found
-            if (one["model"], one["names"], one["templates"]) == (model, names, forms)
-        }  # fmt: skip
-        rows.append((f"{model}, {names:,} names, {forms} template{'s' if forms > 1 else ''}",
-                     f"{work['before']:.1f} s", f"{work['this']:.1f} s"))  # fmt: skip
-    return table(("processor time of a bank", "before", "now"), rows)
-
-
 def training() -> str:
     """A training step, and how quickly data loads."""
     found = json.loads((HERE / "training.json").read_text(encoding="utf-8"))
@@ -224,7 +208,6 @@ TABLES = {
     "start": start,
     "steps": steps,
     "cores": cores,
-    "labels": labels,
     "training": training,
 }
 
