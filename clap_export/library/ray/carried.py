@@ -149,9 +149,7 @@ def _plain(each: Carried) -> dict[str, Any]:
 def read(table: Any) -> Iterator[Carried]:
     """From an Arrow table; the samples stay where they lie in it."""
     others = table.drop_columns(["rows"]).to_pylist()
-    windows = table.column("rows").combine_chunks() if table.num_rows else ()
-    if isinstance(windows, pyarrow().ChunkedArray):
-        windows = windows.chunk(0)
+    windows = (data for chunk in table.column("rows").chunks for data in chunk)
     for plain, data in zip(others, windows, strict=True):
         decoded = _decoded(plain, data.as_buffer()) if data.is_valid else None
         item = placed(plain)

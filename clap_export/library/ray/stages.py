@@ -103,7 +103,11 @@ def _looked_into(
         return Carried(found.item, found.sha256, passed=True)
     pieces: list[Piece] = []
     weight = 0
-    for given in pipeline.decoded(found.source, encoder.clip, batch_size):
+
+    def clip(source: Any) -> Clip:
+        return encoder.clip(source)
+
+    for given in pipeline.decoded(found.source, clip, batch_size):
         if given.piece is not None:
             pieces.append(given.piece)
             weight += sum(4 * len(row) for row in given.piece.rows)
