@@ -61,7 +61,7 @@ ROOMS = {
     "conformance model checkpoints export parity engine bench precision library heads serve "
     "cli __main__".split(),
     "train": "machine losses schedule config tagger data zero_shot distil contrastive published "
-    "average __main__".split(),
+    "formats average __main__".split(),
 }
 
 SOURCES = sorted(

@@ -27,14 +27,25 @@ def main() -> None:
 
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
-def run(config: Path) -> None:
-    """Train as CONFIG.toml says, or resume where the run stopped."""
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
+@click.option("--override", is_flag=True, help="Resume although the config is another one now.")
+@click.option("--dry-run", is_flag=True, help="Check all that it needs, and make two steps.")
+def run(config: Path, changes: tuple[str, ...], override: bool, dry_run: bool) -> None:
+    """Train as CONFIG.toml says, or resume where the run stopped.
+
+    --set lays values over the config, such as loop.learning_rate=1e-4 or tasks.0.name=birds.
+    """
     from train.config.contrastive import load
 
-    asked = load(config)  # a mistake in it is said before torch is loaded
+    asked = load(config, changes)  # a mistake in it is said before torch is loaded
+    if dry_run:
+        from train.contrastive.rehearsal import rehearse
+
+        click.echo("\n".join(rehearse(asked, override).lines()))
+        return
     from train.contrastive.run import run as run_config
 
-    finished = run_config(asked)
+    finished = run_config(asked, override)
     if os.environ.get("RANK", "0") == "0":  # once, however many processes torchrun started
         click.echo(finished)
 
@@ -53,23 +64,33 @@ def run(config: Path) -> None:
     "--with", "others", multiple=True, type=click.Path(path_type=Path),
     help="A further checkpoint; probabilities are averaged. Repeatable.",
 )  # fmt: skip
+@click.option(
+    "--leave-out",
+    "trained_on",
+    type=click.Path(path_type=Path),
+    help="Config, or file of names, that MODEL was trained on: the rest counts as unseen.",
+)
+@click.option("--each-prompt", is_flag=True, help="Also score every prompt alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     model: Path, config: Path | None, task: str | None, data: Path | None,
     supervised: Literal["linear", "mlp", "finetune"] | None,
     templates: tuple[str, ...], extension: str | None, seed: int, plot: Path | None,
-    others: tuple[Path, ...], as_json: bool,
+    others: tuple[Path, ...], trained_on: Path | None, each_prompt: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """MODEL on the tasks of CONFIG.toml, or on published benchmarks (--task and --data).
 
-    With CONFIG.toml MODEL is a checkpoint, and --with may be given; a benchmark takes a bundle's
-    folder too, and --supervised, --extension and --plot. --template goes with both.
+    With CONFIG.toml MODEL is a checkpoint, and --with, --leave-out and --each-prompt may be given;
+    a benchmark takes a bundle's folder too, and --supervised and --extension. --template and --plot
+    go with both: with CONFIG.toml the picture is what was taken for what.
     """
     if config is None:
         from train.published import command
 
-        if others:
-            raise ClapError("--with goes with CONFIG.toml: benchmarks are run on one model.")
+        if others or trained_on or each_prompt:
+            raise ClapError(
+                "--with, --leave-out and --each-prompt go with CONFIG.toml, and not with --task."
+            )
         if task is None or data is None:
             raise ClapError(
                 "evaluate needs CONFIG.toml, or --task and --data: say on what MODEL is evaluated."
@@ -78,20 +99,28 @@ def evaluate(
         request = command.EvaluationRequest(model, task, data, setup, templates, extension, seed)
         command.run(request, plot=plot, as_json=as_json)
         return
-    if task or data or supervised or extension or plot:
+    if task or data or supervised or extension:
         raise ClapError(
-            f"evaluate was given {config}, whose tasks take --with and --template alone: leave the "
-            "other options out, or give --task and --data without it."
+            f"evaluate was given {config}: its tasks take no --task, --data, --supervised and "
+            "--extension. Leave those out, or give --task and --data without it."
         )
     from runtime.prompts import check_templates
     from train.config.contrastive import load
-    from train.zero_shot import summary
-    from train.zero_shot.run import run_tasks
+    from train.zero_shot import confusion, summary
+    from train.zero_shot.neighbours import training_names
+    from train.zero_shot.run import Asked
+    from train.zero_shot.run import evaluate as evaluate_tasks
 
     used = check_templates(templates) if templates else ()
     recipe = load(config)
-    results = run_tasks((model, *others), recipe, used)
-    summary.show([summary.summarise(t, results[t.name]) for t in recipe.tasks], as_json)
+    names = () if trained_on is None else training_names(trained_on)
+    found = evaluate_tasks(Asked((model, *others), used, names, each_prompt), recipe)
+    summary.show([summary.summarise(t, found[t.name]) for t in recipe.tasks], as_json)
+    if plot is None:
+        return
+    for name, one in found.items():
+        several = plot.with_stem(f"{plot.stem}-{name}") if len(found) > 1 else plot
+        confusion.plot(one.result, f"{model.name} on {name}", several)
 
 
 @main.command()
@@ -121,6 +150,27 @@ def average(checkpoints: tuple[Path, ...], output: Path) -> None:
 
     mean(checkpoints, output)
     click.echo(output)
+
+
+@main.command("to-transformers")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+def to_transformers(checkpoint: Path, output: Path) -> None:
+    """Write CHECKPOINT (an HTSAT with a RoBERTa) as the folder of a transformers ClapModel."""
+    from train.formats.transformers import to_transformers as write
+
+    write(checkpoint, output)
+    click.echo(output)
+
+
+@main.command("to-laion")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+def to_laion(checkpoint: Path, output: Path) -> None:
+    """Write CHECKPOINT (of a shape that laion_clap has) as a .pt that laion_clap loads."""
+    from train.formats.laion import to_laion as write
+
+    click.echo(f"{write(checkpoint, output)} -> {output}")
 
 
 @main.command()

@@ -93,7 +93,7 @@ def begin(
     run = Run(made, device)
     prepare = Preparer(model, bank, run, tagger=tagger)
     learner = Learner(state, tiny.tokenizer(), bank, run)
-    return state, lambda number: learner.step(prepare(batches[number], 0, number), 0, number)
+    return state, lambda number: learner.step(prepare(batches[number], 0, number), 0, number)[0]
 
 
 def toml(value: Any) -> str:

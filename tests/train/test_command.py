@@ -91,7 +91,9 @@ def test_a_signal_ends_a_run_and_nothing_half_written_stays(
     finally:
         process.kill()
     assert process.returncode == 128 + number
-    names = {"last.pt", "metrics.jsonl", "model.safetensors", "data.json"}
+    names = {
+        "last.pt", "metrics.jsonl", "steps.jsonl", "model.safetensors", "data.json", "config.json"
+    }  # fmt: skip
     assert {file.name for file in base.folder.iterdir()} <= names
 
 

@@ -1,27 +1,77 @@
-"""Numbers that a config may hold."""
+"""What a table of a config may hold: every value that does not fit is named, all at once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from runtime.errors import LabelError
+from runtime.prompts import check_templates
+
 MOST_INT = 2**31 - 1  # of counts: what array libraries take as a length everywhere
+MOST_RATE = 1e6  # of learning rates, weights and norms: beyond any that is meant
 
 
-def bound(
-    config: object, *names: str, least: float | None = None, above: float | None = None,
-    below: float | None = None, most: float | None = None,
-) -> None:  # fmt: skip
-    """Refuse fields of a config that lie outside; a field that is None is left alone.
+class Checks:
+    """Collects what is wrong with a table.
+
+    Args:
+        config: the table, whose fields are looked at by name.
+    """
+
+    def __init__(self, config: object) -> None:
+        self._config = config
+        self._problems: list[str] = []
+
+    def bound(
+        self, *names: str, least: float | None = None, above: float | None = None,
+        below: float | None = None, most: float | None = None,
+    ) -> None:  # fmt: skip
+        """Fields that must lie inside; one that is None is left alone."""
+        limits = {"at least": least, "above": above, "below": below, "at most": most}
+        said = " and ".join(
+            f"{word} {limit:g}" for word, limit in limits.items() if limit is not None
+        )
+        for name in names:
+            value = getattr(self._config, name)
+            self.need(
+                value is None
+                or (
+                    (least is None or value >= least)
+                    and (above is None or value > above)
+                    and (below is None or value < below)
+                    and (most is None or value <= most)
+                ),
+                f"{name} is {value}, must be {said}",
+            )
+
+    def need(self, right: bool, problem: str) -> None:
+        """Anything else that must be so."""
+        if not right:
+            self._problems.append(problem)
+
+    def templates(self, templates: Sequence[str]) -> None:
+        """Prompts with exactly one ``{}`` each."""
+        try:
+            check_templates(templates)
+        except LabelError as error:
+            self.need(False, f"templates: {str(error).removesuffix('.')}")
+
+    def done(self) -> None:
+        """Refuse the table if anything was wrong.
+
+        Raises:
+            ValueError: every problem.
+        """
+        if self._problems:
+            raise ValueError("; ".join(self._problems))
+
+
+def bound(config: object, *names: str, **limits: float | None) -> None:
+    """A table whose numbers are all that there is to check; limits as of :meth:`Checks.bound`.
 
     Raises:
-        ValueError: with the name, the value, and what it must be.
+        ValueError: every number that lies outside.
     """
-    limits = {"at least": least, "above": above, "below": below, "at most": most}
-    said = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if limit is not None)
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not (
-            (least is None or value >= least)
-            and (above is None or value > above)
-            and (below is None or value < below)
-            and (most is None or value <= most)
-        ):
-            raise ValueError(f"{name} is {value}, must be {said}")
+    checks = Checks(config)
+    checks.bound(*names, **limits)
+    checks.done()

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from clap_export.model.config import ClapConfig
-from runtime.errors import LabelError
-from runtime.prompts import check_templates
-from train.config.bounds import MOST_INT, bound
-from train.config.data import AugmentConfig, DataConfig, ListingConfig, TaskConfig
+from train.config.bounds import MOST_INT, MOST_RATE, Checks
+from train.config.data import (
+    AugmentConfig,
+    DataConfig,
+    ListingConfig,
+    RetrievalConfig,
+    TaskConfig,
+)
 from train.config.teaching import TaggerConfig, TeachersConfig, TextConfig
 from train.config.toml_file import read_config
 
 MAX_THREADS = 4096
+# Of a retrieval set, as published results name them.
+RETRIEVED = (
+    "loss",
+    *(f"{way} R@{k}" for way in ("text->audio", "audio->text") for k in (1, 5, 10)),
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,7 @@ class LoopConfig:
     """The contrastive run. Epochs are counted from 0 here.
 
     Attributes:
-        steps_per_epoch: batches in an epoch (clips are drawn by weight, with replacement).
+        steps_per_epoch: batches in an epoch.
         batch_size: clips in a batch, all processes together.
         learning_rate: peak of the projections and the temperature, and of the towers that have
             none of their own.
@@ -51,6 +61,16 @@ class LoopConfig:
         amp: the towers' type; ``fp16`` scales the loss so that gradients do not vanish.
         recompute: the towers' blocks keep no activations and run again in the backward pass.
         compile: the towers go through torch.compile.
+        sampling: ``weights`` draws clips by weight, with replacement; ``turns`` draws every clip
+            once before any comes again, whatever epochs and batches are, and needs equal weights.
+        save_every: steps between saves within an epoch, besides the one after it.
+        best_by: figure of ``metrics.jsonl`` whose best value so far chooses ``best.safetensors``:
+            a task's name, or a retrieval set's with what is measured, such as ``clotho loss``. Of
+            a loss the lowest value is the best.
+        long_share: of the steps, for a model with feature fusion: their clips are longer than a
+            window, so that the part that hears those learns too.
+        long_windows: how long those are.
+        patience: the run ends when so many measurements of ``best_by`` in a row were no gain.
     """
 
     epochs: int
@@ -81,22 +101,45 @@ class LoopConfig:
     amp: Literal["off", "bf16", "fp16"] = "off"
     recompute: bool = False
     compile: bool = False
+    sampling: Literal["weights", "turns"] = "weights"
+    save_every: int | None = None
+    best_by: str | None = None
+    patience: int | None = None
+    long_share: float = 0.0
+    long_windows: int = 3
 
     def __post_init__(self) -> None:
+        checks = Checks(self)
         counts = ("epochs", "steps_per_epoch", "batch_size", "validate_every", "accumulate")
-        bound(self, *counts, least=1, most=MOST_INT)
+        checks.bound(*counts, "save_every", "patience", least=1, most=MOST_INT)
         begins = ("text_negatives", "audio_from_epoch", "text_from_epoch", "plateau_patience")
-        bound(self, *begins, least=0, most=MOST_INT)
+        checks.bound(*begins, least=0, most=MOST_INT)
         rates = ("learning_rate", "audio_learning_rate", "text_learning_rate")
-        bound(self, *rates, "weight_decay", "warmup_epochs", "clip_norm", least=0)
-        bound(self, "ema", least=0, below=1)
-        bound(self, "eps", above=0)
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas are {list(self.betas)}, must be two numbers from 0 to below 1")
-        if not 0 < self.plateau_factor < 1:
-            raise ValueError(f"plateau_factor is {self.plateau_factor}, must be between 0 and 1")
-        if self.compile and self.recompute:
-            raise ValueError("'compile' and 'recompute' do not go together; choose one")
+        checks.bound(*rates, "weight_decay", "clip_norm", least=0, most=MOST_RATE)
+        checks.bound("warmup_epochs", least=0)
+        checks.need(
+            self.warmup_epochs <= self.epochs,
+            f"warmup_epochs is {self.warmup_epochs:g}, longer than the run of {self.epochs} epochs",
+        )
+        checks.bound("ema", least=0, below=1)
+        checks.bound("long_share", least=0, most=1)
+        checks.bound("long_windows", least=2, most=64)
+        checks.bound("eps", above=0, most=1)
+        checks.need(
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            f"betas are {list(self.betas)}, must be two numbers from 0 to below 1",
+        )
+        checks.need(
+            0 < self.plateau_factor < 1,
+            f"plateau_factor is {self.plateau_factor}, must be between 0 and 1",
+        )
+        together = self.compile and self.recompute
+        checks.need(not together, "'compile' and 'recompute' do not go together; choose one")
+        checks.need(
+            self.patience is None or self.best_by is not None,
+            "'patience' waits for a gain of the figure that 'best_by' names: give both",
+        )
+        checks.done()
 
     def starts(self, tower: Literal["audio", "text"]) -> int:
         """The epoch from which a tower learns; ``epochs`` if it never does."""
@@ -128,10 +171,11 @@ class LoraConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.towers:
-            raise ValueError("towers is empty: name 'audio', 'text' or both")
-        bound(self, "rank", least=1, most=MOST_INT)
-        bound(self, "dropout", least=0, below=1)
+        checks = Checks(self)
+        checks.need(bool(self.towers), "towers is empty: name 'audio', 'text' or both")
+        checks.bound("rank", "alpha", least=1, most=MOST_INT)
+        checks.bound("dropout", least=0, below=1)
+        checks.done()
 
 
 @dataclass(frozen=True)
@@ -157,6 +201,9 @@ class TrainConfig:
             merged, and are like any other.
         data: how clips are held, and how many may be bad.
         tensorboard: also write the records for TensorBoard.
+        retrieval: captioned recordings to measure loss and retrieval on at every validation.
+        wandb: also give the records to Weights & Biases: ``offline`` keeps them in the folder, for
+            ``wandb sync``; ``online`` sends them while they are made.
     """
 
     out: str
@@ -178,30 +225,61 @@ class TrainConfig:
     lora: LoraConfig | None = None
     data: DataConfig = field(default_factory=DataConfig)
     tensorboard: bool = False
+    retrieval: tuple[RetrievalConfig, ...] = ()
+    wandb: Literal["off", "offline", "online"] = "off"
 
     def __post_init__(self) -> None:
-        bound(self, "seed", least=0, below=2**63)
-        bound(self, "threads", least=1, most=MAX_THREADS)
-        try:
-            check_templates(self.templates or "{}")
-        except LabelError as error:
-            raise ValueError(error) from error
-        if not self.listings:
-            raise ValueError("there are no [[listings]] to learn from")
-        if (self.init is None) == (self.model is None):
-            raise ValueError(
-                "give one of 'init' and [model]: go on from a checkpoint, or start one"
-            )
-        if self.init is not None and (self.audio_init or self.text_init):
-            raise ValueError("'init' brings both towers: leave 'audio_init' and 'text_init' out")
-        if self.text is not None and self.text_init is not None:
-            raise ValueError("give one of 'text_init' and [text]: a text tower to take, or to make")
-        if self.lora is not None and set(self.lora.towers) & set(self.loop.freeze):
-            raise ValueError("loop.freeze and lora.towers name the same tower; choose one")
-        if self.label_share < 0:
-            raise ValueError("teachers.weight and tagger.answers are more than 1 together")
-        if self.loop.schedule == "plateau" and self.loop.plateau_on == "task" and not self.tasks:
-            raise ValueError("loop.plateau_on is 'task', but there are no [[tasks]]")
+        loop, init, text = self.loop, self.init, self.text
+        checks = Checks(self)
+        checks.bound("seed", least=0, below=2**63)
+        checks.bound("threads", least=1, most=MAX_THREADS)
+        checks.templates(self.templates)
+        checks.need(bool(self.listings), "there are no [[listings]] to learn from")
+        names = [one.name for one in (*self.tasks, *self.retrieval)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        checks.need(not twice, f"the name of two tasks or retrieval sets: {', '.join(twice)}")
+        checks.need(
+            (init is None) != (self.model is None),
+            "give one of 'init' and [model]: go on from a checkpoint, or start one",
+        )
+        checks.need(
+            init is None or not (self.audio_init or self.text_init),
+            "'init' brings both towers: leave 'audio_init' and 'text_init' out",
+        )
+        checks.need(
+            text is None or self.text_init is None,
+            "give one of 'text_init' and [text]: a text tower to take, or to make",
+        )
+        checks.need(
+            self.lora is None or not set(self.lora.towers) & set(loop.freeze),
+            "loop.freeze and lora.towers name the same tower; choose one",
+        )
+        checks.need(
+            self.label_share >= 0, "teachers.weight and tagger.answers are more than 1 together"
+        )
+        checks.need(
+            bool(self.tasks) or (loop.schedule, loop.plateau_on) != ("plateau", "task"),
+            "loop.plateau_on is 'task', but there are no [[tasks]]",
+        )
+        figures = self.figures
+        checks.need(
+            loop.best_by is None or loop.best_by in figures,
+            f"loop.best_by is {loop.best_by!r}, must be one of {', '.join(figures)}",
+        )
+        uneven = any(one.weight != self.listings[0].weight or one.recording
+                     for one in self.listings)  # fmt: skip
+        checks.need(
+            loop.sampling != "turns" or not uneven,
+            "loop.sampling is 'turns', in which every clip counts alike: leave the listings' "
+            "'weight' and 'recording' out",
+        )
+        checks.done()
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """What ``loop.best_by`` may name: figures that a validation finds, and the loss."""
+        measured = [f"{one.name} {figure}" for one in self.retrieval for figure in RETRIEVED]
+        return ("loss", *(task.name for task in self.tasks), *measured)
 
     @property
     def label_share(self) -> float:
@@ -216,10 +294,14 @@ class TrainConfig:
         return Path(self.out)
 
 
-def load(path: str | Path) -> TrainConfig:
+def load(path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
     """Read a TOML file; paths in it are relative to the working directory.
+
+    Args:
+        path: of the file.
+        changes: ``key=value`` each, laid over the file, such as ``loop.epochs=3``.
 
     Raises:
         ClapError: the file is missing, not TOML, or its keys do not fit (all are listed).
     """
-    return read_config(TrainConfig, Path(path))
+    return read_config(TrainConfig, Path(path), changes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from train.config.bounds import MOST_INT, bound
+from train.config.bounds import MOST_INT, Checks
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class ListingConfig:
             template of the run.
         labels: columns that hold a class name; the first one that is not empty counts. Clips of
             one label are positives of each other. Without a label the first caption is the label.
+            A label of which nothing else is said is its clips' name.
         rename: label names to replace, so that two listings agree.
         where: keep rows whose column has one of these values.
         exclude: drop rows whose column has one of these values.
@@ -34,6 +35,8 @@ class ListingConfig:
         kind: ``table`` (CSV or JSONL), ``folders`` (one folder a class), ``webdataset``, or a
             corpus.
         blacklist: clips to leave out, from ``python -m train overlap``.
+        cache: folder in which shards that are remote (``s3://…``) or compressed are kept as plain
+            tar files; for ``webdataset``.
     """
 
     path: str
@@ -50,13 +53,16 @@ class ListingConfig:
         "table"
     )
     blacklist: str | None = None
+    cache: str | None = None
 
     def __post_init__(self) -> None:
-        bound(self, "weight", above=0, most=1e12)
-        if self.audio is None and self.kind in ("table", "audiocaps"):
-            raise ValueError(
-                f"kind '{self.kind}' needs 'audio': a column, or a pattern with columns in braces"
-            )
+        checks = Checks(self)
+        checks.bound("weight", above=0, most=1e12)
+        checks.need(
+            self.audio is not None or self.kind not in ("table", "audiocaps"),
+            f"kind '{self.kind}' needs 'audio': a column, or a pattern with columns in braces",
+        )
+        checks.done()
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,19 @@ class TaskConfig:
     listing: ListingConfig
     candidates: str
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RetrievalConfig:
+    """Captioned recordings that are not learned from: how well they find each other is measured.
+
+    Attributes:
+        name: in the records of the run.
+        listing: of recordings with ``captions``.
+    """
+
+    name: str
+    listing: ListingConfig
 
 
 @dataclass(frozen=True)
@@ -102,8 +121,10 @@ class DataConfig:
     memory_gb: float | None = None
 
     def __post_init__(self) -> None:
-        bound(self, "bad_share", least=0, below=1)
-        bound(self, "memory_gb", least=0, most=1e9)
+        checks = Checks(self)
+        checks.bound("bad_share", least=0, below=1)
+        checks.bound("memory_gb", least=0, most=1e9)
+        checks.done()
 
     @property
     def memory(self) -> int | None:
@@ -133,7 +154,9 @@ class AugmentConfig:
     filter_db: float = 0.0
 
     def __post_init__(self) -> None:
-        bound(self, "gain_db", "filter_db", least=0, most=120)
-        bound(self, "speed", least=0, below=1)
-        bound(self, "mix", "mixstyle", least=0, most=1)
-        bound(self, "time_mask", "frequency_mask", least=0, most=MOST_INT)
+        checks = Checks(self)
+        checks.bound("gain_db", "filter_db", least=0, most=120)
+        checks.bound("speed", least=0, below=1)
+        checks.bound("mix", "mixstyle", least=0, most=1)
+        checks.bound("time_mask", "frequency_mask", least=0, most=MOST_INT)
+        checks.done()

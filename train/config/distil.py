@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 from clap_export.checkpoints import Family
 from clap_export.model.config import AudioEncoderConfig, ProjectionConfig, TextEncoderConfig
 from runtime.audio_spec import AudioSpec
-from train.config.bounds import MOST_INT, bound
+from train.config.bounds import MOST_INT, MOST_RATE, Checks
 from train.config.contrastive import MAX_THREADS
 from train.config.data import AugmentConfig, ListingConfig, TextSource
 from train.config.toml_file import read_config
@@ -88,9 +87,10 @@ class AudioLessonConfig:
     cache: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.listings and not self.files:
-            raise ValueError("there is nothing to listen to: give 'listings', 'files' or both")
-        _check_loop(self.epochs, self.batch_size, self.learning_rate)
+        checks = _loop_checks(self)
+        heard = bool(self.listings or self.files)
+        checks.need(heard, "there is nothing to listen to: give 'listings', 'files' or both")
+        checks.done()
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,13 @@ class TextLessonConfig:
     cache: str | None = None
 
     def __post_init__(self) -> None:
-        _check_loop(self.epochs, self.batch_size, self.learning_rate)
-        if not self.sources:
-            raise ValueError("there is nothing to read: give 'sources'")
-        bound(self, "spans", "vocabulary", least=0, most=MOST_INT)
+        checks = _loop_checks(self)
+        checks.need(bool(self.sources), "there is nothing to read: give 'sources'")
+        checks.bound("spans", least=0, most=MOST_INT)
+        checks.bound("vocabulary", least=1, most=MOST_INT)
+        if self.templates:
+            checks.templates(self.templates)
+        checks.done()
 
 
 @dataclass(frozen=True)
@@ -154,16 +157,17 @@ class DistilConfig:
             "[student.text_encoder]": self.student.text_encoder,
             "[student.text_projection]": self.student.text_projection,
         }
+        absent = [name for name, table in tables.items() if table is None]
+        given = [name for name in tables if name not in absent]
+        checks = Checks(self)
         if self.text == "distil":
-            if absent := [name for name, table in tables.items() if table is None]:
-                raise ValueError(f"text = 'distil' needs {', '.join(absent)}")
-        elif given := [name for name, table in tables.items() if table is not None]:
-            raise ValueError(
-                f"text = 'teacher' keeps the teacher's text tower: leave out {', '.join(given)}"
-            )
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"'seed' is {self.seed}, must be at least 0 and below 2^63")
-        bound(self, "threads", least=1, most=MAX_THREADS)
+            checks.need(not absent, f"text = 'distil' needs {', '.join(absent)}")
+        else:
+            keeps = "text = 'teacher' keeps the teacher's text tower: leave out "
+            checks.need(not given, keeps + ", ".join(given))
+        checks.bound("seed", least=0, below=2**63)
+        checks.bound("threads", least=1, most=MAX_THREADS)
+        checks.done()
 
     @property
     def folder(self) -> Path:
@@ -171,14 +175,13 @@ class DistilConfig:
         return Path(self.out)
 
 
-def _check_loop(epochs: int, batch_size: int, learning_rate: float) -> None:
+def _loop_checks(lesson: AudioLessonConfig | TextLessonConfig) -> Checks:
+    checks = Checks(lesson)
+    checks.bound("epochs", least=1, most=MOST_INT)
     # One stretch alone has no statistics to normalise by, and no other to be compared with.
-    counts = 1 <= epochs <= MOST_INT and 2 <= batch_size <= MOST_INT
-    if not counts or not 0 < learning_rate < math.inf:
-        raise ValueError(
-            f"epochs={epochs}, batch_size={batch_size}, learning_rate={learning_rate}: there must "
-            "be at least 1 epoch and 2 in a batch, and the rate must be above 0 and finite"
-        )
+    checks.bound("batch_size", least=2, most=MOST_INT)
+    checks.bound("learning_rate", above=0, most=MOST_RATE)
+    return checks
 
 
 def load(path: str | Path) -> DistilConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from train.config.bounds import MOST_INT, bound
+from train.config.bounds import MOST_INT, MOST_RATE, Checks
 from train.config.data import TextSource
 
 
@@ -27,10 +27,12 @@ class TextConfig:
     learning_rate: float
 
     def __post_init__(self) -> None:
-        bound(self, "vocabulary", "epochs", least=1, most=MOST_INT)
-        bound(self, "batch_size", least=2, most=MOST_INT)  # one text has no other to relate to
-        bound(self, "spans", least=0, most=MOST_INT)
-        bound(self, "learning_rate", above=0)
+        checks = Checks(self)
+        checks.bound("vocabulary", "epochs", least=1, most=MOST_INT)
+        checks.bound("batch_size", least=2, most=MOST_INT)  # one text has no other to relate to
+        checks.bound("spans", least=0, most=MOST_INT)
+        checks.bound("learning_rate", above=0, most=MOST_RATE)
+        checks.done()
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,10 @@ class TeachersConfig:
     weight: float
 
     def __post_init__(self) -> None:
-        if not self.checkpoints:
-            raise ValueError("there are no 'checkpoints'")
-        bound(self, "weight", above=0, most=1)
+        checks = Checks(self)
+        checks.need(bool(self.checkpoints), "there are no 'checkpoints'")
+        checks.bound("weight", above=0, most=1)
+        checks.done()
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,9 @@ class TaggerConfig:
     tags: float = 0.0
 
     def __post_init__(self) -> None:
-        bound(self, "answers", least=0, below=1)
-        bound(self, "features", "tags", least=0)
-        if not (self.answers or self.features or self.tags):
-            raise ValueError("nothing is learned: give 'answers', 'features' or 'tags'")
+        checks = Checks(self)
+        checks.bound("answers", least=0, below=1)
+        checks.bound("features", "tags", least=0, most=MOST_RATE)
+        learned = bool(self.answers or self.features or self.tags)
+        checks.need(learned, "nothing is learned: give 'answers', 'features' or 'tags'")
+        checks.done()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -22,13 +23,22 @@ MAX_CHARACTERS = 1 << 20
 MAX_DOTS = 64  # in one key
 
 
-def read_config(cls: type[T], path: Path) -> T:
+def read_config(cls: type[T], path: Path, changes: Sequence[str] = ()) -> T:
     """A TOML file as a config; paths in it are relative to the working directory.
 
+    Args:
+        cls: the config's type.
+        path: of the file.
+        changes: ``key=value`` each, laid over the file's tables.
+
     Raises:
-        ClapError: the file is missing, not TOML, or its keys do not fit (all are listed).
+        ClapError: the file is missing, not TOML, or its keys do not fit (all are listed); or a
+            change is none.
     """
-    return as_config(cls, read_toml(path), path)
+    data = read_toml(path)
+    for change in changes:
+        _change(data, change)
+    return as_config(cls, data, path)
 
 
 def as_config(cls: type[T], data: dict[str, Any], path: Path) -> T:
@@ -85,6 +95,47 @@ def _over(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
             value = _over(cast("dict[str, Any]", under), cast("dict[str, Any]", value))
         merged[key] = value
     return merged
+
+
+def _change(data: dict[str, Any], change: str) -> None:
+    """Lay ``loop.epochs=3`` or ``tasks.0.name=birds`` over the tables.
+
+    The value is TOML where it can be read as such, and a text as it stands otherwise.
+
+    Raises:
+        ClapError: it has no ``=``, or leads through something that is no table.
+    """
+    name, found, text = change.partition("=")
+    keys = [key.strip() for key in name.split(".")]
+    if not found or not all(keys) or len(keys) > MAX_DOTS:
+        raise ClapError(f"--set {change!r}: give key=value, such as loop.epochs=3.")
+    place: Any = data
+    for key in keys[:-1]:
+        place = _inside(place, key, change)
+    if isinstance(place, list):
+        _inside(place, keys[-1], change)
+        place[int(keys[-1])] = _value_of(text)
+    elif isinstance(place, dict):
+        place[keys[-1]] = _value_of(text)
+    else:
+        raise ClapError(f"--set {change!r}: {'.'.join(keys[:-1])} is no table.")
+
+
+def _inside(place: Any, key: str, change: str) -> Any:
+    if isinstance(place, dict):
+        return place.setdefault(key, {})
+    if isinstance(place, list) and key.isascii() and key.isdecimal() and int(key) < len(place):
+        return place[int(key)]
+    holds = f"a list of {len(place)}, counted from 0" if isinstance(place, list) else "no table"
+    raise ClapError(f"--set {change!r}: there is no {key!r} in {holds}.")
+
+
+def _value_of(text: str) -> Any:
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text.strip()
+    return found["value"] if len(found) == 1 else text.strip()
 
 
 def _parse(path: Path) -> dict[str, Any]:

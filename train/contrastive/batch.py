@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from clap_export.model.clap import ClapModel
+from clap_export.model.fusion import channels
 from train.config.contrastive import TrainConfig
 from train.contrastive.captions import CaptionBank, candidates
 from train.contrastive.teachers import Teachers
@@ -23,7 +24,8 @@ class Ready:
     """What one step works on.
 
     Attributes:
-        log_mel: ``[own clips, frames, n_mels]`` decibels.
+        log_mel: ``[own clips, frames, n_mels]`` decibels; with feature fusion ``[own clips, 4,
+            frames, n_mels]``.
         texts: index of every text in the bank, those of the batch's own labels first.
         present: how many those are.
         target: ``[clips, texts]`` of all processes, rows sum to 1.
@@ -31,6 +33,7 @@ class Ready:
         taught: ``[own clips, texts]`` what the teachers say, rows sum to 1; None without teachers.
         heard: what the tagger hears in the own clips; None without one.
         tags: index of the text of every tag in the bank.
+        longer: ``[own clips]`` bool, with feature fusion: whether they are longer than a window.
     """
 
     log_mel: Tensor
@@ -41,6 +44,7 @@ class Ready:
     taught: Tensor | None = None
     heard: Heard | None = None
     tags: list[int] = field(default_factory=list)
+    longer: Tensor | None = None
 
 
 class Preparer:
@@ -91,5 +95,8 @@ class Preparer:
             log_mel = ranks.own(mixstyle(ranks.join(log_mel, total), style))
         run.seed_torch(*place, "masks", ranks.rank)
         present = len(np.unique(labels))
-        masked = self._masks(log_mel)
-        return Ready(masked, texts, present, target, total, taught, heard, tags)
+        masked, longer = self._masks(log_mel), None
+        audio = self._model.config.audio
+        if audio.long_clips == "fusion":
+            masked, longer = channels(masked, 1 + audio.window_samples // audio.mel.hop_length)
+        return Ready(masked, texts, present, target, total, taught, heard, tags, longer)

@@ -19,7 +19,7 @@ class CaptionBank:
     """Every text of the training clips, grouped by label.
 
     A label's texts are the captions of its clips and their names, bare and in every template; any
-    of them is a true caption of any of its clips.
+    of them is a true caption of any of its clips. A label whose clips have neither is their name.
 
     Args:
         clips: the training clips.
@@ -42,6 +42,9 @@ class CaptionBank:
             group = texts.setdefault(clip.label, {})
             group.update((caption, None) for caption in clip.captions)
             group.update((text, None) for text in in_templates(clip.names, templates))
+        for label, group in texts.items():
+            if not group:
+                group.update((text, None) for text in in_templates([label], templates))
         self.labels = list(texts)
         self.index = {label: i for i, label in enumerate(self.labels)}
         self.label_of = np.array([self.index[clip.label] for clip in clips], np.int64)

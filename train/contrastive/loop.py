@@ -5,23 +5,23 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
-from clap_export.checkpoints import native
 from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 from train.config.contrastive import LoopConfig, TrainConfig
 from train.contrastive.batch import Preparer
 from train.contrastive.captions import CaptionBank
-from train.contrastive.journal import PLOT, Journal, plot
 from train.contrastive.lora import inject, merged
-from train.contrastive.optimiser import set_learning, set_rates
-from train.contrastive.state import RunState
+from train.contrastive.optimiser import rates, set_learning, set_rates
+from train.contrastive.saver import Saver
+from train.contrastive.state import Partial, RunState
 from train.contrastive.step import AMP, Learner, prepare_towers
 from train.contrastive.teachers import Teachers
 from train.data.clips import ClipStore, Draws
@@ -30,27 +30,36 @@ from train.machine.distributed import Ranks, synchronise_batch_norm
 from train.machine.progress import track
 from train.machine.run import Run
 from train.tagger import Lesson, Tagger
-from train.zero_shot.task import Task
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
+class Measure(Protocol):
+    """Something to validate on: a task, or a set of captioned recordings."""
+
+    name: str
+
+    def measure(self, model: ClapModel, tokenizer: Tokenizer) -> dict[str, Any]:
+        """Figures by their names in the records of the run."""
+        ...
+
+
 def train(
-    model: ClapModel, tokenizer: Tokenizer, store: ClipStore, tasks: list[Task],
+    model: ClapModel, tokenizer: Tokenizer, store: ClipStore, measures: Sequence[Measure],
     run: Run[TrainConfig],
 ) -> ClapModel:  # fmt: skip
     """Train ``model`` on ``store``; returns the model that was averaged (EMA) or the last one.
 
     All that is random comes from generators of (seed, epoch, step, what for), so that a run resumed
-    after any epoch continues with the same numbers as one that was never stopped.
+    after any save continues with the same numbers as one that was never stopped.
 
     Args:
         model: starts the run; a state in the output folder takes its place.
         tokenizer: of its text tower.
         store: clips to learn from, the same on every process.
-        tasks: to validate on; used on the first process alone.
+        measures: to validate on; used on the first process alone.
         run: config, device and processes. Only the first process writes.
 
     Raises:
@@ -75,45 +84,69 @@ def train(
         teachers = Teachers(config.teachers, model.config.audio, bank.texts, device)
     prepare = Preparer(model, bank, run, teachers, tagger)
     learner = Learner(state, tokenizer, bank, run)
-    journal = Journal(config.folder, state.records, config.tensorboard) if ranks.first else None
+    saver = Saver(state, run)
     for epoch in range(state.epoch, loop.epochs):
-        if _needs_states(bank, epoch, config):
+        if state.gain.over(loop.patience):
+            break
+        if state.partial.states is not None:
+            bank.states = state.partial.states
+        elif _needs_states(bank, epoch, config):
             bank.refresh(model, tokenizer, device)
+        texts = bank.states if epoch >= loop.starts("text") else None
         set_learning(model, epoch, loop)
-        clock, losses = _Clock(), []
-        draws = Draws(config.seed, epoch, loop.batch_size, config.augment)
-        batches = store.batches(draws, range(loop.steps_per_epoch), ranks, device.type == "cuda")
+        first = state.partial.steps
+        clock, losses = _Clock(), state.partial.losses
+        turns = loop.steps_per_epoch if loop.sampling == "turns" else None
+        draws = Draws(
+            config.seed, epoch, loop.batch_size, config.augment, turns, loop.long_share,
+            loop.long_windows,
+        )  # fmt: skip
+        steps = range(first, loop.steps_per_epoch)
+        batches = store.batches(draws, steps, ranks, device.type == "cuda")
         with closing(batches):  # pyright: ignore[reportArgumentType]
-            waited = enumerate(clock.waiting(batches))
+            waited = zip(steps, clock.waiting(batches), strict=True)
             if ranks.first:
-                waited = track(waited, f"epoch {epoch + 1}/{loop.epochs}", loop.steps_per_epoch)
+                waited = track(waited, f"epoch {epoch + 1}/{loop.epochs}", len(steps))
             for step, batch in waited:
-                set_rates(state.optimiser, state.rate_factor(epoch * loop.steps_per_epoch + step))
-                losses.append(learner.step(prepare(batch, epoch, step), epoch, step))
-        loss = ranks.mean(torch.stack(losses).mean()).item()
-        if not math.isfinite(loss):
-            raise ClapError(
-                f"the loss became {loss} in epoch {epoch + 1}; the state after the epoch before is "
-                "kept. Lower the learning rate, lengthen the warm-up, or turn amp off."
-            )
+                done = epoch * loop.steps_per_epoch + step
+                set_rates(state.optimiser, state.rate_factor(done))
+                loss, norm = learner.step(prepare(batch, epoch, step), epoch, step)
+                losses.append(loss)
+                saver.note(loss, norm, epoch, done + 1)
+                left = loop.steps_per_epoch - step - 1
+                if loop.save_every is not None and left and (step + 1) % loop.save_every == 0:
+                    losses = list(ranks.mean(torch.stack(losses)).unbind())  # of all processes
+                    _joint_loss(losses, epoch, ranks)
+                    state.partial = Partial(step + 1, losses, texts)
+                    saver.save_steps()
+        loss = _joint_loss(losses, epoch, ranks)
         record: dict[str, Any] = {
             "epoch": epoch + 1, "loss": loss, "scale": model.scale().item(),
-            "lr": state.optimiser.param_groups[0]["lr"], **clock.read(loop),
+            "lr": state.optimiser.param_groups[0]["lr"], "rates": rates(state.optimiser),
+            **clock.read(loop, len(steps)),
         }  # fmt: skip
         validates = (epoch + 1) % loop.validate_every == 0 or epoch + 1 == loop.epochs
         if validates and ranks.first:
-            record |= {task.name: task.run(state.best, tokenizer).accuracy for task in tasks}
+            for one in measures:
+                record |= one.measure(state.validated, tokenizer)
         _watch(state, record, run, validates)
-        state.epoch = epoch + 1
+        gained = validates and _judge(state, record, run)
+        state.epoch, state.partial = epoch + 1, Partial()
         state.records.append(record)
-        if journal is not None:
-            state.save(config.folder)
-            native.save(config.folder / "model.safetensors", merged(state.best), tokenizer.to_str())
-            journal.add(record)
-    if journal is not None:
-        journal.close()
-        plot(state.records, [task.name for task in tasks], config.folder / PLOT)
-    return merged(state.best)
+        saver.save_epoch(record, tokenizer, gained)
+    saver.close(measures)
+    return merged(state.validated)
+
+
+def _joint_loss(losses: Sequence[Tensor], epoch: int, ranks: Ranks) -> float:
+    """The mean over steps and processes; what led to no finite one is not saved."""
+    loss = ranks.mean(torch.stack(list(losses)).mean()).item()
+    if not math.isfinite(loss):
+        raise ClapError(
+            f"the loss became {loss} in epoch {epoch + 1}; the state of the last save is kept. "
+            "Lower the learning rate, lengthen the warm-up, or turn amp off."
+        )
+    return loss
 
 
 def _check_shares(loop: LoopConfig, ranks: Ranks) -> None:
@@ -150,9 +183,20 @@ def _watch(state: RunState, record: dict[str, Any], run: Run[TrainConfig], valid
     if loop.schedule != "plateau" or (loop.plateau_on == "task" and not validated):
         return
     name = "loss" if loop.plateau_on == "loss" else run.config.tasks[0].name
+    state.plateau.see(_told(record, name, run))
+
+
+def _judge(state: RunState, record: dict[str, Any], run: Run[TrainConfig]) -> bool:
+    """Whether the figure that the run is judged by is better than ever; on every process alike."""
+    figure = run.config.loop.best_by
+    return figure is not None and state.gain.see(_told(record, figure, run), record["epoch"])
+
+
+def _told(record: dict[str, Any], name: str, run: Run[TrainConfig]) -> float:
+    """A figure of the first process, which alone has validated."""
     value = torch.tensor(record.get(name, 0.0), dtype=torch.float64, device=run.device)
-    run.ranks.broadcast([value])  # only the first process has validated
-    state.plateau.see(value.item())
+    run.ranks.broadcast([value])
+    return value.item()
 
 
 class _Clock:
@@ -173,10 +217,10 @@ class _Clock:
                 self._waited += time.monotonic() - asked
             yield item
 
-    def read(self, loop: LoopConfig) -> dict[str, float]:
-        """Seconds of the epoch and of a step, clips a second, and the share spent waiting."""
+    def read(self, loop: LoopConfig, steps: int) -> dict[str, float]:
+        """Seconds of the epoch (since it was resumed) and of each of so many steps, clips a second,
+        and the share spent waiting."""
         took = time.monotonic() - self._began
-        steps = loop.steps_per_epoch
         return {
             "seconds": took, "step_seconds": took / steps,
             "samples_per_second": steps * loop.batch_size / took, "waiting": self._waited / took,

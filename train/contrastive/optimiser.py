@@ -16,6 +16,7 @@ from train.contrastive.lora import freeze_beside_adapters
 
 Tower = Literal["audio", "text"]
 TOWERS: tuple[Tower, ...] = ("audio", "text")
+OTHERS = "others"  # projections and temperatures
 
 
 def build(
@@ -23,7 +24,8 @@ def build(
 ) -> torch.optim.Optimizer:
     """Adam or AdamW with a group for each tower and the rest, and in each for what decays.
 
-    Matrices decay; biases, norms and temperatures do not. Every group has its ``peak`` rate.
+    Matrices decay; biases, norms and temperatures do not. Every group has its ``peak`` rate, and
+    the ``tower`` whose rate it is.
 
     Args:
         model: parameters named ``audio_encoder.*`` and ``text_encoder.*`` have their towers' rates.
@@ -33,13 +35,14 @@ def build(
     named = [*model.named_parameters(), *(("", parameter) for parameter in others)]
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in named:
-        tower = name.removesuffix(name.partition("_encoder.")[2])
+        tower = name.partition("_encoder.")[0] if "_encoder." in name else OTHERS
         groups.setdefault((tower, parameter.ndim > 1), []).append(parameter)
-    peaks = {f"{tower}_encoder.": loop.peak(tower) for tower in TOWERS}
+    peaks = {tower: loop.peak(tower) for tower in TOWERS}
     kind = torch.optim.AdamW if loop.optimiser == "adamw" else torch.optim.Adam
     made: list[dict[str, Any]] = [
         {
             "params": parameters,
+            "tower": tower,
             "peak": peaks.get(tower, loop.learning_rate),
             "weight_decay": loop.weight_decay if matrix else 0.0,
         }
@@ -53,6 +56,11 @@ def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
     """Every group's peak times a factor."""
     for group in optimiser.param_groups:
         group["lr"] = group["peak"] * factor
+
+
+def rates(optimiser: torch.optim.Optimizer) -> dict[str, float]:
+    """The rate of each tower and of the rest, as it is now."""
+    return {group["tower"]: group["lr"] for group in optimiser.param_groups}
 
 
 def set_learning(model: ClapModel, epoch: int, loop: LoopConfig) -> None:

@@ -16,7 +16,7 @@ from runtime.errors import ClapError
 from train.config.contrastive import TrainConfig
 from train.config.teaching import TextConfig
 from train.contrastive import pretrained
-from train.contrastive.text_stage import learn, teacher_embeddings
+from train.contrastive.text_stage import learn, resolve, teacher_embeddings
 from train.data import texts
 from train.data.vocabulary import learn_wordpiece, with_vocabulary
 from train.losses import SIGMOID_SCALE
@@ -41,13 +41,10 @@ def start_model(run: Run[TrainConfig]) -> tuple[ClapModel, Tokenizer]:
     config = run.config
     if config.init is not None:
         found = load(config.init)
-        if found.model.config.audio.long_clips == "fusion":
-            raise ClapError(
-                f"init {config.init} has feature fusion, which training cannot teach: a run draws "
-                "clips of one window, so the part that hears long ones would only be forgotten."
-            )
+        _check_fusion(config, found.model.config.audio.long_clips == "fusion")
         return found.model, Tokenizer.from_str(found.tokenizer)
     assert config.model is not None  # TrainConfig holds one of the two
+    _check_fusion(config, config.model.audio.long_clips == "fusion")
     if config.text_init is not None and Path(config.text_init).is_file():
         model, tokenizer = _with_text_of(Path(config.text_init), config.seed, config.model)
     elif config.text_init is not None:
@@ -63,6 +60,25 @@ def start_model(run: Run[TrainConfig]) -> tuple[ClapModel, Tokenizer]:
         with torch.no_grad():
             model.logit_scale.fill_(math.log(SIGMOID_SCALE))
     return model, tokenizer
+
+
+def _check_fusion(config: TrainConfig, fused: bool) -> None:
+    """A part that hears long clips is taught by long clips, and no other model takes them."""
+    if fused and not config.loop.long_share:
+        raise ClapError(
+            "the model has feature fusion, and clips of one window alone would let it forget how "
+            "to hear long ones: set loop.long_share, such as 0.5."
+        )
+    if config.loop.long_share and not fused:
+        raise ClapError(
+            "loop.long_share is for models with feature fusion, which this one has not: leave it "
+            "out; long clips are heard window by window."
+        )
+    if fused and (config.teachers is not None or config.tagger is not None):
+        raise ClapError(
+            "teachers and taggers hear one window, and a model with feature fusion is trained on "
+            "longer clips too: leave [teachers] and [tagger] out."
+        )
 
 
 def _own_text(run: Run[TrainConfig], shape: ClapConfig) -> tuple[ClapModel, Tokenizer]:
@@ -99,12 +115,7 @@ def _text_stage(
     run: Run[TrainConfig], shape: ClapConfig, text: TextConfig
 ) -> tuple[ClapModel, Tokenizer]:
     config = run.config
-    captions, labels = texts.collect(text.sources, config.templates)
-    labels += texts.in_templates(
-        [label for task in config.tasks for label in read_candidates(task.candidates)],
-        config.templates,
-    )
-    tokenizer = learn_wordpiece([*captions, *labels * 3], text.vocabulary)
+    captions, labels, tokenizer = _read(config, text)
     spans = texts.spans(captions, text.spans, config.seed)
     everything = list(dict.fromkeys([*captions, *labels, *spans]))
     log.info("text stage: %d texts, %d tokens", len(everything), tokenizer.get_vocab_size())
@@ -112,3 +123,28 @@ def _text_stage(
     model = ClapModel(with_vocabulary(shape, tokenizer.get_vocab_size())).to(run.device)
     learn(model, tokenizer, everything, target, text, run.device)
     return model, tokenizer
+
+
+def untaught(
+    config: TrainConfig, shape: ClapConfig, text: TextConfig
+) -> tuple[ClapModel, Tokenizer]:
+    """What the text stage begins with: its tokenizer, and towers that have learned nothing.
+
+    Raises:
+        ClapError: the stage's sources cannot be read, or its teacher is a folder that is not there.
+    """
+    source = resolve(text.teacher)
+    if source != text.teacher and not Path(source).is_dir():
+        raise ClapError(f"text.teacher {text.teacher} is not there: {source} is no folder.")
+    _, _, tokenizer = _read(config, text)
+    return ClapModel(with_vocabulary(shape, tokenizer.get_vocab_size())), tokenizer
+
+
+def _read(config: TrainConfig, text: TextConfig) -> tuple[list[str], list[str], Tokenizer]:
+    """Captions and labels of the text stage, and the vocabulary that is learned from them."""
+    captions, labels = texts.collect(text.sources, config.templates)
+    labels += texts.in_templates(
+        [label for task in config.tasks for label in read_candidates(task.candidates)],
+        config.templates,
+    )
+    return captions, labels, learn_wordpiece([*captions, *labels * 3], text.vocabulary)

@@ -37,11 +37,12 @@ class Learner:
         # Processes that cannot normalise over the joint batch agree on its statistics afterwards.
         self._apart = run.device.type != "cuda"
 
-    def step(self, ready: Ready, epoch: int, number: int) -> Tensor:
+    def step(self, ready: Ready, epoch: int, number: int) -> tuple[Tensor, Tensor]:
         """Learn from a batch.
 
         Returns:
-            This process' share of the loss; its mean over processes is the loss.
+            This process' share of the loss, whose mean over processes is the loss, and the norm of
+            all gradients.
         """
         state, ranks = self._state, self._ranks
         state.optimiser.zero_grad()
@@ -53,8 +54,7 @@ class Learner:
         ranks.mean_gradients(state.parameters)
         if self._apart:
             ranks.mean_statistics(self._model)
-        state.update()
-        return loss
+        return loss, state.update()
 
     def _loss(self, own_audio: Tensor, own_text: Tensor, ready: Ready) -> Tensor:
         """Of the labels and, by their weight, of the teachers."""
@@ -83,19 +83,23 @@ class Learner:
         return sigmoid_loss(audio, text, model.scale(), bias, target, ranks)
 
     def _audio(self, ready: Ready, place: tuple[int, ...]) -> list[Encode]:
-        parts = ready.log_mel.tensor_split(self._config.loop.accumulate)
+        number = self._config.loop.accumulate
+        parts = ready.log_mel.tensor_split(number)
+        longer = [None] * number if ready.longer is None else ready.longer.tensor_split(number)
         return [
-            partial(self._embed_audio, part, (*place, "audio", i, self._ranks.rank))
-            for i, part in enumerate(parts)
+            partial(self._embed_audio, *part, (*place, "audio", i, self._ranks.rank))
+            for i, part in enumerate(zip(parts, longer, strict=True))
         ]
 
-    def _embed_audio(self, log_mel: Tensor, place: tuple[Place, ...]) -> Tensor:
+    def _embed_audio(
+        self, log_mel: Tensor, longer: Tensor | None, place: tuple[Place, ...]
+    ) -> Tensor:
         """``[rows, embedding_dim]`` and, side by side with it, the tower's vector if it is used."""
         self._run.seed_torch(*place)
         model = self._model
         with self._autocast():
             if self._state.lesson is None:
-                return model.embed_log_mel(log_mel)
+                return model.embed_log_mel(log_mel, longer)
             vector = model.audio_encoder(log_mel)
             return torch.cat([normalise(model.audio_projection(vector)), vector.float()], dim=1)
 

@@ -41,7 +41,7 @@ def teacher_embeddings(teacher: str, texts: Sequence[str], cache: Path) -> np.nd
         raise ClapError(
             "text distillation needs sentence-transformers: pip install clap-export[train]."
         ) from error
-    source = _resolve(teacher)
+    source = resolve(teacher)
     try:
         model = SentenceTransformer(source, device="cpu")
     except Exception as error:  # many kinds: offline, absent, gated, damaged
@@ -53,7 +53,12 @@ def teacher_embeddings(teacher: str, texts: Sequence[str], cache: Path) -> np.nd
     return write(cache, key, np.asarray(vectors))
 
 
-def _resolve(teacher: str) -> str:
+def resolve(teacher: str) -> str:
+    """Where a teacher lies: ``package:NAME/FOLDER`` as a path, anything else as it stands.
+
+    Raises:
+        ClapError: there is no such package.
+    """
     if not teacher.startswith("package:"):
         return teacher
     name, _, folder = teacher.removeprefix("package:").partition("/")

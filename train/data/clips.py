@@ -49,12 +49,19 @@ class Draws:
         epoch: counted from 0.
         batch_size: of the joint batch, all processes together.
         augment: how windows are varied.
+        long_share: of the steps, whose clips are cut ``long_windows`` windows long.
+        long_windows: see there.
+        turns: steps of an epoch, if every clip is to have its turn before any comes again; None
+            draws by weight, with replacement.
     """
 
     seed: int
     epoch: int
     batch_size: int
     augment: AugmentConfig
+    turns: int | None = None
+    long_share: float = 0.0
+    long_windows: int = 1
 
 
 class ClipStore:
@@ -66,7 +73,8 @@ class ClipStore:
 
     Clips that cannot be read are left out and counted. Held in memory, all of them are found at
     once; otherwise those whose header cannot be read, and the rest when they are drawn: another
-    clip then takes the row.
+    clip then takes the row. Files that are cut, or damaged otherwise, are used as far as they go,
+    and told of.
 
     Args:
         clips: what to load.
@@ -90,12 +98,14 @@ class ClipStore:
         self.spec = spec
         self.threads = threads or usable_cores()
         self.bad: dict[str, str] = {}
+        self.damaged: dict[str, str] = {}
         self._bad_indices: set[int] = set()
         self._given, self._bad_share = len(clips), bad_share
         everything = list(clips)
         headers, everything = self._each(everything, self._header, "reading headers")
         limit = free_memory() // 2 if memory is None else memory
-        self.held = size_of(headers, spec) <= limit
+        self.bytes = size_of(headers, spec)
+        self.held = self.bytes <= limit
         self.samples: Waveforms
         if self.held:
             arrays, self.clips = self._each(everything, self._decode, "decoding")
@@ -103,6 +113,7 @@ class ClipStore:
         else:
             self.clips = everything
             self.samples = Streamed([_recording(clip) for clip in everything], headers, spec)
+        self._order = (-1, -1), np.zeros(0, np.int64)
         weights = np.array([clip.weight for clip in self.clips])
         self.probability = weights / weights.sum()
         self._cumulative = np.cumsum(self.probability)
@@ -134,10 +145,21 @@ class ClipStore:
 
     def _header(self, clip: Clip) -> tuple[int, int]:
         recording = _recording(clip)
-        return recording.stated() or (recording.count(self.spec), 0)
+        if (found := recording.stated()) is not None:
+            return found
+        samples, warning = recording.count(self.spec)
+        self._doubt(clip, warning)
+        return samples, 0
 
     def _decode(self, clip: Clip) -> np.ndarray:
-        return _recording(clip).whole(self.spec)
+        samples, warning = _recording(clip).heard(self.spec)
+        self._doubt(clip, warning)
+        return samples
+
+    def _doubt(self, clip: Clip, warning: str | None) -> None:
+        if warning is not None and clip.where not in self.damaged:
+            self.damaged[clip.where] = warning
+            log.warning("used as far as it goes: %s", warning)
 
     def _note(self, clip: Clip, reason: AudioError) -> None:
         if clip.where not in self.bad:
@@ -157,14 +179,16 @@ class ClipStore:
             )
 
     def report(self) -> dict[str, object]:
-        """What was loaded and what was left out, with the reasons, for ``data.json``."""
+        """What was loaded, what was left out, and what is not whole, with the reasons: for
+        ``data.json``."""
         seconds = sum(map(self.samples.length, range(len(self.samples)))) / self.spec.sample_rate
         return {
             "clips": len(self.clips),
             "hours": round(seconds / 3600, 3),
             "held_in_memory": self.held,
             "bad_share_allowed": self._bad_share,
-            "bad": [{"path": path, "reason": reason} for path, reason in self.bad.items()],
+            "bad": _told(self.bad),
+            "damaged": _told(self.damaged),
         }
 
     def write_report(self, folder: Path) -> None:
@@ -182,8 +206,26 @@ class ClipStore:
         """Indices of ``count`` clips, by weight, with replacement."""
         return np.searchsorted(self._cumulative, rng.random(count), side="right")
 
-    def window(self, index: int, rng: np.random.Generator, augment: AugmentConfig) -> np.ndarray:
-        """One training window ``[window_samples]`` float32 of a clip, augmented.
+    def turns(self, seed: int, first: int, count: int) -> np.ndarray:
+        """Indices of ``count`` clips from a run's place ``first`` on, where all take turns.
+
+        A turn has an order of its own, so that the clips do not depend on where a run was resumed,
+        and a batch may lie in two of them.
+        """
+        number = len(self.clips)
+        parts: list[np.ndarray] = []
+        while count > 0:
+            turn, at = divmod(first, number)
+            if self._order[0] != (seed, turn):
+                self._order = (seed, turn), generator(seed, "turns", turn).permutation(number)
+            parts.append(self._order[1][at : at + count])
+            first, count = first + len(parts[-1]), count - len(parts[-1])
+        return np.concatenate(parts)
+
+    def window(
+        self, index: int, rng: np.random.Generator, augment: AugmentConfig, windows: int = 1
+    ) -> np.ndarray:
+        """One training window ``[windows * window_samples]`` float32 of a clip, augmented.
 
         A longer clip is cropped at random; a shorter one is repeated from a random phase, which is
         the ``repeat`` fill rule with a time shift.
@@ -191,7 +233,7 @@ class ClipStore:
         Raises:
             AudioError: the clip cannot be decoded there.
         """
-        length, available = self.spec.window_samples, self.samples.length(index)
+        length, available = windows * self.spec.window_samples, self.samples.length(index)
         speed = rng.uniform(1 - augment.speed, 1 + augment.speed) if augment.speed > 0 else 1.0
         edge = EDGE if augment.speed > 0 else 0
         wanted = math.ceil(length * speed) + 2 * edge
@@ -239,22 +281,34 @@ class ClipStore:
         place = (draws.seed, draws.epoch)
 
         def draw(step: int) -> np.ndarray:
-            return self.draw(generator(*place, step), size)[rank::world]
+            if draws.turns is None:
+                return self.draw(generator(*place, step), size)[rank::world]
+            first = (draws.epoch * draws.turns + step) * size
+            return self.turns(draws.seed, first, size)[rank::world]
+
+        def windows(step: int) -> int:
+            if not draws.long_share:
+                return 1
+            long = generator(*place, step, "long").random() < draws.long_share
+            return draws.long_windows if long else 1
+
+        def samples(step: int) -> int:
+            return windows(step) * self.spec.window_samples
 
         def cut(step: int, row: int, index: int) -> tuple[int, np.ndarray]:
-            return self._good_window(index, (*place, step, rows[row]), draws.augment)
+            return self._good_window(index, (*place, step, rows[row]), draws.augment, windows(step))
 
-        return fill(draw, cut, steps, self.spec.window_samples, self.threads, pinned)
+        return fill(draw, cut, steps, samples, self.threads, pinned)
 
     def _good_window(
-        self, index: int, place: tuple[int, ...], augment: AugmentConfig
+        self, index: int, place: tuple[int, ...], augment: AugmentConfig, windows: int
     ) -> tuple[int, np.ndarray]:
         """A window of a clip, or of another one drawn in its place if it cannot be decoded."""
         rng = generator(*place)
         for attempt in range(TRIES):
             if index not in self._bad_indices:
                 try:
-                    return index, self.window(index, rng, augment)
+                    return index, self.window(index, rng, augment, windows)
                 except AudioError as error:
                     self._bad_indices.add(index)
                     self._note(self.clips[index], error)
@@ -264,6 +318,10 @@ class ClipStore:
             rng = generator(*place, attempt)
             index = int(self.draw(rng, 1)[0])
         raise ClapError(f"{TRIES} clips in a row could not be read; see the warnings above.")
+
+
+def _told(found: dict[str, str]) -> list[dict[str, str]]:
+    return [{"path": path, "reason": reason} for path, reason in found.items()]
 
 
 def _recording(clip: Clip) -> Recording:

@@ -118,7 +118,7 @@ def _table(config: ListingConfig) -> Table:
     if config.kind == "folders":
         return read_folders(path)
     if config.kind == "webdataset":
-        return read_shards(config.path, config.audio)
+        return read_shards(config.path, config.audio, config.cache)
     if config.kind == "fsd50k":
         return corpora.read_fsd50k(path, config.audio)
     if config.kind == "clotho":

@@ -22,7 +22,7 @@ class Batch:
 
     Attributes:
         indices: int64 ``[n]``, the clips that the windows are from.
-        windows: float32 ``[n, window_samples]``, on the CPU.
+        windows: float32 ``[n, samples]``, on the CPU: a window long, or several.
     """
 
     indices: np.ndarray
@@ -33,7 +33,7 @@ def fill(
     draw: Callable[[int], np.ndarray],
     cut: Callable[[int, int, int], tuple[int, np.ndarray]],
     steps: Iterable[int],
-    samples: int,
+    samples: Callable[[int], int],
     threads: int,
     pinned: bool = False,
 ) -> Generator[Batch, None, None]:
@@ -44,9 +44,10 @@ def fill(
 
     Args:
         draw: ``draw(step)`` returns the clips of its rows, int64 ``[n]``.
-        cut: ``cut(step, row, clip)`` returns a window ``[samples]`` and the clip that it is from.
+        cut: ``cut(step, row, clip)`` returns a window ``[samples(step)]`` and the clip that it is
+            from.
         steps: what to prepare, in order.
-        samples: length of a window.
+        samples: ``samples(step)`` is the length of its windows.
         threads: how many rows are cut at a time.
         pinned: in memory that a GPU copies from while the CPU goes on.
 
@@ -65,7 +66,7 @@ def fill(
     try:
         for step in steps:
             indices = draw(step).astype(np.int64)
-            batch = Batch(indices, torch.empty(len(indices), samples, pin_memory=pinned))
+            batch = Batch(indices, torch.empty(len(indices), samples(step), pin_memory=pinned))
             windows = batch.windows.numpy()  # to fill its rows costs two threads a sixth less time
             rows = [pool.submit(place, batch, windows, step, row) for row in range(len(indices))]
             waiting.append((batch, rows))

@@ -27,7 +27,8 @@ GUARD = 512
 # What libsndfile and its wrapper raise at files that cannot be read: a path with a NUL, a format
 # without seeking, one that needs to be told its rate.
 UNREADABLE = (soundfile.SoundFileError, OSError, ValueError, TypeError)
-GUESSED = ("MP3", "OGG")
+# A search for what was joined to these reads the whole file; what is cut is found when decoded.
+SEARCHED = ("FLAC",)
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,27 @@ class Recording:
         Raises:
             AudioError: see :func:`runtime.audio.load`.
         """
-        return to_int16(audio.prepare(self.source(), spec))
+        samples, warning = self.heard(spec)
+        audio.warn(warning)
+        return samples
 
-    def count(self, spec: AudioSpec) -> int:
-        """Samples of :meth:`whole`, found by decoding; none of them are held.
+    def heard(self, spec: AudioSpec) -> tuple[np.ndarray, str | None]:
+        """:meth:`whole`, and what is wrong with the file although it could be read.
+
+        Raises:
+            AudioError: see :func:`runtime.audio.load`.
+        """
+        found = audio.prepared(self.source(), spec)
+        return to_int16(found.samples), found.warning
+
+    def count(self, spec: AudioSpec) -> tuple[int, str | None]:
+        """Samples of :meth:`whole`, found by decoding, and its warning; no samples are held.
 
         Raises:
             AudioError: see :func:`runtime.audio.load`.
         """
         with self._stream(spec) as stream:
-            found = sum(map(len, stream.blocks()))
-            audio.warn(stream.warning)
-        return found
+            return sum(map(len, stream.blocks())), stream.warning
 
     def early(self, start: int, stop: int, spec: AudioSpec) -> np.ndarray:
         """The same numbers as ``whole(spec)[start:stop]``, decoded from the beginning and no
@@ -117,15 +127,15 @@ class Recording:
     def stated(self) -> tuple[int, int] | None:
         """Frames and rate in Hz by the header; None where only decoding can tell (or fail).
 
-        MP3 and Ogg have no length in their header. Of joined or cut ones, and of MP3s without a
-        frame that tells it, libsndfile knows a part or guesses.
+        Of files that are cut or joined libsndfile knows a part, and says nothing. MP3 and Ogg have
+        no length in their header: where no frame tells it, it guesses.
         """
         source = self.source()
         try:
             with opened(source) as file:
                 frames, rate = int(file.frames), int(file.samplerate)
-                guessed = file.format in GUESSED
-            if guessed and not _is_whole(source, frames):
+                searched = file.format in SEARCHED
+            if not searched and not _is_whole(source, frames):
                 return None
         except UNREADABLE:
             return None

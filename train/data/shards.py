@@ -1,8 +1,8 @@
 """WebDataset: tar files in which the files of one sample lie together and share a name.
 
 The shards are indexed once, and clips are then read at their offsets in any order, so that draws
-by weight stay what they are for files. That needs plain ``.tar`` files on a disk; compressed ones
-and remote ones are refused.
+by weight stay what they are for files. That needs plain ``.tar`` files on a disk; of compressed and
+remote ones such copies are made (see :mod:`train.data.remote`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from runtime.audio_files import is_audio
 from runtime.errors import ClapError
 from runtime.problems import listed
 from train.config.text_file import parse_json
+from train.data.remote import plain_tar
 from train.data.table import Row, Table
 
 # Texts are read into memory at once; no caption is larger.
 MAX_TEXT_BYTES = 1 << 20
 
 
-def read_shards(pattern: str, extension: str | None = None) -> Table:
+def read_shards(pattern: str, extension: str | None = None, cache: str | None = None) -> Table:
     """Samples of the shards that a pattern names.
 
     Columns: ``__key__`` and ``__url__`` (the shard's file name), one for each text file of the
@@ -30,8 +31,9 @@ def read_shards(pattern: str, extension: str | None = None) -> Table:
     library's own rules split names: the key ends at the first dot of the file's name.
 
     Args:
-        pattern: path of a shard; ``{000..012}`` and ``::`` name several, as in the library.
+        pattern: path or URL of a shard; ``{000..012}`` and ``::`` name several, as in the library.
         extension: of the audio files; default whichever of the known ones a sample has.
+        cache: folder for plain copies of remote and compressed shards.
 
     Raises:
         ClapError: the library or a shard is missing, a shard is damaged, or samples lack audio,
@@ -46,14 +48,15 @@ def read_shards(pattern: str, extension: str | None = None) -> Table:
     rows: list[Row] = []
     problems: list[str] = []
     seen: set[str] = set()
-    for shard in map(Path, expand_urls(pattern)):
+    for given in expand_urls(pattern):
+        shard, name = plain_tar(given, cache), given.rsplit("/", 1)[-1]
         for key, members in _samples(shard):
-            where = f"{shard.name}: {key}"
+            where = f"{name}: {key}"
             if where in seen:
                 problems.append(f"{where} is there twice")
                 continue
             seen.add(where)
-            row = _row(shard, key, members, where, extension, problems)
+            row = _row(shard, (name, key), members, where, extension, problems)
             if row is not None:
                 rows.append(row)
     if problems:
@@ -90,8 +93,8 @@ def _samples(shard: Path) -> Iterator[tuple[str, dict[str, tuple[tarfile.TarInfo
 
 
 def _row(
-    shard: Path, key: str, members: dict[str, tuple[tarfile.TarInfo, bytes]], where: str,
-    extension: str | None, problems: list[str],
+    shard: Path, place: tuple[str, str], members: dict[str, tuple[tarfile.TarInfo, bytes]],
+    where: str, extension: str | None, problems: list[str],
 ) -> Row | None:  # fmt: skip
     if extension is not None:
         audio = [name for name in members if name == extension.lower().lstrip(".")]
@@ -101,7 +104,7 @@ def _row(
         found = ", ".join(audio) or "none"
         problems.append(f"{where} must have one audio file, has {found}")
         return None
-    columns: dict[str, Any] = {"__key__": key, "__url__": shard.name, "__path__": str(shard)}
+    columns: dict[str, Any] = {"__key__": place[1], "__url__": place[0], "__path__": str(shard)}
     for name, (_, content) in members.items():
         if name in audio:
             continue

@@ -85,8 +85,9 @@ class AudioLesson:
                 heard[step, row] = self._stretches.for_teacher(stretch, start)
             return stretch, self._vary(self._stretches.for_student(stretch, start), own)
 
+        samples = self._stretches.spec.window_samples
         batches = prefetch.fill(
-            lambda step: drawn[step], cut, range(self.steps), self._stretches.spec.window_samples,
+            lambda step: drawn[step], cut, range(self.steps), lambda _step: samples,
             usable_cores(), self._run.device.type == "cuda",
         )  # fmt: skip
         with closing(batches):

@@ -9,6 +9,8 @@ from train.published.task import Captioned
 def audiocaps(layout: Layout) -> Captioned:
     """``dataset/test.csv`` of the repository, five rows a clip, and ``audio/<youtube_id>.wav``.
 
+    Columns by github.com/cdjkim/audiocaps.
+
     There is no official audio, so the name of the audio folder is this project's; clips are cut
     from ``start_time`` on, 10 s long.
     """
@@ -19,7 +21,10 @@ def audiocaps(layout: Layout) -> Captioned:
 
 
 def clotho(layout: Layout) -> Captioned:
-    """``clotho_captions_evaluation.csv``, five captions a row, and ``evaluation/*.wav``."""
+    """``clotho_captions_evaluation.csv``, five captions a row, and ``evaluation/*.wav``.
+
+    Layout by the record (zenodo.org/record/4783391), whose archives unpack into their split's name.
+    """
     columns = [f"caption_{i}" for i in range(1, 6)]
     rows = layout.table("clotho_captions_evaluation.csv", ("file_name", *columns))
     return _there(

@@ -20,7 +20,7 @@ from train.published.task import (
 TASKS = (
     PublishedTask(
         "esc50", "ESC-50", "sound events", "ESC-50-master", "github.com/karoldvl/ESC-50", SOUND,
-        "accuracy", 2000, Paper(0.826, 0.931, 0.967), environment.esc50,
+        "accuracy", 2000, Paper(0.826, 0.931, 0.967), environment.esc50, also=("ESC-50",),
     ),
     PublishedTask(
         "fsd50k", "FSD50K", "sound events", "FSD50K", "FSD50K (zenodo.org/record/4060432)", SOUND,
@@ -52,6 +52,7 @@ TASKS = (
     PublishedTask(
         "gtzan-genres", "GTZAN genres", "music", "genres", "genres.tar.gz of GTZAN", SOUND,
         "accuracy", 1000, Paper(0.252, 0.793, 0.913), music.gtzan_genres,
+        also=("gtzan_genre/genres", "genres_original"),
     ),
     PublishedTask(
         "mridangam-stroke", "Mridangam stroke", "instruments", "mridangam_stroke_1.5",
@@ -64,9 +65,11 @@ TASKS = (
         Paper(0.1965, 0.6391, 0.9534), music.mridangam_tonic,
     ),
     PublishedTask(
-        "beijing-opera", "Beijing Opera percussion", "instruments", "beijing_opera",
-        "the Beijing Opera percussion data set (zenodo.org/record/1285212)", SOUND, "accuracy",
-        236, Paper(0.4746, 0.7754, 0.9026), music.beijing_opera,
+        "beijing-opera", "Beijing Opera percussion", "instruments",
+        "beijing_opera_percussion_instrument_1.0",
+        "beijing_opera_percussion_instrument_1.0.zip (zenodo.org/record/1285212)", SOUND,
+        "accuracy", 236, Paper(0.4746, 0.7754, 0.9026), music.beijing_opera,
+        also=("beijing_opera",),
     ),
     PublishedTask(
         "crema-d", "CREMA-D", "emotion", "CREMA-D", "github.com/CheyneyComputerScience/CREMA-D",
@@ -87,6 +90,7 @@ TASKS = (
     PublishedTask(
         "vocalsound", "VocalSound", "vocal sounds", "vocalsound", "vs_release_16k.zip", SOUND,
         "accuracy", 3594, Paper(0.4945, 0.8411, 0.9795), speech.vocalsound,
+        also=("vs_release_16k", "vs_release_44k"),
     ),
     PublishedTask(
         "libricount", "LibriCount", "speaker counting", "LibriCount10-0dB",

@@ -15,7 +15,10 @@ SCENES = (
 
 
 def esc50(layout: Layout, _train: bool) -> Dataset:
-    """``meta/esc50.csv`` and ``audio/*.wav`` of the repository; five official folds."""
+    """``meta/esc50.csv`` and ``audio/*.wav`` of the repository; five official folds.
+
+    Columns by the README of github.com/karolpiczak/ESC-50.
+    """
     rows = layout.table("meta/esc50.csv", ("filename", "fold", "category"))
     return layout.dataset(
         read_candidates("esc50"),
@@ -24,7 +27,10 @@ def esc50(layout: Layout, _train: bool) -> Dataset:
 
 
 def urbansound8k(layout: Layout, _train: bool) -> Dataset:
-    """``metadata/UrbanSound8K.csv`` and ``audio/foldN/*.wav``; ten official folds."""
+    """``metadata/UrbanSound8K.csv`` and ``audio/foldN/*.wav``; ten official folds.
+
+    Columns by the archive's ``UrbanSound8K_README.txt`` (zenodo.org/record/1203745).
+    """
     rows = layout.table("metadata/UrbanSound8K.csv", ("slice_file_name", "fold", "class"))
     return layout.dataset(
         read_candidates("urbansound8k"),
@@ -38,7 +44,8 @@ def urbansound8k(layout: Layout, _train: bool) -> Dataset:
 def fsd50k(layout: Layout, train: bool) -> Dataset:
     """``FSD50K.ground_truth/{vocabulary,eval,dev}.csv``, ``FSD50K.{eval,dev}_audio/*.wav``.
 
-    The vocabulary has no header. Of ``dev.csv`` only the rows of split ``train`` are trained on.
+    Layout by the record (zenodo.org/record/4060432). The vocabulary has no header. Of ``dev.csv``
+    only the rows of split ``train`` are trained on.
     """
     vocabulary = layout.table(
         "FSD50K.ground_truth/vocabulary.csv", ("index", "label", "mid"), header=False
@@ -59,7 +66,8 @@ def fsd50k(layout: Layout, train: bool) -> Dataset:
 def tut2017(layout: Layout, train: bool) -> Dataset:
     """``TUT-acoustic-scenes-2017-{evaluation,development}/`` with ``meta.txt`` and ``audio/``.
 
-    ``meta.txt`` has tabs, no header, and the file, the scene and the place of recording. The
+    ``meta.txt`` has tabs, no header, and the file, the scene and the place of recording, by the
+    README of both archives (zenodo.org/record/1040168 and 400515). The
     paper's number is a multiple of 1 / 1620: the evaluation set alone.
     """
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from runtime.errors import ClapError
-from train.published import retrieval
 from train.published.dataset import Dataset
 from train.published.encoders import BundleEmbedder, CheckpointEmbedder
 from train.published.finetune import finetune_predict
@@ -17,6 +16,7 @@ from train.published.layout import Layout
 from train.published.probe import Head, fit_predict
 from train.published.score import Score, score
 from train.published.task import PublishedTask, RetrievalTask, Setup
+from train.zero_shot import retrieval
 from train.zero_shot.embedding import embed_labels
 
 log = logging.getLogger(__name__)

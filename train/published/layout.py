@@ -57,6 +57,10 @@ class Layout:
             )
         return path
 
+    def first(self, *names: str) -> str:
+        """The first of some files or folders that is there; if none is, the first of all."""
+        return next((name for name in names if os.path.exists(self.root / name)), names[0])
+
     def text(self, name: str) -> str:
         """A text file, UTF-8 with or without a byte order mark.
 
@@ -116,14 +120,20 @@ class Layout:
         """Lines of a text file that are not blank."""
         return [line.strip() for line in self.text(name).split("\n") if line.strip()]
 
-    def audio_in(self, pattern: str) -> list[str]:
+    def audio_in(self, pattern: str, *others: str) -> list[str]:
         """Relative paths, as published, of the audio files that fit a pattern, in order.
 
         Names that begin with a dot are passed over: archives that were made on a Mac hold them.
 
+        Args:
+            pattern: relative to the folder.
+            others: of other distributions; the first one that any file fits is taken.
+
         Raises:
             ClapError: there is none.
         """
+        given = (pattern, *others)
+        pattern = next((one for one in given if any(self.root.glob(one))), pattern)
         wanted = Path(pattern)
         here = wanted.with_suffix(self._suffix(pattern)).as_posix()
         shown = (path for path in self.root.glob(here) if not path.name.startswith("."))

@@ -21,14 +21,21 @@ PERCUSSION = ("bangu", "daluo", "naobo", "xiaoluo")
 
 
 def gtzan_music_speech(layout: Layout, _train: bool) -> Dataset:
-    """``music_wav/*.wav`` and ``speech_wav/*.wav`` of ``music_speech.tar.gz``, 64 each."""
+    """``music_wav/*.wav`` and ``speech_wav/*.wav`` of ``music_speech.tar.gz``, 64 each.
+
+    The archive of marsyas.info unpacks as ``music_speech``.
+    """
     names = [*layout.audio_in("music_wav/*.wav"), *layout.audio_in("speech_wav/*.wav")]
     return _folded(layout, ("music", "speech"), names, [n.split("_wav/")[0] for n in names], 10)
 
 
 def gtzan_genres(layout: Layout, _train: bool) -> Dataset:
-    """``<genre>/<genre>.NNNNN.au`` of ``genres.tar.gz``, 100 each (``.wav`` in later copies)."""
-    names = layout.audio_in("*/*.au")
+    """``<genre>/<genre>.NNNNN.au`` of ``genres.tar.gz``, 100 each.
+
+    The archive of marsyas.info holds ``.au``. The copies that mirdata (``gtzan_genre/genres``),
+    torchaudio (``genres``) and TensorFlow's catalogue read hold the same names as ``.wav``.
+    """
+    names = layout.audio_in("*/*.au", "*/*.wav")
     return _folded(layout, GENRES, names, [name.split("/")[0] for name in names], 10)
 
 
@@ -48,8 +55,8 @@ def mridangam_tonic(layout: Layout, _train: bool) -> Dataset:
 def beijing_opera(layout: Layout, _train: bool) -> Dataset:
     """``205971__ajaysm__daluo-01.wav``: the instrument stands before the number.
 
-    The files lie in one folder; that its name is as the catalogue says is uncertain, so point
-    ``--data`` at it.
+    The 236 files of the archive (zenodo.org/record/1285212) lie in one folder of its name,
+    ``beijing_opera_percussion_instrument_1.0``; so HEAR's preparation of this data set reads it.
     """
     names = layout.audio_in("*.wav")
     return _folded(layout, PERCUSSION, names, [_last(name).split("-")[0] for name in names], 5)
@@ -58,7 +65,8 @@ def beijing_opera(layout: Layout, _train: bool) -> Dataset:
 def _mridangam(layout: Layout) -> tuple[list[str], list[list[str]]]:
     """``<tonic>/224030__akshaylaya__bheem-b-001.wav``: files, and their stroke, tonic and number.
 
-    How the folders are called does not matter: the file's name holds both classes.
+    Freesound's number, the uploader, then stroke, tonic and number (zenodo.org/record/4068196; its
+    index in mirdata). How the folders are called does not matter: the file's name holds both.
     """
     names = layout.audio_in("*/*.wav")
     return names, [(_last(name) + "--").split("-") for name in names]

@@ -26,7 +26,10 @@ ACTOR_FOLDS = 5
 
 
 def crema_d(layout: Layout, _train: bool) -> Dataset:
-    """``AudioWAV/1001_DFA_ANG_XX.wav``: actor, sentence, emotion, level. Folds are of actors."""
+    """``AudioWAV/1001_DFA_ANG_XX.wav``: actor, sentence, emotion, level. Folds are of actors.
+
+    Names by the README of github.com/CheyneyComputerScience/CREMA-D: six emotions, 7,442 files.
+    """
 
     def listed() -> Iterator[Listed]:
         for name in layout.audio_in("AudioWAV/*.wav"):
@@ -39,7 +42,8 @@ def crema_d(layout: Layout, _train: bool) -> Dataset:
 def ravdess(layout: Layout, _train: bool) -> Dataset:
     """``Audio_{Speech,Song}_Actors_01-24/Actor_NN/03-01-05-01-02-01-12.wav``, 1,440 and 1,012.
 
-    The third number is the emotion, the last the actor. The paper's accuracy is a multiple of
+    By the record's description (zenodo.org/record/1188976) the third number is the emotion, the
+    last the actor, of whom the 18th has no songs. The paper's accuracy is a multiple of
     1 / 2452, not of 1 / 1440: speech and song. Folds are of actors.
     """
 
@@ -57,7 +61,8 @@ def ravdess(layout: Layout, _train: bool) -> Dataset:
 def speech_commands(layout: Layout, train: bool) -> Dataset:
     """The 12-class task: ``speech_commands_test_set_v0.02/`` and ``speech_commands_v0.02/``.
 
-    The test archive has a folder for each keyword, ``_silence_`` and ``_unknown_``. Training takes
+    Layout by the archives' README and section 7 of arXiv 1804.03209. The test archive has a folder
+    for each keyword, ``_silence_`` and ``_unknown_``. Training takes
     the other archive without what ``testing_list.txt`` and ``validation_list.txt`` name: words that
     are no keyword are unknown, each file of ``_background_noise_`` is one recording of silence.
     """
@@ -86,21 +91,28 @@ def speech_commands(layout: Layout, train: bool) -> Dataset:
 def vocalsound(layout: Layout, train: bool) -> Dataset:
     """``datafiles/{te,tr}.json`` and ``audio_16k/f0003_0_cough.wav``, whose end is the class.
 
-    The lists hold the authors' own paths: the names in them are looked for in ``audio_16k``.
+    Layout by the README of github.com/YuanGongND/vocalsound. The release at 44.1 kHz has
+    ``audio_44k`` instead, which is ``data_44k`` in some copies. The lists hold the authors' own
+    paths: the names in them are looked for there.
     """
+    folder = layout.first("audio_16k", "audio_44k", "data_44k")
 
     def listed() -> Iterator[Listed]:
         for part, fold in (("te", TEST), ("tr", TRAIN)):
             if fold == TEST or train:
                 for name in _listed_names(layout, f"datafiles/{part}.json"):
                     sound = _parts(layout, name, "_", 3)[2]
-                    yield f"audio_16k/{name}", [VOCAL_SOUNDS.get(sound, sound)], fold
+                    yield f"{folder}/{name}", [VOCAL_SOUNDS.get(sound, sound)], fold
 
     return layout.dataset(tuple(VOCAL_SOUNDS.values()), listed())
 
 
 def libricount(layout: Layout, _train: bool) -> Dataset:
-    """``test/7_180.wav``: the number of speakers, 0 to 10, and an id. No folds are published."""
+    """``test/7_180.wav``: the number of speakers, 0 to 10, and an id. No folds are published.
+
+    By the record (zenodo.org/record/1216072) 5,720 recordings of 5 s, each beside a ``.json`` that
+    says who speaks when.
+    """
     names = layout.audio_in("test/*.wav")
     counts = [_parts(layout, name, "_", 2)[0] for name in names]
     folds = spread_folds(counts, 5)

@@ -46,6 +46,7 @@ class PublishedTask:
     Attributes:
         name: on the command line.
         folder: of the data set below ``--data``, as the download unpacks it.
+        also: other names that it has: of other distributions, or of libraries that fetch it.
         download: what to get, for messages.
         template: the paper's prompt.
         clips: recordings that the paper's zero-shot number is of.
@@ -64,6 +65,7 @@ class PublishedTask:
     paper: Paper
     read: Callable[[Layout, bool], Dataset]
     partial: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class RetrievalTask:
     clips: int
     read: Callable[[Layout], Captioned]
     partial: bool = False
+    also: tuple[str, ...] = ()
 
 
 def choose(
@@ -120,15 +123,13 @@ def choose(
     if not os.path.isdir(data):
         raise ClapError(f"--data {data} is no folder: give the one that holds the data sets.")
     if names == ["all"]:
-        found = [
-            (task, data / task.folder) for task in catalogue if os.path.isdir(data / task.folder)
-        ]
+        found = [(task, there) for task in catalogue if (there := _there(task, data)) is not None]
         if not found:
             folders = ", ".join(dict.fromkeys(task.folder for task in catalogue))
             raise ClapError(f"--data {data} holds no data set: it may hold the folders {folders}.")
         return found
     chosen = [known[name] for name in dict.fromkeys(names)]
-    absent = [task for task in chosen if not os.path.isdir(data / task.folder)]
+    absent = [task for task in chosen if _there(task, data) is None]
     if len(chosen) == 1 and absent:
         return [(chosen[0], data)]
     if absent:
@@ -137,4 +138,10 @@ def choose(
             f"{', '.join(task.name for task in absent)}: several data sets are read from folders "
             "below it."
         )
-    return [(task, data / task.folder) for task in chosen]
+    return [(task, _there(task, data) or data / task.folder) for task in chosen]
+
+
+def _there(task: PublishedTask | RetrievalTask, data: Path) -> Path | None:
+    """The data set's folder, by the first of its names that is there."""
+    named = (data / name for name in (task.folder, *task.also))
+    return next((folder for folder in named if os.path.isdir(folder)), None)

@@ -26,7 +26,8 @@ AUDIOSET_PARTS = {"eval_segments": TEST, "balanced_train_segments": TRAIN}
 def audioset(layout: Layout, train: bool) -> Dataset:
     """``class_labels_indices.csv``, ``{eval,balanced_train}_segments.csv``, audio below ``audios``.
 
-    The lists are the official ones (three lines of comments; several ids in one quoted field).
+    The lists are those of research.google.com/audioset/download.html: three lines of comments, then
+    id, start, end, and the classes' ids in one quoted field.
     There is no official audio: clips are read as ``audios/<list>/Y<youtube id>.wav``, which is how
     the downloader of PANNs (Kong et al. 2020) names them.
     """
@@ -53,6 +54,10 @@ def audioset(layout: Layout, train: bool) -> Dataset:
 def dcase17(layout: Layout, train: bool) -> Dataset:
     """``groundtruth_weak_label_{evaluation,training}_set.csv`` and the folders of the archives.
 
+    The organisers' repository (github.com/ankitshah009/Task-4-Large-scale-weakly-supervised-sound-
+    event-detection-for-smart-cars) has the training list at its top, and the evaluation list, which
+    came later, in ``groundtruth_release``; either is read from both places.
+
     Lists have tabs, no header, and a row for each label: file, start, end, label. Audio files have
     a ``Y`` before the listed name. The paper does not say whether its F1 is of the evaluation set
     (1,103 clips, read here) or the testing set (488).
@@ -64,6 +69,7 @@ def dcase17(layout: Layout, train: bool) -> Dataset:
             if fold == TEST or train:
                 labels: dict[str, list[str]] = {}
                 name = f"groundtruth_weak_label_{part}_set.csv"
+                name = layout.first(f"groundtruth_release/{name}", name)
                 for row in layout.table(name, columns, header=False, delimiter="\t"):
                     labels.setdefault(row["file"], []).append(row["label"])
                 for file, of in labels.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -11,18 +12,51 @@ from clap_export.checkpoints import load
 from runtime.errors import ClapError
 from train.config.contrastive import TrainConfig
 from train.machine.device import pick_device
+from train.zero_shot.neighbours import Neighbour, nearest
+from train.zero_shot.sensitivity import Sensitivity, sensitivity
 from train.zero_shot.task import ClipStoreFactory, Task, TaskResult, together
 
 
-def run_tasks(
-    checkpoints: Sequence[Path], config: TrainConfig, templates: Sequence[str] = ()
-) -> dict[str, TaskResult]:
-    """Evaluate a checkpoint on the tasks of a config, or several together.
+@dataclass(frozen=True)
+class Asked:
+    """What of a checkpoint, or of several together, is to be found out.
 
-    Args:
+    Attributes:
         checkpoints: of several, the probabilities are averaged.
-        config: whose tasks and device.
         templates: prompts in place of the models' default ones; several are averaged.
+        trained_on: names that the model was trained on, to compare the labels with.
+        each_prompt: also score each prompt alone.
+
+    Raises:
+        ClapError: several checkpoints where one is looked at.
+    """
+
+    checkpoints: Sequence[Path]
+    templates: Sequence[str] = ()
+    trained_on: Sequence[str] = ()
+    each_prompt: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.checkpoints) > 1 and (self.trained_on or self.each_prompt):
+            raise ClapError("--leave-out and --each-prompt look at one model: leave --with out.")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A task's result, and what was asked for beside it.
+
+    Attributes:
+        neighbours: the training name nearest to each label.
+        sensitivity: to the prompt.
+    """
+
+    result: TaskResult
+    neighbours: dict[str, Neighbour] | None = None
+    sensitivity: Sensitivity | None = None
+
+
+def evaluate(asked: Asked, config: TrainConfig) -> dict[str, Found]:
+    """Evaluate on every task of a config, whose device is used.
 
     Raises:
         ClapError: a checkpoint, or a task's files, cannot be used; or there are no tasks.
@@ -32,14 +66,34 @@ def run_tasks(
     device = pick_device(config.device)
     answers: list[list[TaskResult]] = []
     scales: list[float] = []
-    for path in checkpoints:
+    beside: list[Found] = []
+    for path in asked.checkpoints:
         loaded = load(path)
         model, tokenizer = loaded.model.eval().to(device), Tokenizer.from_str(loaded.tokenizer)
         factory = ClipStoreFactory(model.config.audio)
         tasks = [Task(task, factory) for task in config.tasks]
-        answers.append([task.run(model, tokenizer, templates) for task in tasks])
+        answers.append([task.run(model, tokenizer, asked.templates) for task in tasks])
         scales.append(model.scale().item())
-    found = answers[0]
+        for task, result in zip(tasks, answers[-1], strict=True):
+            near = None
+            if asked.trained_on:
+                near = nearest(result.labels, asked.trained_on, model, tokenizer)
+            spread = None
+            if asked.each_prompt:
+                spread = sensitivity(task, model, tokenizer, asked.templates)
+            beside.append(Found(result, near, spread))
     if len(answers) > 1:
-        found = [together(results, scales) for results in zip(*answers, strict=True)]
-    return {task.name: result for task, result in zip(config.tasks, found, strict=True)}
+        beside = [Found(together(results, scales)) for results in zip(*answers, strict=True)]
+    return {task.name: one for task, one in zip(config.tasks, beside, strict=True)}
+
+
+def run_tasks(
+    checkpoints: Sequence[Path], config: TrainConfig, templates: Sequence[str] = ()
+) -> dict[str, TaskResult]:
+    """The results alone; see :func:`evaluate`.
+
+    Raises:
+        ClapError: as there.
+    """
+    found = evaluate(Asked(checkpoints, templates), config)
+    return {name: one.result for name, one in found.items()}

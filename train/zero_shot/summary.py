@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import click
 import numpy as np
@@ -14,7 +15,12 @@ from clap_export.metrics import wilson
 from runtime import schema
 from runtime.errors import ClapError
 from train.config.data import TaskConfig
-from train.zero_shot.task import TaskResult
+from train.zero_shot.confusion import taken_for
+from train.zero_shot.neighbours import Neighbour
+from train.zero_shot.run import Found
+from train.zero_shot.sensitivity import Sensitivity
+
+SHOWN = 10  # labels in a list; --json has all
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,10 @@ class TaskSummary:
 
     Attributes:
         mean_of_labels: mean of ``by_label``: every label counts alike, however many clips it has.
+        taken_for: of each label's clips, the shares that were taken for others.
+        nearest: the training name nearest to each label, where training names were given.
+        seen, unseen: accuracy of the clips whose label is a training name, and of the others.
+        prompts: accuracy by prompt, where it was asked for.
     """
 
     name: str
@@ -50,14 +60,20 @@ class TaskSummary:
     mean_of_labels: float
     by_label: dict[str, float]
     groups: dict[str, Share]
+    taken_for: dict[str, dict[str, float]] = field(default_factory=dict)
+    nearest: dict[str, Neighbour] | None = None
+    seen: Share | None = None
+    unseen: Share | None = None
+    prompts: Sensitivity | None = None
 
 
-def summarise(task: TaskConfig, result: TaskResult) -> TaskSummary:
+def summarise(task: TaskConfig, found: Found) -> TaskSummary:
     """A result in figures.
 
     Raises:
         ClapError: a group of the task has labels without clips.
     """
+    result = found.result
     by_label, right = result.by_label(), result.right()
     whole = Share.of(right)
     grouped = {label for group in task.groups.values() for label in group}
@@ -70,7 +86,18 @@ def summarise(task: TaskConfig, result: TaskResult) -> TaskSummary:
             name: Share.of(right[np.isin(result.truth, [result.labels.index(x) for x in labels])])
             for name, labels in task.groups.items()
         },
+        taken_for(result), found.neighbours, _of_known(found, True), _of_known(found, False),
+        found.sensitivity,
     )  # fmt: skip
+
+
+def _of_known(found: Found, seen: bool) -> Share | None:
+    """Accuracy of the clips whose label is, or is not, a training name; None if there are none."""
+    if found.neighbours is None:
+        return None
+    result = found.result
+    of = np.array([found.neighbours[label].seen == seen for label in result.labels])[result.truth]
+    return Share.of(result.right()[of]) if of.any() else None
 
 
 def show(summaries: list[TaskSummary], as_json: bool) -> None:
@@ -92,7 +119,37 @@ def show(summaries: list[TaskSummary], as_json: bool) -> None:
         )  # fmt: skip
         for name, group in r.groups.items():
             table.add_row(f"  {name}", str(group.clips), "", *_percent(group))
-    Console().print(table)
+        for name, share in (("trained on", r.seen), ("not trained on", r.unseen)):
+            if share is not None:
+                table.add_row(f"  {name}", str(share.clips), "", *_percent(share))
+    console = Console()
+    console.print(table)
+    for r in summaries:
+        for line in (*_near(r), *_prompts(r)):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _near(r: TaskSummary) -> Iterator[str]:
+    """The labels that nobody trained on, those that are nearest to training names first."""
+    if r.nearest is None:
+        return
+    others = {label: one for label, one in r.nearest.items() if not one.seen}
+    yield f"{r.name}: {len(others)} of {len(r.nearest)} labels are no training names; nearest:"
+    for label, one in sorted(others.items(), key=lambda item: item[1].distance)[:SHOWN]:
+        right = f", {100 * r.by_label[label]:.0f} % right" if label in r.by_label else ""
+        yield f"  {label}: {one.name}, distance {one.distance:.2f}{right}"
+
+
+def _prompts(r: TaskSummary) -> Iterator[str]:
+    if r.prompts is None:
+        return
+    one = r.prompts
+    yield (
+        f"{r.name}: {100 * one.mean:.1f} % +- {100 * one.deviation:.1f} over {len(one.accuracy)} "
+        f"prompts, from {100 * one.low:.1f} to {100 * one.high:.1f}"
+    )
+    for prompt, accuracy in sorted(one.accuracy.items(), key=lambda item: -item[1]):
+        yield f"  {100 * accuracy:5.1f} %  {prompt}"
 
 
 def _percent(share: Share | TaskSummary) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,6 +89,11 @@ class Task:
             )
         self.truth = np.array([index[label] for label in asked])
 
+    def measure(self, model: ClapModel, tokenizer: Tokenizer) -> dict[str, Any]:
+        """Accuracy by the task's name, and each label's, for the records of a run."""
+        found = self.run(model, tokenizer)
+        return {self.name: found.accuracy, f"{self.name} by label": found.by_label()}
+
     def run(
         self, model: ClapModel, tokenizer: Tokenizer, templates: Sequence[str] = ()
     ) -> TaskResult:
@@ -98,8 +104,18 @@ class Task:
             tokenizer: the model's.
             templates: prompts that are averaged; the model's default one if there are none.
         """
+        return self.score(self.hear(model), model, tokenizer, templates)
+
+    def hear(self, model: ClapModel) -> np.ndarray:
+        """``[clips, dim]`` of the recordings."""
         clips = (self.store.waveform(i) for i in range(len(self.store.samples)))
-        audio = embed_clips(model, clips).cpu().numpy()
+        return embed_clips(model, clips).cpu().numpy()
+
+    def score(
+        self, audio: np.ndarray, model: ClapModel, tokenizer: Tokenizer,
+        templates: Sequence[str] = (),
+    ) -> TaskResult:  # fmt: skip
+        """What :meth:`hear` gave against the labels; see :meth:`run`."""
         text = embed_labels(
             lambda texts: embed_texts(model, tokenizer, texts).cpu().numpy(),
             [plain(label) for label in self.labels],
@@ -109,17 +125,22 @@ class Task:
 
 
 class ClipStoreFactory:
-    """Makes one :class:`ClipStore` for each set of clips, shared by tasks with the same."""
+    """Makes one :class:`ClipStore` for each set of clips, shared by tasks with the same.
 
-    def __init__(self, spec: AudioSpec) -> None:
-        self._spec = spec
+    Args:
+        spec: the model's audio input.
+        memory: most bytes of each; see :class:`ClipStore`.
+    """
+
+    def __init__(self, spec: AudioSpec, memory: int | None = None) -> None:
+        self._spec, self._memory = spec, memory
         self._made: dict[tuple[Clip, ...], ClipStore] = {}
 
     def __call__(self, clips: Sequence[Clip]) -> ClipStore:
         """The store of these clips."""
         key = tuple(clips)
         if key not in self._made:
-            self._made[key] = ClipStore(clips, self._spec)
+            self._made[key] = ClipStore(clips, self._spec, memory=self._memory)
         return self._made[key]
 
 

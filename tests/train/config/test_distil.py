@@ -45,7 +45,7 @@ def test_a_label_of_the_held_out_folds_is_nowhere_learned() -> None:
     ("old", "new", "message"),
     [
         ("seed = 2208", "sead = 1", "unknown key 'sead'; missing key 'seed'"),
-        ("seed = 2208", "seed = -1", "'seed' is -1, must be at least 0"),
+        ("seed = 2208", "seed = -1", "seed is -1, must be at least 0"),
         (
             'text = "teacher"',
             'text = "none"',
@@ -61,10 +61,10 @@ def test_a_label_of_the_held_out_folds_is_nowhere_learned() -> None:
             '[student.text_projection]\nkind = "linear"\n[audio]',
             r"keeps the teacher's text tower: leave out \[student\.text_projection\]",
         ),
-        ("epochs = 16", "epochs = 0", "'audio': epochs=0, batch_size=64"),
-        ("batch_size = 64", "batch_size = 1", "2 in a batch"),
-        ("epochs = 16", f"epochs = {2**70}", "there must be at least 1 epoch"),
-        ("seed = 2208", f"seed = {2**70}", "must be at least 0 and below 2"),
+        ("epochs = 16", "epochs = 0", "'audio': epochs is 0, must be at least 1"),
+        ("batch_size = 64", "batch_size = 1", "batch_size is 1, must be at least 2"),
+        ("epochs = 16", f"epochs = {2**70}", "epochs is .*, must be at least 1 and at most"),
+        ("seed = 2208", f"seed = {2**70}", "must be at least 0 and below 9"),
         ("threads = 2", "threads = 0", "threads is 0, must be at least 1"),
         ("n_mels = 64\nwidth", "n_mels = 32\nwidth", "has 64 mel bins, the audio encoder 32"),
         (
@@ -100,7 +100,7 @@ def test_files_that_are_no_toml(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
 def test_rates_that_are_none(rate: float) -> None:
-    with pytest.raises(ValueError, match="the rate must be above 0 and finite"):
+    with pytest.raises(ValueError, match=r"learning_rate is .*, must be above 0"):
         AudioLessonConfig(1, 2, rate, files=("a",))
 
 

@@ -114,3 +114,56 @@ def test_mutated_recipes_load_or_say_why_not(tmp_path: Path) -> None:
         except ClapError:
             refused += 1
     assert refused > 300
+
+
+def test_every_value_that_does_not_fit_is_named_at_once(tmp_path: Path) -> None:
+    text = MINI
+    for old, new in (
+        ("epochs = ", "epochs = 0 #"), ("warmup_epochs = ", "warmup_epochs = 1000 #"),
+        ("ema = ", "ema = 2 #"), ("mix = ", "mix = 7 #"), ("speed = ", "speed = 1 #"),
+        ("learning_rate = ", "learning_rate = -1 #"),
+    ):  # fmt: skip
+        text = text.replace(f"\n{old}", f"\n{new}")
+    (tmp_path / "run.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ClapError) as caught:
+        load(tmp_path / "run.toml")
+    for problem in (
+        "epochs is 0", "warmup_epochs is 1000, longer than the run", "ema is 2", "mix is 7",
+        "speed is 1", "learning_rate is -1",
+    ):  # fmt: skip
+        assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (("templates=[]",), "templates: no templates were given"),
+        (("loop.warmup_epochs=1000",), "longer than the run"),
+        (("loop.patience=2",), "'patience' waits for a gain"),
+        (("loop.best_by=nothing",), "must be one of loss, "),
+        (("loop.sampling=turns", "listings.0.weight=2"), "'turns', in which every clip counts"),
+        (("listings=[]",), "there are no"),
+        (("listings.0.weight=0",), "weight is 0"),
+        (("listings.0.weight=-1",), "weight is -1"),
+        (("tasks.9.name=a",), "there is no '9' in a list of"),
+        (("seed.a=1",), "no table"),
+        (("seed",), "give key=value"),
+        (("=3",), "give key=value"),
+        (("seed=", "sead=1"), "'seed' must be int, is str; |unknown key 'sead'"),
+    ],
+)
+def test_changes_that_do_not_fit(changes: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ClapError, match=message):
+        load(RECIPES / "clap-mini.toml", changes)
+
+
+def test_changes_are_laid_over_the_file() -> None:
+    plain = load(RECIPES / "clap-mini.toml")
+    changed = load(
+        RECIPES / "clap-mini.toml",
+        ("loop.epochs=70", 'out="elsewhere"', "tasks.0.name=birds", "augment.mix=0.25"),
+    )
+    assert (changed.loop.epochs, changed.out, changed.augment.mix) == (70, "elsewhere", 0.25)
+    assert changed.tasks[0].name == "birds"
+    assert changed.tasks[0].listing == plain.tasks[0].listing
+    assert load(RECIPES / "clap-mini.toml", ("out=un quoted",)).out == "un quoted"

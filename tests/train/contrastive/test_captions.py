@@ -30,6 +30,16 @@ def test_a_labels_texts_are_those_of_all_its_clips_once() -> None:
     assert bank.texts == TEXTS["dog"] + TEXTS["rain"]
 
 
+def test_a_label_of_which_nothing_else_is_said_is_a_name() -> None:
+    """As a listing with a column of labels alone gives it; one with a caption keeps to that."""
+    alone = [Clip(Path("a"), (), (), "car_horn", 1.0), Clip(Path("b"), (), (), "dog", 1.0)]
+    bank = CaptionBank([*alone, CLIPS[0]], TEMPLATES)
+    assert bank.texts == ["car horn", "sound of car horn", "A dog barks.", "dog bark",
+                          "sound of dog bark"]  # fmt: skip
+    rng = np.random.default_rng(0)
+    assert {bank.texts[bank.draw(0, rng)] for _ in range(50)} == {"car horn", "sound of car horn"}
+
+
 def test_draw_gives_every_text_of_the_label_alike_and_no_other() -> None:
     bank, rng = CaptionBank(CLIPS, TEMPLATES), np.random.default_rng(0)
     for label, texts in TEXTS.items():

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
+import math
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import pytest
-
-from runtime.errors import ClapError
 from train.contrastive.journal import Journal, plot
 
 FIRST = {"epoch": 1, "loss": 2.0, "task": 0.25}
@@ -27,44 +23,34 @@ def test_the_file_holds_the_epochs_that_are_done(tmp_path: Path) -> None:
         (tmp_path / "metrics.jsonl").write_text(left)
         journal = Journal(tmp_path, [FIRST])
         assert lines(tmp_path) == [FIRST]
-        journal.add(SECOND)
+        journal.add(SECOND, 6)
         journal.close()
         assert lines(tmp_path) == [FIRST, SECOND]
 
 
-def test_tensorboard_gets_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[tuple[Any, ...]] = []
-
-    class Writer:
-        def __init__(self, folder: str, purge_step: int) -> None:
-            said.append(("open", Path(folder).name, purge_step))
-
-        def add_scalar(self, *arguments: Any) -> None:
-            said.append(arguments)
-
-        def flush(self) -> None:
-            said.append(("flush",))
-
-        def close(self) -> None:
-            said.append(("close",))
-
-    module = ModuleType("torch.utils.tensorboard")
-    module.SummaryWriter = Writer  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    journal = Journal(tmp_path, [SECOND], tensorboard=True)
-    journal.add(FIRST)
+def test_the_file_of_steps_is_cut_to_those_that_are_done(tmp_path: Path) -> None:
+    steps = [
+        {
+            "epoch": 1,
+            "step": n,
+            "loss": float(n),
+            "gradient_norm": math.inf,
+            "rates": {"audio": 0.1},
+        }
+        for n in (1, 2, 3)
+    ]
+    journal = Journal(tmp_path, [])
+    journal.steps(steps[:1])
+    kept = journal.logged
+    journal.steps(steps[1:])
     journal.close()
-    assert said == [
-        ("open", "tensorboard", 2), ("loss", 2.0, 1), ("task", 0.25, 1), ("flush",), ("close",),
-    ]  # fmt: skip
-
-
-def test_tensorboard_that_is_not_installed_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ClapError, match="TensorBoard is not installed: pip install 'clap-export"):
-        Journal(tmp_path, [], tensorboard=True)
+    assert journal.logged == (tmp_path / "steps.jsonl").stat().st_size
+    again = Journal(tmp_path, [], kept)
+    again.steps(steps[2:])
+    again.close()
+    found = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in found] == [1, 3]
+    assert found[0]["gradient_norm"] is None  # JSON has no infinity
 
 
 def test_the_picture_has_a_panel_for_accuracies_when_there_are_any(tmp_path: Path) -> None:

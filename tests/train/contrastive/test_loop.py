@@ -157,7 +157,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(
     assert_equal(last_state(whole), last_state(parts))
     assert metrics(whole) == metrics(parts)
     assert [r["epoch"] for r in metrics(parts)] == [1, 2, 3, 4]
-    names = {"last.pt", "metrics.jsonl", "metrics.png", "model.safetensors"}
+    names = {"last.pt", "metrics.jsonl", "metrics.png", "model.safetensors", "steps.jsonl"}
     assert {path.name for path in parts.folder.iterdir()} == names
 
 
@@ -225,7 +225,7 @@ def test_a_state_that_is_no_use_is_refused(tmp_path: Path) -> None:
     path = config.folder / "last.pt"
     state = torch.load(path, weights_only=True)
     torch.save({key: value for key, value in state.items() if key != "version"}, path)
-    with pytest.raises(ClapError, match=r"last\.pt is of version 1, this program writes 2"):
+    with pytest.raises(ClapError, match=r"last\.pt is of version 1, this program writes 3"):
         run(config)
     torch.save(state, path)
     wider = replace(config, model=replace(config.model, embedding_dim=2 * tiny.DIM))

@@ -135,11 +135,11 @@ def test_teacher_inside_a_package() -> None:
     import runtime
 
     folder = Path(runtime.__file__).parent
-    assert module._resolve("package:runtime/backends") == str(folder / "backends")
-    assert module._resolve("org/name") == "org/name"
+    assert module.resolve("package:runtime/backends") == str(folder / "backends")
+    assert module.resolve("org/name") == "org/name"
     for name in ("no_such_package", "no_such_package.part", ""):
         with pytest.raises(ClapError, match=f"package {name} is not installed"):
-            module._resolve(f"package:{name}/model")
+            module.resolve(f"package:{name}/model")
 
 
 def test_a_teacher_that_cannot_be_loaded_is_said(

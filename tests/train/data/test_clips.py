@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from runtime.errors import ClapError
 from tests import tiny
 from train.config.data import AugmentConfig
-from train.data.clips import ClipStore
+from train.data.clips import ClipStore, Draws
 from train.data.listing import Clip
+from train.machine.distributed import Ranks
 
 PLAIN = AugmentConfig()
 SPEC = dataclasses.replace(tiny.config().audio, window_samples=1000, hop_samples=1000)
@@ -157,3 +160,45 @@ def test_full_scale_does_not_wrap_around(tmp_path: Path) -> None:
     samples = np.array([1.0, -1.0, 1.5, -1.5, 0.0], np.float32)
     store = ClipStore([clip(tmp_path / "a.wav", samples)], SPEC)
     assert store.samples[0].tolist() == [32767, -32768, 32767, -32768, 0]
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+@pytest.mark.parametrize("kind", ["wav", "aiff"])
+def test_a_file_that_was_cut_is_used_as_far_as_it_goes_and_told_of(
+    kind: str, memory: int | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """libsndfile reads the head of it and says nothing."""
+    whole, cut = tmp_path / f"whole.{kind}", tmp_path / f"cut.{kind}"
+    soundfile.write(whole, ramp(4000), tiny.RATE, subtype="PCM_16")
+    data = whole.read_bytes()
+    cut.write_bytes(data[: len(data) // 10])
+    clips = [Clip(path, ("x",), (), "x", 1.0) for path in (whole, cut)]
+    with caplog.at_level(logging.WARNING):
+        store = ClipStore(clips, SPEC, memory=memory)
+    assert list(store.damaged) == [str(cut)]
+    assert re.search("header states 800[08] bytes of samples", store.damaged[str(cut)])
+    assert store.report()["damaged"] == [{"path": str(cut), "reason": store.damaged[str(cut)]}]
+    assert f"used as far as it goes: '{cut}'" in caplog.text
+    length = store.samples.length(1)
+    assert 300 < length < 400
+    assert np.array_equal(store.samples[1], store.samples[0][:length])
+
+
+def test_clips_take_turns_wherever_a_run_was_resumed(tmp_path: Path) -> None:
+    """Seven clips in batches of three: each once in seven rows, in another order in each turn."""
+    clips = [clip(tmp_path / f"{i}.wav", ramp(5 + i)) for i in range(7)]
+    store = ClipStore(clips, SPEC)
+    drawn: list[int] = []
+    for epoch in range(7):
+        draws = Draws(5, epoch, 3, AugmentConfig(), turns=2)
+        drawn += [int(i) for batch in store.batches(draws, range(2)) for i in batch.indices]
+    turns = [drawn[start : start + 7] for start in range(0, 42, 7)]
+    assert all(sorted(turn) == list(range(7)) for turn in turns)
+    assert len({tuple(turn) for turn in turns}) > 1
+    again = ClipStore(clips, SPEC).batches(Draws(5, 4, 3, AugmentConfig(), turns=2), range(1, 2))
+    assert [int(i) for batch in again for i in batch.indices] == drawn[27:30]
+    ranks = [
+        next(store.batches(Draws(5, 4, 3, AugmentConfig(), 2), range(1, 2), Ranks(r, 2))).indices
+        for r in (0, 1)
+    ]
+    assert [list(r) for r in ranks] == [[drawn[27], drawn[29]], [drawn[28]]]

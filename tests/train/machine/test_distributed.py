@@ -106,6 +106,47 @@ def start_of(config: Any, path: Path) -> Path:
     return path
 
 
+def torchrun(path: Path, world: int, *options: str) -> None:
+    """``python -m train`` on so many processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--master-port", free_port()]
+    command += ["--nproc-per-node", str(world), "-m", "train", str(path), *options]
+    done = subprocess.run(
+        command, cwd=path.parent, env=environment(), capture_output=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_on_another_number_of_processes(tmp_path: Path) -> None:
+    """An epoch on two, the next on one, as two epochs on one; and the other way round.
+
+    Under the same conditions, and to the same precision, as two processes train as one does.
+    """
+    base = tinyrun.config(
+        tmp_path, augment=AugmentConfig(gain_db=6, mix=0.5), epochs=2, text_from_epoch=1, eps=0.1,
+        freeze_statistics=True, schedule="plateau", sampling="turns",
+    )  # fmt: skip
+    start = start_of(base, tmp_path / "start.safetensors")
+    base = replace(base, init=str(start), model=None, threads=1)
+    found = []
+    for first, second in ((1, 1), (2, 1), (1, 2)):
+        config = replace(base, out=str(tmp_path / f"run{first}{second}"))
+        path = tinyrun.write(config, tmp_path / f"run{first}{second}.toml")
+        torchrun(path, first, "--set", "loop.epochs=1")
+        torchrun(path, second, "--override")
+        steps = (config.folder / "steps.jsonl").read_text().splitlines()
+        found.append((load(config.folder / "model.safetensors").model, steps))
+    want, want_steps = found[0]
+    for model, steps in found[1:]:
+        for (name, one), other in zip(
+            want.state_dict().items(), model.state_dict().values(), strict=True
+        ):
+            assert (one - other).abs().max() <= 1e-5 * max(1.0, one.abs().max().item()), name
+        for one, other in zip(map(json.loads, want_steps), map(json.loads, steps), strict=True):
+            assert other["loss"] == pytest.approx(one["loss"], rel=1e-4)
+            assert other["gradient_norm"] == pytest.approx(one["gradient_norm"], rel=1e-3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
 def test_two_processes_train_as_one_does(loss: str, tmp_path: Path) -> None:
@@ -126,12 +167,7 @@ def test_two_processes_train_as_one_does(loss: str, tmp_path: Path) -> None:
         config = replace(base, out=str(tmp_path / f"run{world}"), init=str(start), model=None)
         config = replace(config, threads=1)
         path = tinyrun.write(config, tmp_path / f"run{world}.toml")
-        command = [sys.executable, "-m", "torch.distributed.run", "--master-port", free_port()]
-        command += ["--nproc-per-node", str(world), "-m", "train", str(path)]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment(), capture_output=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr.decode()[-3000:]
+        torchrun(path, world)
         lines = (config.folder / "metrics.jsonl").read_text().splitlines()
         model = load(config.folder / "model.safetensors").model
         found[world] = (dict(model.state_dict()), [json.loads(line) for line in lines])

@@ -116,6 +116,55 @@ def test_another_extension_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
         assert len(found.items) == len(datasets.TREES[name](root))
 
 
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [
+        ("gtzan-genres", {".au": ".wav"}),  # mirdata, torchaudio
+        ("dcase17", {"groundtruth_weak": "groundtruth_release/groundtruth_weak"}),
+        ("vocalsound", {"audio_16k": "audio_44k"}),
+        ("vocalsound", {"audio_16k": "data_44k"}),
+    ],
+)
+def test_other_distributions_are_read_without_being_told(
+    name: str, moved: dict[str, str], tmp_path: Path
+) -> None:
+    ((old, new),) = moved.items()
+    expected = datasets.build(name, tmp_path)
+    for path in [p for p in tmp_path.rglob("*") if p.is_file()]:
+        there = Path(str(path).replace(old, new))
+        there.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(there)
+    for folder in [p for p in tmp_path.iterdir() if p.is_dir() and not any(p.iterdir())]:
+        folder.rmdir()
+    found = read(name, tmp_path)
+    got = [(x.path.relative_to(tmp_path).as_posix(), x.labels, x.fold) for x in found.items]
+    assert sorted(got) == sorted((path.replace(old, new), *rest) for path, *rest in expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("beijing-opera", "beijing_opera_percussion_instrument_1.0"),
+        ("beijing-opera", "beijing_opera"),
+        ("gtzan-genres", "gtzan_genre/genres"),
+        ("gtzan-genres", "genres_original"),
+        ("esc50", "ESC-50"),
+    ],
+)
+def test_data_sets_are_found_by_every_name_of_their_folder(
+    name: str, folder: str, tmp_path: Path
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "LibriCount10-0dB").mkdir()
+    ((_, root),) = choose(name, TASKS, tmp_path)
+    assert root == tmp_path / folder
+    assert {root for _, root in choose("all", TASKS, tmp_path)} == {
+        tmp_path / folder, tmp_path / "LibriCount10-0dB"
+    }  # fmt: skip
+    both = [task.name for task, _ in choose(f"{name},libricount", TASKS, tmp_path)]
+    assert both == [name, "libricount"]
+
+
 def test_classes_that_are_not_the_data_sets_are_named(tmp_path: Path) -> None:
     datasets.build("esc50", tmp_path)
     listing = tmp_path / "meta/esc50.csv"

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 
 import runtime
-from clap_export.checkpoints import native
+from clap_export.checkpoints import load, native
 from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import run as tinyrun
@@ -21,8 +21,10 @@ from train.config.contrastive import TrainConfig
 from train.config.data import ListingConfig, TaskConfig
 from train.data.clips import ClipStore
 from train.data.listing import read_listing
-from train.zero_shot import calibrate, summary
-from train.zero_shot.run import run_tasks
+from train.zero_shot import calibrate, confusion, summary
+from train.zero_shot.embedding import embed_texts
+from train.zero_shot.neighbours import training_names
+from train.zero_shot.run import Asked, Found, run_tasks
 from train.zero_shot.task import TaskResult, together
 
 LABELS = ("tone", "noise", "clicks")
@@ -48,7 +50,7 @@ def test_groups_and_the_mean_of_labels_are_counted_by_clips_and_by_labels() -> N
     best = np.array([0, 0, 0, 0, 1, 2])  # all but the last are the first label's or the second's
     truth = np.array([0, 0, 0, 1, 1, 1])
     result = TaskResult(LABELS, np.eye(3)[best], truth)
-    found = summary.summarise(task({"both": ("tone", "noise"), "one": ("noise",)}), result)
+    found = summary.summarise(task({"both": ("tone", "noise"), "one": ("noise",)}), Found(result))
     assert (found.clips, found.accuracy) == (6, 4 / 6)
     assert found.mean_of_labels == pytest.approx((1 + 1 / 3) / 2)
     assert (found.groups["both"].accuracy, found.groups["both"].clips) == (4 / 6, 6)
@@ -60,7 +62,7 @@ def test_groups_and_the_mean_of_labels_are_counted_by_clips_and_by_labels() -> N
             1.959964 * np.sqrt(bound * (1 - bound) / 3), rel=1e-5
         )
     with pytest.raises(ClapError, match=r"task three: no clips of the groups' clicks, horn\."):
-        summary.summarise(task({"more": ("noise", "horn"), "other": ("clicks",)}), result)
+        summary.summarise(task({"more": ("noise", "horn"), "other": ("clicks",)}), Found(result))
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +136,75 @@ def test_a_calibration_is_even_where_true_and_false_are_as_likely() -> None:
     found = calibrate.fit([TaskResult(LABELS, scores, truth)])
     assert -found.bias / found.scale == pytest.approx(0.3, abs=0.02)
     assert found.scale > 0
+
+
+def test_unseen_labels_are_those_that_no_training_name_is(
+    models: list[Path], recipe: TrainConfig, tmp_path: Path
+) -> None:
+    """Names by a file; their distance is the one of the model's own text embeddings."""
+    (tmp_path / "names.txt").write_text("Tone\na loud hiss\nringing\n")
+    path = tinyrun.write(recipe, tmp_path / "recipe.toml")
+    arguments = ["evaluate", str(models[0]), str(path), "--leave-out", str(tmp_path / "names.txt")]
+    done = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
+    (found,) = json.loads(done.stdout)
+    loaded = load(models[0])
+    template = loaded.model.config.default_template
+    names = ["Tone", "a loud hiss", "ringing"]
+    texts = [template.replace("{}", text) for text in (*LABELS, *names)]
+    vectors = embed_texts(loaded.model.eval(), tiny.tokenizer(), texts).numpy()
+    cosine = vectors[:3] @ vectors[3:].T
+    near = found["nearest"]
+    assert near["tone"] == {"name": "Tone", "distance": 0.0, "seen": True}
+    for row, label in enumerate(LABELS[1:], start=1):
+        assert near[label]["name"] == names[int(cosine[row].argmax())]
+        assert near[label]["distance"] == pytest.approx(1 - cosine[row].max(), abs=1e-6)
+        assert near[label]["seen"] is False
+    result = run_tasks(models[:1], recipe)["held-out"]
+    right = result.right()
+    assert found["seen"]["accuracy"] == right[result.truth == 0].mean()
+    assert found["unseen"]["accuracy"] == right[result.truth != 0].mean()
+    assert found["unseen"]["clips"] == 6
+    shown = CliRunner().invoke(main, arguments, catch_exceptions=False).output
+    assert "2 of 3 labels are no training names" in shown
+    assert "not trained on" in shown
+
+
+def test_training_names_of_a_config_are_those_of_its_listings(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    path = tinyrun.write(recipe, tmp_path / "recipe.toml")
+    assert set(training_names(path)) == set(LABELS)
+
+
+def test_each_prompt_is_scored_alone(
+    models: list[Path], recipe: TrainConfig, tmp_path: Path
+) -> None:
+    path = tinyrun.write(recipe, tmp_path / "recipe.toml")
+    arguments = ["evaluate", str(models[0]), str(path), "--each-prompt", "--json"]
+    arguments += [x for template in TEMPLATES for x in ("--template", template)]
+    (found,) = json.loads(CliRunner().invoke(main, arguments, catch_exceptions=False).stdout)
+    alone = {t: run_tasks(models[:1], recipe, (t,))["held-out"].accuracy for t in TEMPLATES}
+    assert found["prompts"]["accuracy"] == alone
+    values = list(alone.values())
+    assert found["prompts"]["mean"] == pytest.approx(np.mean(values))
+    assert found["prompts"]["deviation"] == pytest.approx(np.std(values, ddof=1))
+    assert (found["prompts"]["low"], found["prompts"]["high"]) == (min(values), max(values))
+    assert found["accuracy"] == run_tasks(models[:1], recipe, TEMPLATES)["held-out"].accuracy
+
+
+def test_what_is_taken_for_what_is_counted_and_drawn(tmp_path: Path) -> None:
+    best, truth = np.array([0, 1, 1, 2, 1]), np.array([0, 0, 0, 1, 1])
+    result = TaskResult(LABELS, np.eye(3)[best], truth)
+    assert confusion.confusion(result).tolist() == [[1, 2, 0], [0, 1, 1], [0, 0, 0]]
+    assert confusion.taken_for(result) == {
+        "tone": {"noise": pytest.approx(2 / 3)}, "noise": {"clicks": 0.5}
+    }  # fmt: skip
+    fifty = TaskResult(tuple(f"label {i}" for i in range(50)), np.eye(50), np.arange(50))
+    for name, one in (("three", result), ("fifty", fifty)):
+        confusion.plot(one, name, tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_model_is_looked_at(models: list[Path], recipe: TrainConfig) -> None:
+    with pytest.raises(ClapError, match="look at one model: leave --with out"):
+        Asked(models, each_prompt=True)
