@@ -59,8 +59,8 @@ ROOMS = {
     "clap_export": "metrics figure invented slim timelines freeze triton command sounds "
     "conformance model checkpoints export parity engine bench precision library serve "
     "cli __main__".split(),
-    "train": "machine losses schedule config tagger data zero_shot distil contrastive published "
-    "average __main__".split(),
+    "train": "machine losses schedule config tagger data zero_shot distil contrastive bridge "
+    "published average __main__".split(),
 }
 
 SOURCES = sorted(
