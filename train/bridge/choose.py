@@ -36,8 +36,8 @@ TEMPERATURES = (0.02, 0.03, 0.05, 0.08)
 RIDGES = (0.03, 0.3, 3.0)
 TEXT_RIDGES = (0.1, 1.0)
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
-HANDICAPS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
-CENTRES = (0.7, 0.8, 0.9)
+HANDICAPS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+CENTRES = (0.8, 0.9)
 
 
 @dataclass(frozen=True)

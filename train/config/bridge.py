@@ -97,9 +97,9 @@ class LearnedConfig:
         clips_least: labels with fewer clips teach nothing.
     """
 
-    weight: float = 3.0
-    handicap: float = 1.5
-    ridge: float = 0.1
+    weight: float = 1.0
+    handicap: float = 2.0
+    ridge: float = 0.03
     text_ridge: float = 0.1
     gate_centre: float = 0.9
     gate_width: float = 0.03
