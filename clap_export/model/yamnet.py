@@ -7,6 +7,7 @@ on AudioSet. BatchNorm is folded into the convolutions.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -129,15 +130,13 @@ def _filterbank() -> Tensor:
     """``[257, 64]``: triangles of height 1 on the mel scale itself, nothing of frequency 0."""
     config = YAMNET_MEL
 
-    def mel(hz: Tensor) -> Tensor:
-        return 1127.0 * torch.log1p(hz / 700.0)
+    def mel(hz: np.ndarray | float) -> np.ndarray:
+        return 1127.0 * np.log1p(np.asarray(hz) / 700.0)
 
-    nyquist, bins = config.sample_rate / 2, config.n_fft // 2 + 1
-    at = mel(torch.linspace(0, nyquist, bins, dtype=torch.float64))[:, None]
-    low, high = mel(torch.tensor([config.f_min, config.f_max], dtype=torch.float64)).tolist()
-    corners = torch.linspace(low, high, config.n_mels + 2, dtype=torch.float64)
+    at = mel(np.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1))[:, None]
+    corners = np.linspace(mel(config.f_min), mel(config.f_max), config.n_mels + 2)
     rising = (at - corners[:-2]) / (corners[1:-1] - corners[:-2])
     falling = (corners[2:] - at) / (corners[2:] - corners[1:-1])
-    bank = torch.minimum(rising, falling).clamp(min=0)
+    bank = np.maximum(0.0, np.minimum(rising, falling))
     bank[0] = 0
-    return bank.float()
+    return torch.from_numpy(bank.astype(np.float32))

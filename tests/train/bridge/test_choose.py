@@ -29,7 +29,8 @@ def chooser(folder: Path, learned: LearnedConfig, skill: float) -> Chooser:
     rng = np.random.default_rng(7)
     labels = tuple(np.repeat(LABELS, 12))
     of = np.repeat(np.arange(6), 12)
-    features = np.eye(6)[of] + 0.3 * rng.standard_normal((72, 6))
+    # Each label sounds much like the next one, which takes its clips where it has none itself.
+    features = np.eye(6)[of] + 0.9 * np.eye(6)[(of + 1) % 6] + 0.2 * rng.standard_normal((72, 6))
     near = (builder.read(LABELS) @ builder.names.T).numpy().argmax(axis=1)
     heard = rng.uniform(0, 0.2, (72, 521))
     heard[np.arange(72), near[of]] += skill * (rng.random(72) < 0.8)
@@ -45,12 +46,12 @@ def test_the_handicap_is_the_smallest_that_left_out_labels_bear(
     monkeypatch.setattr(choose, "RIDGES", (0.3,))
     monkeypatch.setattr(choose, "TEXT_RIDGES", (0.1,))
     monkeypatch.setattr(choose, "CENTRES", (0.9,))
-    monkeypatch.setattr(choose, "WEIGHTS", (1.0,))
+    monkeypatch.setattr(choose, "WEIGHTS", (2.0,))
+    monkeypatch.setattr(choose, "HANDICAPS", (0.0, 1.0, 2.0, 4.0, 8.0, 16.0))
     made = chooser(files, LearnedConfig(gate_width=0.01), 0.8)
     found = made.best(AttentionConfig())
     least = found.tags_left_out - (found.tags_left_out * (1 - found.tags_left_out) / 72) ** 0.5
     assert found.left_out >= least
-    assert found.heard > found.tags_heard
     assert 0 < found.learned.handicap < max(choose.HANDICAPS)
     below = choose.HANDICAPS[choose.HANDICAPS.index(found.learned.handicap) - 1]
     monkeypatch.setattr(choose, "HANDICAPS", (below,))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from clap_export.model.config import YAMNET_PATCH
 from runtime.errors import ClapError
 from tests.goldens import recipe
 from tests.places import GOLDENS
@@ -42,7 +43,7 @@ def network() -> yamnet.Yamnet:
 def test_every_stage_gives_tensorflows_numbers(network: yamnet.Yamnet, clip: int) -> None:
     waveform = torch.from_numpy(recipe.sound(48_000, 16_000))[clip : clip + 1]
     log_mel = network.log_mel(waveform)
-    patches = log_mel.unfold(1, yamnet.PATCH, yamnet.PATCH // 2).transpose(2, 3)[0]
+    patches = log_mel.unfold(1, YAMNET_PATCH, YAMNET_PATCH // 2).transpose(2, 3)[0]
     embeddings = network.embed(patches)
     scores = network.classifier(embeddings).sigmoid()
     with np.load(GOLDEN) as golden:
