@@ -78,6 +78,7 @@ def built(files: Path) -> Path:
     return run(recipe(files, listings=[listing]))
 
 
+@pytest.mark.slow
 def test_a_bridge_exports_and_tells_what_it_has_learned(
     files: Path, built: Path, tmp_path: Path
 ) -> None:
