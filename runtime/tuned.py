@@ -8,7 +8,6 @@ measured; else it says so and runs as if there were none.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
@@ -223,7 +222,9 @@ def _processor() -> tuple[str, str]:
 
 
 def _version(distribution: str) -> str | None:
+    from importlib import metadata  # it brings much that a bundle without a choice needs not
+
     try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
         return None

@@ -60,8 +60,8 @@ ROOMS = {
     "clap_export": "metrics figure invented slim timelines freeze triton command sounds "
     "conformance model checkpoints export parity engine bench precision library heads serve "
     "cli __main__".split(),
-    "train": "machine losses schedule config tagger data zero_shot distil contrastive published "
-    "formats average __main__".split(),
+    "train": "machine losses schedule config tagger data zero_shot distil contrastive bridge "
+    "published formats average __main__".split(),
 }
 
 SOURCES = sorted(

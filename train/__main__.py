@@ -177,11 +177,24 @@ def to_laion(checkpoint: Path, output: Path) -> None:
 @click.argument("saved_model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 def yamnet(saved_model: Path, output: Path) -> None:
-    """Write the weights of YAMNet's SAVED_MODEL (a folder) for [tagger]; needs TensorFlow."""
+    """Write the weights of YAMNet's SAVED_MODEL (a folder) for [tagger]."""
     from train.tagger.convert import convert
 
     convert(saved_model, output)
     click.echo(output)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--choose", is_flag=True, help="Print numbers that suit its clips; build nothing.")
+def bridge(config: Path, choose: bool) -> None:
+    """Make one CLAP of the audio tagger and the text encoder that CONFIG.toml names."""
+    from train.config.bridge import load
+
+    asked = load(config)
+    from train.bridge import run
+
+    click.echo(run.choose(asked) if choose else run.run(asked))
 
 
 @main.command()

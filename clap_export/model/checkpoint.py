@@ -35,6 +35,9 @@ class Checkpoint:
         config = self.model.config.to_dict()
         for key in ("name", "licence", "default_template", "calibration"):
             del config[key]
+        for part, name in ((config, "bridge"), (config["audio_encoder"], "yamnet")):
+            if part[name] is None:  # they came later, too
+                del part[name]
         # Fields that came later count where they differ from what was computed before them.
         htsat = config["audio_encoder"]["htsat"] or {}
         for key, before in (("layer_norm_eps", 1e-5), ("activation", "gelu")):

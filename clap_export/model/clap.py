@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from clap_export.model.bridge import Bridge
 from clap_export.model.cnn14 import Cnn14
 from clap_export.model.compact import Compact
 from clap_export.model.config import AudioEncoderConfig, ClapConfig
@@ -15,6 +16,7 @@ from clap_export.model.htsat import Htsat
 from clap_export.model.mel import LogMel
 from clap_export.model.projection import Projection
 from clap_export.model.text import TextEncoder
+from clap_export.model.yamnet import Yamnet, YamnetMel
 from runtime.errors import ClapError
 
 # CLIP's and CLAP's: temperature 0.07 at the start, logits never multiplied by more than 100.
@@ -32,15 +34,21 @@ class ClapModel(nn.Module):
     def __init__(self, config: ClapConfig) -> None:
         super().__init__()
         self.config = config
-        self.mel = LogMel(config.audio.mel)
+        self.mel = build_frontend(config)
         self.audio_encoder = build_audio_encoder(config.audio_encoder)
-        self.audio_projection = Projection(
-            config.audio_projection, self.audio_encoder.width, config.embedding_dim
+        bridge, dim = config.bridge, config.embedding_dim
+        self.bridge: Bridge | None = None
+        if bridge is not None:
+            self.bridge, dim = Bridge(bridge, self.audio_encoder.tagged_width), bridge.text_dim
+        # Without labels a bridge has learned no map.
+        learned = bridge is None or bridge.labels > 0
+        self.audio_projection = (
+            Projection(config.audio_projection, self.audio_encoder.width, dim)
+            if learned
+            else nn.Identity()
         )
         self.text_encoder = TextEncoder(config.text_encoder)
-        self.text_projection = Projection(
-            config.text_projection, self.text_encoder.width, config.embedding_dim
-        )
+        self.text_projection = Projection(config.text_projection, self.text_encoder.width, dim)
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_INIT))
 
     def embed_audio(self, waveform: Tensor) -> Tensor:
@@ -70,15 +78,21 @@ class ClapModel(nn.Module):
 
     def raw_audio(self, log_mel: Tensor, longer: Tensor | None = None) -> Tensor:
         """What :meth:`embed_log_mel` gives, before it is scaled to unit norm."""
-        heard = (log_mel,) if longer is None else (log_mel, longer)
-        return self.audio_projection(self.audio_encoder(*heard))
+        if self.bridge is None:
+            heard = (log_mel,) if longer is None else (log_mel, longer)
+            return self.audio_projection(self.audio_encoder(*heard))
+        vector, tagged = self.audio_encoder.tagged(log_mel)
+        features = self.bridge.features(vector)
+        mapped = self.audio_projection(features) if self.bridge.config.labels else None
+        return self.bridge.audio(tagged, mapped)
 
     def embed_text(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> Tensor:
         """``[batch, tokens]`` int64 each to ``[batch, embedding_dim]``, unit norm."""
         states = self.text_encoder(input_ids, attention_mask, token_type_ids)
-        return normalise(self.text_projection(states))
+        projected = self.text_projection(states)
+        return normalise(projected if self.bridge is None else self.bridge.text(projected))
 
     def scale(self) -> Tensor:
         """The factor on cosines, exp(logit_scale), at most 100."""
@@ -99,12 +113,19 @@ def shapes(config: ClapConfig, where: str) -> dict[str, Tensor]:
         raise ClapError(f"{where}: no model can be made of its config ({reason}).") from error
 
 
-def build_audio_encoder(config: AudioEncoderConfig) -> Cnn14 | Htsat | Compact:
+def build_frontend(config: ClapConfig) -> LogMel:
+    """The spectrogram that the audio encoder takes."""
+    return LogMel(config.audio.mel) if config.audio_encoder.yamnet is None else YamnetMel()
+
+
+def build_audio_encoder(config: AudioEncoderConfig) -> Cnn14 | Htsat | Compact | Yamnet:
     """The encoder that the config names."""
     if config.cnn14 is not None:
         return Cnn14(config.cnn14)
     if config.htsat is not None:
         return Htsat(config.htsat)
+    if config.yamnet is not None:
+        return Yamnet(config.yamnet)
     assert config.compact is not None  # AudioEncoderConfig holds exactly one
     return Compact(config.compact)
 

@@ -49,7 +49,7 @@ class Cnn14(nn.Module):
     def __init__(self, config: Cnn14Config) -> None:
         super().__init__()
         self.config = config
-        self.width = config.width
+        self.width = self.tagged_width = config.width
         self.bn0 = nn.BatchNorm1d(config.n_mels)
         last = len(config.channels) - 1
         self.blocks = nn.ModuleList(
@@ -95,3 +95,8 @@ class Cnn14(nn.Module):
         x = x.max(dim=2).values + x.mean(dim=2)
         x = F.dropout(x, config.head_dropout, self.training)
         return F.dropout(F.relu(self.fc1(x)), config.head_dropout, self.training)
+
+    def tagged(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """The embedding ``[batch, width]``, and as ``[batch, 1, width]`` what tells tags."""
+        vector = self(log_mel)
+        return vector, vector.unsqueeze(1)

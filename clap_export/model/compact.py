@@ -32,8 +32,14 @@ class Compact(nn.Module):
             probe = self.backbone.eval()(torch.zeros(1, 1, 64, 64))
             self.backbone.train(was)
         self.width: int = probe.shape[-1]
+        self.tagged_width = self.width
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """``[batch, frames, n_mels]`` decibels to ``[batch, width]``."""
         picture = self.bn0(log_mel.transpose(1, 2)).unsqueeze(1)  # [batch, 1, n_mels, frames]
         return self.backbone(picture)
+
+    def tagged(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """The vector ``[batch, width]``, and as ``[batch, 1, width]`` what tells tags."""
+        vector = self(log_mel)
+        return vector, vector.unsqueeze(1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from runtime import schema
-from runtime.audio_spec import AudioSpec
+from runtime.audio_spec import AudioSpec, Mel
 from runtime.manifest import Calibration
 
 # More than any model of this kind has. A config comes from a file: what it asks for is compared
@@ -22,6 +23,13 @@ MAX_VOCABULARY = 1 << 22
 MAX_SAMPLE_RATE = 1_000_000
 MAX_DFT = 1 << 15
 MAX_SECONDS = 3600
+MAX_TAGS = 10_000
+
+# YAMNet's frontend. It takes magnitudes and adds a floor before the logarithm; of powers, as a
+# `Mel` counts, that is the floor's square.
+YAMNET_FLOOR = 0.001
+YAMNET_MEL = Mel(16_000, 512, 160, 64, 125.0, 7500.0, "htk", None, YAMNET_FLOOR**2)
+YAMNET_PATCH = 96  # frames that are told apart at once, 0.96 s
 
 
 def within(name: str, value: float, most: float, least: float = 1) -> None:
@@ -158,24 +166,47 @@ class CompactConfig:
 
 
 @dataclass(frozen=True)
+class YamnetConfig:
+    """Options of YAMNet, whose shape is always the same.
+
+    Attributes:
+        patch_hop: frames of 10 ms from the beginning of a patch to the next one's.
+    """
+
+    patch_hop: int = 48
+
+    def __post_init__(self) -> None:
+        within("patch_hop", self.patch_hop, YAMNET_PATCH)
+
+    @property
+    def n_mels(self) -> int:
+        """Mel bins of the input."""
+        return YAMNET_MEL.n_mels
+
+
+_ARCHITECTURES = ("cnn14", "htsat", "compact", "yamnet")
+
+
+@dataclass(frozen=True)
 class AudioEncoderConfig:
-    """Exactly one of the three architectures, with its options."""
+    """Exactly one of the architectures, with its options."""
 
     cnn14: Cnn14Config | None = None
     htsat: HtsatConfig | None = None
     compact: CompactConfig | None = None
+    yamnet: YamnetConfig | None = None
 
     def __post_init__(self) -> None:
-        given = [name for name in ("cnn14", "htsat", "compact") if getattr(self, name) is not None]
+        given = [name for name in _ARCHITECTURES if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"give exactly one of cnn14, htsat, compact (given: {given or 'none'})"
+                f"give exactly one of {', '.join(_ARCHITECTURES)} (given: {given or 'none'})"
             )
 
     @property
     def n_mels(self) -> int:
         """Mel bins of the encoder's input."""
-        chosen = self.cnn14 or self.htsat or self.compact
+        chosen = self.cnn14 or self.htsat or self.compact or self.yamnet
         assert chosen is not None  # exactly one is given
         return chosen.n_mels
 
@@ -253,12 +284,65 @@ class ProjectionConfig:
 
     Attributes:
         kind: ``linear``; ``mlp`` (Linear-ReLU-Linear, LAION); ``residual`` (Linear, then
-            GELU-Linear-Dropout added to it, LayerNorm; msclap).
+            GELU-Linear-Dropout added to it, LayerNorm; msclap); ``none`` (the vector as it is: its
+            width must be the dimension).
         dropout: used by ``residual`` only, in training.
     """
 
-    kind: Literal["linear", "mlp", "residual"]
+    kind: Literal["linear", "mlp", "residual", "none"]
     dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class BridgeConfig:
+    """How a tagger and a text encoder share a space; see :mod:`clap_export.model.bridge`.
+
+    Attributes:
+        tags: names of what the tagger hears.
+        text_dim: dimensions of the text encoder behind its projection.
+        labels: how many labels' clips the learned part was fitted to; 0 for no such part.
+        temperature: of the softmax over tags.
+        floor: added to probabilities before their logarithm.
+        gate_centre, gate_width: cosine to the nearest of the labels at which the learned part
+            counts half, and how quickly that changes.
+        learned: length of the gated part of a text.
+        against: what the gate takes from a text's score, as the text has it.
+        constant: the audio vector's factor on that.
+        root: the learned part is fitted to roots of the tower's vector, which is never negative.
+    """
+
+    tags: tuple[str, ...]
+    text_dim: int
+    labels: int = 0
+    temperature: float = 0.03
+    floor: float = 1e-3
+    gate_centre: float = 0.9
+    gate_width: float = 0.03
+    learned: float = 0.25
+    against: float = 0.0
+    constant: float = 8.0
+    root: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tags", tuple(self.tags))
+        within("tags: their number", len(self.tags), MAX_TAGS)
+        within("text_dim", self.text_dim, MAX_WIDTH)
+        within("labels", self.labels, MAX_TAGS, least=0)
+        for name in ("temperature", "floor", "gate_width"):
+            within(name, getattr(self, name), 1.0, least=1e-6)
+        within("gate_centre", self.gate_centre, 1.0, least=-1.0)
+        for name in ("learned", "against", "constant"):
+            within(name, getattr(self, name), 1e3, least=0)
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the shared space: tags, the learned part and its constant, padding."""
+        return len(self.tags) + (self.text_dim + 1) * bool(self.labels) + 1
+
+    @property
+    def length(self) -> float:
+        """No text is longer before it is padded: weights of tags have a length of at most 1."""
+        return math.hypot(1.0, *(self.learned, self.against) if self.labels else ())
 
 
 @dataclass(frozen=True)
@@ -270,6 +354,8 @@ class ClapConfig:
             runtime all prepare audio from this one record.
         calibration: multi-label calibration, fitted on validation data; None if never fitted.
         licence: of the weights, copied to the bundle.
+        bridge: for a model made of a tagger and a text encoder. The projections then end in
+            ``bridge.text_dim``, and ``embedding_dim`` is ``bridge.dim``.
     """
 
     name: str
@@ -282,6 +368,7 @@ class ClapConfig:
     text_projection: ProjectionConfig
     default_template: str
     calibration: Calibration | None = None
+    bridge: BridgeConfig | None = None
 
     def __post_init__(self) -> None:
         mel, audio = self.audio.mel, self.audio
@@ -302,6 +389,16 @@ class ClapConfig:
             raise ValueError(
                 f"audio.mel has {n_mels} mel bins, the audio encoder {self.audio_encoder.n_mels}"
             )
+        if self.audio_encoder.yamnet is not None:
+            self._check_yamnet()
+        if self.bridge is not None and self.embedding_dim != self.bridge.dim:
+            raise ValueError(
+                f"embedding_dim is {self.embedding_dim}, the bridge has {self.bridge.dim}"
+            )
+        if self.bridge is not None and self.audio.long_clips == "fusion":
+            raise ValueError(
+                "a bridge hears one window at a time: audio.long_clips must be 'windows'"
+            )
         htsat = self.audio_encoder.htsat
         if (self.audio.long_clips == "fusion") != (htsat is not None and htsat.fusion):
             raise ValueError(
@@ -310,6 +407,13 @@ class ClapConfig:
             )
         if self.default_template.count("{}") != 1:
             raise ValueError(f"default_template {self.default_template!r} must hold one {{}}")
+
+    def _check_yamnet(self) -> None:
+        audio = self.audio
+        if audio.mel != YAMNET_MEL or audio.sample_rate != YAMNET_MEL.sample_rate:
+            raise ValueError(f"YAMNet hears {YAMNET_MEL.sample_rate} Hz by {YAMNET_MEL}")
+        least = (YAMNET_PATCH - 1) * YAMNET_MEL.hop_length + 400
+        within("audio.window_samples", audio.window_samples, MAX_SECONDS * 16_000, least)
 
     @classmethod
     def from_dict(cls, data: object, where: str) -> ClapConfig:

@@ -35,15 +35,18 @@ class TwoStageMel(nn.Module):
         window: of the DFT, ``[n_fft]``.
         filterbank: ``[n_fft // 2 + 1, n_mels]``.
         hop_length: samples from frame to frame.
+        magnitudes: the filterbank adds up magnitudes in place of powers.
     """
 
     first: Tensor
     second: Tensor
     bank: Tensor
 
-    def __init__(self, window: Tensor, filterbank: Tensor, hop_length: int) -> None:
+    def __init__(
+        self, window: Tensor, filterbank: Tensor, hop_length: int, magnitudes: bool = False
+    ) -> None:
         super().__init__()
-        self.n_fft, self.hop = len(window), hop_length
+        self.n_fft, self.hop, self.magnitudes = len(window), hop_length, magnitudes
         self.columns = split(self.n_fft, hop_length)
         self.rows = self.n_fft // self.columns
         first, second, bank = self._constants(window.double(), filterbank.double())
@@ -68,16 +71,20 @@ class TwoStageMel(nn.Module):
         # [batch, columns, phases, real and imaginary, frames]: frames stay together when moved.
         x = x.reshape(-1, self.columns, phases, 2 * frames).transpose(1, 2)
         x = self.second @ x.reshape(-1, phases, 2 * self.columns, frames)
-        # The filterbank adds up the squares of real and imaginary parts as well.
-        return self.bank @ (x * x).reshape(-1, self.bank.shape[1], frames)
+        squares = x * x
+        if self.magnitudes:
+            bins = self.second.shape[1] // 2
+            squares = (squares[:, :, :bins] + squares[:, :, bins:]).sqrt()
+        # Of powers, the filterbank adds up the squares of real and imaginary parts as well.
+        return self.bank @ squares.reshape(-1, self.bank.shape[1], frames)
 
     @torch.no_grad()
     def _constants(self, window: Tensor, filterbank: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The first step's filters, the second's matrices and the filterbank, for both parts.
 
         Float64 ``[columns * phases * 2, 1, rows]``, ``[phases, 2 * bins, 2 * columns]`` and
-        ``[n_mels, phases * 2 * bins]``; phases are the values of p that have any bin, bins the
-        largest number that one has.
+        ``[n_mels, phases * 2 * bins]``, of magnitudes ``[n_mels, phases * bins]``; phases are the
+        values of p that have any bin, bins the largest number that one has.
         """
         n, rows, columns = self.n_fft, self.rows, self.columns
         wanted = set(filterbank.abs().sum(dim=1).nonzero().flatten().tolist())
@@ -103,7 +110,7 @@ class TwoStageMel(nn.Module):
         return (
             first.reshape(-1, 1, rows),
             second.reshape(phases, 2 * bins, 2 * columns),
-            bank.reshape(filterbank.shape[1], -1),
+            (bank[:, :, 0] if self.magnitudes else bank).reshape(filterbank.shape[1], -1),
         )
 
 

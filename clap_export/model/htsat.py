@@ -76,6 +76,8 @@ class Htsat(nn.Module):
     ``bn0``, and with it the stretch, may stay float32 while the layers behind are float16.
     """
 
+    raster: Tensor
+
     def __init__(self, config: HtsatConfig) -> None:
         super().__init__()
         self.config = config
@@ -100,6 +102,10 @@ class Htsat(nn.Module):
                 layer.add_module("downsample", PatchMerging(config.dim(stage), order))
             self.layers.append(layer)
         self.norm = nn.LayerNorm(self.width)
+        self.register_buffer("raster", order.argsort(), persistent=False)
+        self.pieces = config.spec_size // config.n_mels
+        self.bands = config.grid(last) // self.pieces  # of the last stage's frequencies
+        self.tagged_width = 3 * self.width * self.bands
         self._stretches: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
         for module in self.modules():
             if isinstance(module, nn.Linear):  # the rest keeps PyTorch's initialisation, as in Swin
@@ -141,6 +147,34 @@ class Htsat(nn.Module):
             ValueError: too many frames, another number of mel bins, or ``longer`` for a model
                 without fusion.
         """
+        return self._tokens(log_mel, longer).mean(dim=1)
+
+    def tagged(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """The embedding, and what tags are told from.
+
+        HTS-AT's classifier is a convolution over all bands and three steps of time, and the mean of
+        its answers. That mean is a product with three means of the tokens: without the last step,
+        whole, and without the first.
+
+        Args:
+            log_mel: as :meth:`forward`.
+
+        Returns:
+            ``[batch, width]`` and ``[batch, 1, width * bands * 3]``.
+        """
+        tokens = self._tokens(log_mel, None)
+        grid = self.config.grid(len(self.config.depths) - 1)
+        # The image's rows are pieces of time, the first on top, of all bands each.
+        x = tokens.index_select(1, self.raster).transpose(1, 2)
+        x = x.reshape(-1, self.width, self.pieces, self.bands, grid).transpose(2, 3)
+        x = x.reshape(-1, self.width, self.bands, self.pieces * grid)
+        total = x.sum(dim=3)
+        means = torch.stack([total - x[..., -1], total, total - x[..., 0]], dim=3)
+        means = means.reshape(-1, 1, self.tagged_width) / (self.pieces * grid)
+        return tokens.mean(dim=1), means
+
+    def _tokens(self, log_mel: Tensor, longer: Tensor | None) -> Tensor:
+        """What the last stage makes, ``[batch, grid * grid, width]``, in its own order."""
         if longer is not None and self.fusion is None:
             raise ValueError("'longer' is for models with feature fusion; this one has none")
         frames, n_mels = int(log_mel.shape[-2]), int(log_mel.shape[-1])
@@ -165,7 +199,7 @@ class Htsat(nn.Module):
             x = self.fusion(self.patch_embed["proj"](x[:, :1]), x[:, 1:], longer)
         x = x.flatten(2).transpose(1, 2)  # tokens, [batch, grid * grid, dim]
         x = self.layers(self.pos_drop(self.patch_embed["norm"](x)))
-        return self.norm(x).mean(dim=1)
+        return self.norm(x)
 
 
 def stretch_matrix(frames: int, frames_out: int) -> Tensor:

@@ -13,7 +13,10 @@ class Projection(nn.Module):
     def __init__(self, config: ProjectionConfig, width: int, dim: int) -> None:
         super().__init__()
         self.kind = config.kind
-        if config.kind == "linear":
+        if config.kind == "none":
+            if width != dim:
+                raise ValueError(f"a projection of kind 'none' makes no {dim} of {width}")
+        elif config.kind == "linear":
             self.linear1 = nn.Linear(width, dim)
         elif config.kind == "mlp":
             self.linear1 = nn.Linear(width, dim)
@@ -28,6 +31,8 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Project; not normalised."""
+        if self.kind == "none":
+            return x
         first = self.linear1(x)
         if self.kind == "linear":
             return first

@@ -16,10 +16,11 @@ from runtime.errors import ClapError
 from train.config.contrastive import TrainConfig
 from train.config.teaching import TextConfig
 from train.contrastive import pretrained
-from train.contrastive.text_stage import learn, resolve, teacher_embeddings
+from train.contrastive.text_stage import learn, teacher_embeddings
 from train.data import texts
 from train.data.vocabulary import learn_wordpiece, with_vocabulary
 from train.losses import SIGMOID_SCALE
+from train.machine import package
 from train.machine.random_streams import seed_weights
 from train.machine.run import Run
 from train.zero_shot.task import read_candidates
@@ -133,7 +134,7 @@ def untaught(
     Raises:
         ClapError: the stage's sources cannot be read, or its teacher is a folder that is not there.
     """
-    source = resolve(text.teacher)
+    source = str(package.find(text.teacher, "text.teacher"))
     if source != text.teacher and not Path(source).is_dir():
         raise ClapError(f"text.teacher {text.teacher} is not there: {source} is no folder.")
     _, _, tokenizer = _read(config, text)

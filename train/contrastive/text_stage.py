@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from train.config.teaching import TextConfig
 from train.distil.cache import CacheKey, read, write
 from train.distil.course import Course
 from train.distil.text_lesson import Taught, TextLesson
+from train.machine import package
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def teacher_embeddings(teacher: str, texts: Sequence[str], cache: Path) -> np.nd
         raise ClapError(
             "text distillation needs sentence-transformers: pip install clap-export[train]."
         ) from error
-    source = resolve(teacher)
+    source = str(package.find(teacher, "text.teacher"))
     try:
         model = SentenceTransformer(source, device="cpu")
     except Exception as error:  # many kinds: offline, absent, gated, damaged
@@ -51,24 +51,6 @@ def teacher_embeddings(teacher: str, texts: Sequence[str], cache: Path) -> np.nd
         list(texts), batch_size=256, normalize_embeddings=True, show_progress_bar=True
     )
     return write(cache, key, np.asarray(vectors))
-
-
-def resolve(teacher: str) -> str:
-    """Where a teacher lies: ``package:NAME/FOLDER`` as a path, anything else as it stands.
-
-    Raises:
-        ClapError: there is no such package.
-    """
-    if not teacher.startswith("package:"):
-        return teacher
-    name, _, folder = teacher.removeprefix("package:").partition("/")
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # of a part of a package that is not there; of no name
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
-        raise ClapError(f"text.teacher: the Python package {name} is not installed.")
-    return str(Path(spec.submodule_search_locations[0]) / folder)
 
 
 def learn(

@@ -1,4 +1,4 @@
-"""YAMNet's weights from TensorFlow's files, as a file that :mod:`train.tagger.yamnet` reads."""
+"""YAMNet's weights from TensorFlow's files, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from clap_export.model.yamnet import LAYERS
 from runtime.errors import ClapError
 from runtime.files import writing
-from train.tagger.yamnet import KIND, LAYERS, Yamnet
+from train.tagger.tensor_bundle import TensorBundle
+from train.tagger.yamnet import KIND, Yamnet
 
 BATCH_NORM_EPSILON = 1e-4
 CLASS_MAP = "assets/yamnet_class_map.csv"
@@ -29,17 +31,26 @@ def convert(source: Path, out: Path) -> None:
     """Write ``out`` from a SavedModel's folder, whose code is not run.
 
     Raises:
-        ClapError: no TensorFlow here, not a SavedModel of YAMNet, or ``out`` cannot be written.
+        ClapError: not a SavedModel of YAMNet, or ``out`` cannot be written.
     """
-    labels = _labels(source / CLASS_MAP)
-    network = Yamnet(labels)
+    network = read(source)
+    content = save(network.state_dict(), {"kind": KIND, "labels": json.dumps(network.labels)})
+    with writing(out) as part:
+        part.write_bytes(content)
+
+
+def read(source: Path) -> Yamnet:
+    """The network in a SavedModel's folder, whose code is not run.
+
+    Raises:
+        ClapError: not a SavedModel of YAMNet.
+    """
+    network = Yamnet(_labels(source / CLASS_MAP))
     try:
         network.load_state_dict(fold(_variables(source)))
     except (ValueError, RuntimeError) as error:  # of numpy and torch: shapes of another network
         raise ClapError(f"{source} is no YAMNet: {' '.join(str(error).split())}") from error
-    content = save(network.state_dict(), {"kind": KIND, "labels": json.dumps(labels)})
-    with writing(out) as part:
-        part.write_bytes(content)
+    return network.eval().requires_grad_(False)
 
 
 def fold(variables: Mapping[tuple[int, str], np.ndarray]) -> dict[str, torch.Tensor]:
@@ -84,23 +95,13 @@ def fold(variables: Mapping[tuple[int, str], np.ndarray]) -> dict[str, torch.Ten
 
 
 def _variables(source: Path) -> dict[tuple[int, str], np.ndarray]:
-    try:
-        import tensorflow  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
-    except ImportError as error:
-        raise ClapError(
-            "reading TensorFlow's files needs TensorFlow: pip install tensorflow-cpu, best in an "
-            "environment of its own; the file that is written needs it no more."
-        ) from error
-    try:
-        reader = tensorflow.train.load_checkpoint(str(source / "variables" / "variables"))
-        matches = map(_VARIABLE.fullmatch, reader.get_variable_to_shape_map())
-        return {
-            (int(match["layer"]), match["name"]): reader.get_tensor(match.string)
-            for match in matches
-            if match is not None
-        }
-    except Exception as error:  # TensorFlow's own kinds, which differ from version to version
-        raise ClapError(f"{source} is no SavedModel: {error}") from error
+    bundle = TensorBundle(source / "variables" / "variables")
+    matches = map(_VARIABLE.fullmatch, bundle)
+    return {
+        (int(match["layer"]), match["name"]): bundle.read(match.string)
+        for match in matches
+        if match is not None
+    }
 
 
 def _labels(path: Path) -> list[str]:

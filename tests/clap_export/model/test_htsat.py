@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,21 @@ def assert_same_as_transformers(config: HtsatConfig, batch: int, frames: int) ->
     assert got.shape == want.shape == (batch, ours.width)
     assert want.std() > 0.1  # an output near zero would agree with anything
     assert (got - want).abs().max() < 1e-5
+
+
+def test_tags_are_those_of_the_originals_convolution() -> None:
+    """HTS-AT's classifier on transformers' last map, ``[batch, width, bands, time]``."""
+    ours, theirs = pair(replace(TINY, depths=(2, 2), num_heads=(2, 4)))
+    log_mel = decibels(2, 97, TINY.n_mels)
+    with torch.inference_mode():
+        found = theirs(log_mel[:, None], is_longer=torch.zeros(2, 1)).last_hidden_state
+        kernel = torch.randn(7, ours.width, found.shape[2], 3)
+        want = F.conv2d(found, kernel, padding=(0, 1)).flatten(2).mean(dim=2)
+        vector, tagged = ours.tagged(log_mel)
+        got = tagged[:, 0] @ kernel.flatten(1).T
+    assert found.shape[2] > 1
+    assert (vector - ours(log_mel)).abs().max() < 1e-6
+    assert (got - want).abs().max() < 1e-4 * want.abs().max()
 
 
 @pytest.mark.parametrize("batch", [1, 3])

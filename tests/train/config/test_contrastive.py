@@ -15,11 +15,11 @@ from train.config.contrastive import TrainConfig, load
 from train.data.vocabulary import with_vocabulary
 from train.zero_shot.task import read_candidates
 
-# Recipes of distillation have a reader of their own.
+# Recipes of distillation and of bridges have readers of their own.
 RECIPES = [
     path
     for path in sorted((RECIPES).glob("*.toml"))
-    if "[teacher]" not in path.read_text(encoding="utf-8")
+    if "[teacher]" not in path.read_text(encoding="utf-8") and not path.stem.startswith("clap-open")
 ]
 MINI = next(path for path in RECIPES if path.stem == "clap-mini")
 

@@ -13,7 +13,6 @@ from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 from tests import tiny
 from train.config.teaching import TextConfig
-from train.contrastive import text_stage as module
 from train.contrastive.text_stage import learn, teacher_embeddings
 
 WORDS = ["dog", "rain", "bell", "wind", "sea", "siren"]
@@ -129,17 +128,6 @@ def test_teachers_embeddings_are_kept_for_the_same_texts_only(
     assert teacher.made == 2  # as many texts, but others
     teacher_embeddings("another", ["a", "b"], cache)
     assert teacher.made == 3
-
-
-def test_teacher_inside_a_package() -> None:
-    import runtime
-
-    folder = Path(runtime.__file__).parent
-    assert module.resolve("package:runtime/backends") == str(folder / "backends")
-    assert module.resolve("org/name") == "org/name"
-    for name in ("no_such_package", "no_such_package.part", ""):
-        with pytest.raises(ClapError, match=f"package {name} is not installed"):
-            module.resolve(f"package:{name}/model")
 
 
 def test_a_teacher_that_cannot_be_loaded_is_said(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from clap_export.model.config import YAMNET_PATCH
 from runtime.errors import ClapError
 from tests.goldens import recipe
 from tests.places import GOLDENS
+from tests.tiny import tensor_bundle
 from train.tagger import convert, yamnet
 
 GOLDEN = GOLDENS / "taggers" / "yamnet.npz"
@@ -43,7 +43,7 @@ def network() -> yamnet.Yamnet:
 def test_every_stage_gives_tensorflows_numbers(network: yamnet.Yamnet, clip: int) -> None:
     waveform = torch.from_numpy(recipe.sound(48_000, 16_000))[clip : clip + 1]
     log_mel = network.log_mel(waveform)
-    patches = log_mel.unfold(1, yamnet.PATCH, yamnet.PATCH // 2).transpose(2, 3)[0]
+    patches = log_mel.unfold(1, YAMNET_PATCH, YAMNET_PATCH // 2).transpose(2, 3)[0]
     embeddings = network.embed(patches)
     scores = network.classifier(embeddings).sigmoid()
     with np.load(GOLDEN) as golden:
@@ -73,8 +73,8 @@ def test_a_clip_is_the_mean_of_its_whole_patches(network: yamnet.Yamnet) -> None
     assert torch.allclose(network(longer)[0], vector, atol=1e-5)
 
 
-def saved_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with class names, and a TensorFlow that reads the recipe's variables from it."""
+def saved_model(folder: Path) -> Path:
+    """A folder with class names and the recipe's variables."""
     (folder / "assets").mkdir(parents=True)
     rows = [f'{i},/m/{i},"{label}"' for i, label in enumerate(LABELS)]
     (folder / convert.CLASS_MAP).write_text("index,mid,display_name\n" + "\n".join(rows) + "\n")
@@ -83,34 +83,17 @@ def saved_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for (layer, name), value in variables().items()
     }
     held["save_counter/.ATTRIBUTES/VARIABLE_VALUE"] = np.array(1)
-
-    def load_checkpoint(path: str) -> SimpleNamespace:
-        assert path == str(folder / "variables" / "variables")
-        return SimpleNamespace(get_variable_to_shape_map=lambda: held, get_tensor=held.__getitem__)
-
-    train = SimpleNamespace(load_checkpoint=load_checkpoint)
-    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(train=train))
+    tensor_bundle.save(folder / "variables" / "variables", held)
     return folder
 
 
-def test_convert_writes_what_load_reads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: yamnet.Yamnet
-) -> None:
-    convert.convert(saved_model(tmp_path / "model", monkeypatch), tmp_path / "yamnet.safetensors")
+def test_convert_writes_what_load_reads(tmp_path: Path, network: yamnet.Yamnet) -> None:
+    convert.convert(saved_model(tmp_path / "model"), tmp_path / "yamnet.safetensors")
     found = yamnet.load(tmp_path / "yamnet.safetensors")
     assert found.labels == tuple(LABELS)
     waveform = torch.from_numpy(recipe.sound(16_000, 16_000))
     assert torch.equal(found(waveform)[0], network(waveform)[0])
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["yamnet.safetensors"]
-
-
-def test_without_tensorflow_the_remedy_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = saved_model(tmp_path / "model", monkeypatch)
-    monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(ClapError, match="pip install tensorflow-cpu"):
-        convert.convert(source, tmp_path / "out")
 
 
 def test_another_network_is_refused_with_all_that_differs() -> None:
@@ -171,10 +154,8 @@ def test_what_is_no_file_of_a_tagger(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"", b"index,mid\n0,/m/0\n", b"index,display_name\n0,\n"]
 )
-def test_damaged_names_of_classes_are_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
-) -> None:
-    source, out = saved_model(tmp_path / "model", monkeypatch), tmp_path / "out.safetensors"
+def test_damaged_names_of_classes_are_one_sentence(tmp_path: Path, content: bytes) -> None:
+    source, out = saved_model(tmp_path / "model"), tmp_path / "out.safetensors"
     out.write_bytes(b"what was there")
     (source / convert.CLASS_MAP).write_bytes(content)
     with pytest.raises(ClapError, match="yamnet"):

@@ -1,0 +1,1 @@
+"""From a tagger and a text encoder to a CLAP."""

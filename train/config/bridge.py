@@ -1,0 +1,167 @@
+"""A bridge between a tagger and a text encoder as one TOML file, read strictly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from runtime.prompts import check_templates
+from train.config.bounds import MOST_INT, bound
+from train.config.contrastive import MAX_THREADS
+from train.config.data import ListingConfig
+from train.config.toml_file import read_config
+
+
+@dataclass(frozen=True)
+class TaggerSource:
+    """A finished tagger. Paths may be ``package:NAME/PATH``, inside an installed Python package.
+
+    Attributes:
+        kind: ``yamnet`` (a SavedModel's folder, or a file of ``python -m train yamnet``), ``cnn14``
+            (PANNs), ``htsat`` (HTS-AT on AudioSet, or the tower of a LAION model that kept its
+            classifier).
+        weights: where they lie.
+        names: of the tags: a CSV with a column ``display_name``, or a text file with one a line.
+            YAMNet brings its own.
+        licence: of the weights.
+        seconds: of sound that it hears at once.
+        sample_rate, hop_length: of ``cnn14`` and ``htsat``, whose files do not say them.
+        patch_hop: frames of 10 ms from patch to patch of ``yamnet``.
+    """
+
+    kind: Literal["yamnet", "cnn14", "htsat"]
+    weights: str
+    licence: str
+    names: str | None = None
+    seconds: float = 5.0
+    sample_rate: int = 32_000
+    hop_length: int = 320
+    patch_hop: int = 48
+
+    def __post_init__(self) -> None:
+        if (self.names is None) != (self.kind == "yamnet"):
+            need = "brings its own" if self.kind == "yamnet" else "does not name its tags: give"
+            raise ValueError(f"a tagger of kind '{self.kind}' {need} 'names'")
+        bound(self, "seconds", least=0.975, most=60)
+        bound(self, "sample_rate", least=1000, most=768_000)
+        bound(self, "hop_length", "patch_hop", least=1, most=65_536)
+
+
+@dataclass(frozen=True)
+class SentenceSource:
+    """A finished text encoder: one of ``checkpoint`` and ``encoder``.
+
+    Attributes:
+        licence: of the weights.
+        checkpoint: any that ``--ckpt`` takes: its text tower and projection.
+        encoder: a BERT, RoBERTa or GPT-2 of transformers: its folder, its hub id, or
+            ``package:NAME/FOLDER``.
+        pooling: of ``encoder``, as it was trained.
+        max_tokens: of ``encoder``.
+    """
+
+    licence: str
+    checkpoint: str | None = None
+    encoder: str | None = None
+    pooling: Literal["cls", "mean", "pooler", "last"] = "mean"
+    max_tokens: int = 64
+
+    def __post_init__(self) -> None:
+        if (self.checkpoint is None) == (self.encoder is None):
+            raise ValueError("give one of 'checkpoint' and 'encoder'")
+        bound(self, "max_tokens", least=4, most=MOST_INT)
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """How a label looks for itself among the tags; see :mod:`clap_export.model.bridge`."""
+
+    temperature: float = 0.03
+    floor: float = 1e-3
+
+    def __post_init__(self) -> None:
+        bound(self, "temperature", "floor", above=0, most=1)
+
+
+@dataclass(frozen=True)
+class LearnedConfig:
+    """The part that labelled clips teach.
+
+    Attributes:
+        weight: of its score beside that of the tags.
+        handicap: taken from the score of a label that it counts for.
+        ridge: of the fit to clips, relative to the mean square of a feature times the clips.
+        text_ridge: of the fit to labels, relative to their number.
+        gate_centre, gate_width: see :class:`clap_export.model.config.BridgeConfig`.
+        clips_least: labels with fewer clips teach nothing.
+    """
+
+    weight: float = 1.0
+    handicap: float = 2.0
+    ridge: float = 0.03
+    text_ridge: float = 0.1
+    gate_centre: float = 0.9
+    gate_width: float = 0.03
+    clips_least: int = 8
+
+    def __post_init__(self) -> None:
+        bound(self, "weight", "ridge", "text_ridge", "gate_width", above=0, most=1e3)
+        bound(self, "handicap", least=0, most=1e3)
+        bound(self, "gate_centre", least=-1, most=1)
+        bound(self, "clips_least", least=1, most=MOST_INT)
+
+
+@dataclass(frozen=True)
+class BridgeRecipe:
+    """A whole bridge.
+
+    Attributes:
+        out: folder for ``model.safetensors`` and, where there are listings, ``lesson.safetensors``.
+        templates: prompts that names of tags and labels are put through; their mean counts.
+        listings: clips that say how usual each tag is; with labels, they teach the learned part.
+        lesson: what another run made of its clips, in place of listings.
+        learned: leave out for a bridge of tags alone.
+        figures: cosines that the model must give, of sounds made by code and their names.
+        licence: of the whole; default the two towers' together. Clips may have others.
+        sha256: of files that the recipe was made with, by the path as it stands here.
+    """
+
+    out: str
+    name: str
+    default_template: str
+    templates: tuple[str, ...]
+    tagger: TaggerSource
+    text: SentenceSource
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+    learned: LearnedConfig | None = None
+    listings: tuple[ListingConfig, ...] = ()
+    lesson: str | None = None
+    sha256: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    licence: str | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        check_templates(self.templates)
+        check_templates((self.default_template,))
+        if bool(self.listings) == (self.lesson is not None):
+            raise ValueError(
+                "give 'listings', or the 'lesson' that another run made of its own: a tag's weight "
+                "is what is heard of it against what is usual"
+            )
+        bound(self, "threads", least=1, most=MAX_THREADS)
+
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return Path(self.out)
+
+
+def load(path: str | Path) -> BridgeRecipe:
+    """Read a TOML file; paths in it are relative to the working directory.
+
+    Raises:
+        ClapError: the file is missing, not TOML, or its keys do not fit (all are listed).
+    """
+    return read_config(BridgeRecipe, Path(path))
