@@ -17,6 +17,7 @@ from tests.docs.pages import BLOCKS, TEXTS
 from tests.originals import families
 from tests.places import ROOT
 from train.config import contrastive as train_config
+from train.config import bridge as bridge_config
 from train.config import distil as distil_config
 
 DOCS = ROOT / "docs"
@@ -91,6 +92,8 @@ def test_recipes_that_are_named_are_read() -> None:
     for name in named:
         if "[teacher]" in (ROOT / name).read_text(encoding="utf-8"):
             assert distil_config.load(ROOT / name).student.name
+        elif "clap-open" in name:
+            assert bridge_config.load(ROOT / name).tagger.kind
         else:
             config = train_config.load(ROOT / name)
             assert config.init or config.model.name
