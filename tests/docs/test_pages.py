@@ -16,8 +16,8 @@ from clap_export.checkpoints.families import FAMILIES
 from tests.docs.pages import BLOCKS, TEXTS
 from tests.originals import families
 from tests.places import ROOT
-from train.config import contrastive as train_config
 from train.config import bridge as bridge_config
+from train.config import contrastive as train_config
 from train.config import distil as distil_config
 
 DOCS = ROOT / "docs"
