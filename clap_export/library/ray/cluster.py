@@ -129,7 +129,8 @@ def sentences() -> Generator[None]:
     except (exceptions.RayError, data.UserCodeException, data.SystemException) as error:
         for each in _causes(error):
             if isinstance(each, ClapError) and not isinstance(each, exceptions.RayError):
-                raise each from error
+                # Ray writes advice of its own behind our sentence.
+                raise type(each)(str(each).partition("\n")[0]) from error
         raise BackendError(
             f"Ray gave up ({first_line(error)}). What was finished is kept: run the same command "
             "again."
