@@ -119,7 +119,7 @@ def test_providers_that_are_none(tiny_bundle: Path, providers: object) -> None:
 
 
 def test_scores_of_another_type(tiny_bundle: Path) -> None:
-    for scores in (None, ["softmax"], 3):
+    for scores in (["softmax"], 3):
         with pytest.raises(ClapError, match="scores="):
             Classifier(tiny_bundle, LABELS, scores=scores)
 

@@ -242,7 +242,7 @@ def _training(made: Path) -> dict[str, Writer]:
         "training's state": Writer(states["old"].save, states["new"].save, state_age),
         "training's journal": Writer(
             lambda folder: Journal(folder, records[:1]),
-            lambda folder: Journal(folder, records[:1]).add(records[1]),
+            lambda folder: Journal(folder, records[:1]).add(records[1], 2),
             journal_age,
         ),
     }

@@ -223,6 +223,7 @@ def test_verify_of_a_bundle_that_cannot_be_written_says_the_result(
     assert {p.name for p in copy.iterdir()} == {p.name for p in bundle.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_full_disk_names_the_path_that_was_asked_for(ckpt: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ["--ckpt", str(ckpt), "--out", str(out)]

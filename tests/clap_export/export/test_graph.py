@@ -201,6 +201,7 @@ def test_text_graph_is_clean(text: tuple[ClapModel, Path]) -> None:
     assert_clean(text[1])
 
 
+@pytest.mark.slow
 def test_exporting_again_gives_the_same_bytes_and_touches_nothing_else(
     exported_bundle: Path, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def accuracy(config: TrainConfig) -> float:
     return json.loads(lines[-1])["held-out"]
 
 
+@pytest.mark.slow
 def test_at_full_weight_a_student_learns_what_its_teacher_knows_and_no_more(tmp_path: Path) -> None:
     ignorant = tiny.save(tmp_path / "ignorant.safetensors")
     school = lesson(tmp_path / "school", text_init=str(ignorant))

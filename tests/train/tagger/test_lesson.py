@@ -230,7 +230,7 @@ def test_a_run_stopped_half_way_ends_in_the_same_bits(tmp_path: Path, weights: s
         lesson_run(tmp_path / name, weights, text_init=text) for name in ("parts", "straight")
     )
     run(replace(parts, loop=replace(parts.loop, epochs=2)))
-    run(parts)
+    run(parts, override=True)  # by two epochs longer
     run(straight)
     ends = [torch.load(c.folder / "last.pt", weights_only=True) for c in (parts, straight)]
     assert ends[0]["lesson"].keys() == {
