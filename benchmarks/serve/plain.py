@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -26,7 +27,7 @@ def main(checkpoint: str, port: int, labels: list[str]) -> None:
     rate = classify.feature_extractor.sampling_rate
     app = FastAPI()
 
-    def work(body: bytes) -> list[dict[str, float]]:
+    def work(body: bytes) -> list[dict[str, Any]]:
         samples, own = soundfile.read(io.BytesIO(body), dtype="float32", always_2d=True)
         mono = samples.mean(axis=1)
         if own != rate:
@@ -35,7 +36,7 @@ def main(checkpoint: str, port: int, labels: list[str]) -> None:
             return classify(np.ascontiguousarray(mono), candidate_labels=labels)
 
     @app.post("/v1/classify")
-    async def answer(request: Request) -> list[dict[str, float]]:
+    async def answer(request: Request) -> list[dict[str, Any]]:
         return await run_in_threadpool(work, await request.body())
 
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error")
