@@ -43,14 +43,16 @@ dist: .venv/installed
 # The tables of speed in README and docs, for this machine. HTSAT-tiny's shape comes with generated weights, and
 # is calibrated on sounds made by code: neither matters to its speed.
 WORK := bench-work
-BUNDLES := $(WORK)/fp32 $(WORK)/fp16 $(WORK)/int8
+# Where the CPU multiplies bfloat16; elsewhere that row would be FP32's again.
+BF16 := $(if $(shell grep -o -m 1 amx_bf16 /proc/cpuinfo),bf16)
+BUNDLES := $(foreach p,fp32 fp16 $(BF16) int8,$(WORK)/$p)
 bench: .venv/installed
 	rm -rf $(WORK) && mkdir $(WORK)
 	$(BIN)/clap-export demo --ckpt models/clap-mini.safetensors --out $(WORK)/demo
 	$(BIN)/clap-export bench $(WORK)/demo/bundle --batch 1,4,16 --json benchmarks/cpu/clap-mini.json \
 		--markdown benchmarks/cpu/clap-mini.md --plot benchmarks/cpu/clap-mini.png
 	$(BIN)/python benchmarks/originals/checkpoint.py transformers $(WORK)/htsat-tiny
-	for p in fp32 fp16; do \
+	for p in fp32 fp16 $(BF16); do \
 		$(BIN)/clap-export --ckpt $(WORK)/htsat-tiny --out $(WORK)/$$p --precision $$p || exit 1; done
 	$(BIN)/clap-export --ckpt $(WORK)/htsat-tiny --out $(WORK)/int8 --precision int8 \
 		--calibrate $(WORK)/demo/sounds
