@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.places import ROOT
 
 TESTS = (
@@ -14,6 +16,7 @@ TESTS = (
 )
 
 
+@pytest.mark.slow
 def test_engines_are_counted_over_all_workers() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *TESTS],

@@ -33,6 +33,7 @@ else:
 
 RUN = ("clap-export ", "make ", "pip install ", "openssl ")
 WITH_COMMANDS = sorted({b.page for b in BLOCKS if commands("clap-export", b.page)})
+LONG = ("cpu-speed.md", "nvidia-gpus.md", "precision.md")  # a fifth of a minute and more, each
 WITH_PYTHON = sorted({b.page for b in BLOCKS if b.language == "python"})
 EXCUSED = [block for block in BLOCKS if block.excuse is not None]
 
@@ -94,7 +95,11 @@ def test_blocks_are_run_or_say_why_not() -> None:
     assert len(EXCUSED) == 26
 
 
-@pytest.mark.parametrize("desk", WITH_COMMANDS, indirect=True)
+@pytest.mark.parametrize(
+    "desk",
+    [pytest.param(p, marks=pytest.mark.slow if p in LONG else ()) for p in WITH_COMMANDS],
+    indirect=True,
+)
 def test_commands_run_in_order(
     desk: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

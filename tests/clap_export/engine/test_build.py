@@ -166,7 +166,12 @@ def test_every_family_is_among_those_built() -> None:
     assert set(SAME.values()) <= set(SMALL)
 
 
-@pytest.mark.parametrize("family", SMALL)
+IN_CI = ("laion-fused", "own")  # the largest graph and the smallest; all take a minute
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(f, marks=() if f in IN_CI else pytest.mark.slow) for f in SMALL]
+)
 def test_the_audio_graph_of_a_family_builds(dialect: Dialect, family: str, tmp_path: Path) -> None:
     made = SMALL[family]
     served = profiles.audio_profiles(manifest(made), OPTIONS)
