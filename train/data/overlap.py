@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.cores import usable_cores
-from runtime.errors import AudioError, ClapError
+from runtime.errors import AudioError
 from train.config.listings import listings_of
 from train.data.blacklist import Overlap, write_blacklist
 from train.data.fingerprint import SAME, Fingerprint, Gallery, fingerprint, of_samples
