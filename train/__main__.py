@@ -105,14 +105,14 @@ def evaluate(
             "--extension. Leave those out, or give --task and --data without it."
         )
     from runtime.prompts import check_templates
-    from train.config.contrastive import load
+    from train.config.listings import tasks_of
     from train.zero_shot import confusion, summary
     from train.zero_shot.neighbours import training_names
     from train.zero_shot.run import Asked
     from train.zero_shot.run import evaluate as evaluate_tasks
 
     used = check_templates(templates) if templates else ()
-    recipe = load(config)
+    recipe = tasks_of(config)
     names = () if trained_on is None else training_names(trained_on)
     found = evaluate_tasks(Asked((model, *others), used, names, each_prompt), recipe)
     summary.show([summary.summarise(t, found[t.name]) for t in recipe.tasks], as_json)
@@ -131,12 +131,13 @@ def calibrate(checkpoint: Path, config: Path, output: Path) -> None:
     """Fit CHECKPOINT's multi-label calibration on the tasks of CONFIG.toml; write OUTPUT."""
     from clap_export import checkpoints
     from clap_export.checkpoints import native
-    from train.config.contrastive import load
+    from train.config.listings import tasks_of
     from train.zero_shot.calibrate import apply
     from train.zero_shot.run import run_tasks
 
+    asked = tasks_of(config)
     loaded = checkpoints.load(checkpoint)
-    found = apply(loaded.model, list(run_tasks([checkpoint], load(config)).values()))
+    found = apply(loaded.model, list(run_tasks([checkpoint], asked).values()))
     native.save(output, loaded.model, loaded.tokenizer)
     click.echo(f"sigmoid({found.scale:.3f} * cosine {found.bias:+.3f}) -> {output}")
 
@@ -229,10 +230,10 @@ def overlap(listing_config: Path, eval_listing: Path, output: Path) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 def listing(config: Path, task: str, output: Path) -> None:
     """Write the clips of CONFIG.toml's TASK as a CSV for the --listing of clap-export."""
-    from train.config.contrastive import load
+    from train.config.listings import tasks_of
     from train.zero_shot import listing_file
 
-    clips = listing_file.write(load(config).tasks, task, output)
+    clips = listing_file.write(tasks_of(config).tasks, task, output)
     click.echo(f"{clips} clips -> {output}")
 
 

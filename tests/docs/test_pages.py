@@ -19,6 +19,7 @@ from tests.places import ROOT
 from train.config import bridge as bridge_config
 from train.config import contrastive as train_config
 from train.config import distil as distil_config
+from train.config.listings import tasks_of
 
 DOCS = ROOT / "docs"
 NAMED = re.compile(
@@ -92,6 +93,8 @@ def test_recipes_that_are_named_are_read() -> None:
     for name in named:
         if "[teacher]" in (ROOT / name).read_text(encoding="utf-8"):
             assert distil_config.load(ROOT / name).student.name
+        elif name.endswith("-tasks.toml"):
+            assert tasks_of(ROOT / name).tasks
         elif "clap-open" in name:
             assert bridge_config.load(ROOT / name).tagger.kind
         else:

@@ -67,6 +67,7 @@ def check_figures(recipe: BridgeRecipe, model: ClapModel, tokenizer: str) -> Non
     ]
     if wrong:
         raise ClapError(
-            f"the model is not the recipe's: cosines of made sounds are {'; '.join(wrong)}."
+            f"the model is not the recipe's: cosines of made sounds are {'; '.join(wrong)}. Leave "
+            "'figures' out of a recipe whose numbers or clips are your own."
         )
     log.info("cosines of %d made sounds are those of the recipe", len(found))

@@ -66,13 +66,15 @@ class _Fold:
     Attributes:
         test: rows of the clips.
         new: of those, whose label was left out.
-        mapped: ``[clips, labels]``, the learned part's answer.
+        taught: the other labels, by their numbers.
+        answers: ``[clips, taught]``, how much the clips speak for those.
         near: ``[labels]``, cosine to the nearest label that taught.
     """
 
     test: Tensor
     new: Tensor
-    mapped: Tensor
+    taught: list[int]
+    answers: Tensor
     near: Tensor
 
 
@@ -120,11 +122,13 @@ class Chooser:
         )
         tags = self._by_tags(attention)
         found: list[Choice] = []
-        for ridge, text_ridge in itertools.product(RIDGES, TEXT_RIDGES):
-            base = replace(self._learned, ridge=ridge, text_ridge=text_ridge)
-            folds = list(self._folds(base))
-            for weight, centre in itertools.product(WEIGHTS, CENTRES):
-                tried = replace(base, weight=weight, gate_centre=centre)
+        for ridge in RIDGES:
+            folds = list(self._folds(ridge))
+            for text_ridge, weight, centre in itertools.product(TEXT_RIDGES, WEIGHTS, CENTRES):
+                tried = replace(
+                    self._learned, ridge=ridge, text_ridge=text_ridge, weight=weight,
+                    gate_centre=centre,
+                )  # fmt: skip
                 if (choice := self._fair(tags, folds, attention, tried)) is not None:
                     found.append(choice)
                     log.info(
@@ -142,35 +146,40 @@ class Chooser:
         """With the smallest handicap that left-out labels bear; None if none is enough."""
         tags_heard, tags_new, count = _shares([self._right(tags[f.test], f) for f in folds])
         least = tags_new - (tags_new * (1 - tags_new) / count) ** 0.5
+        gates = [((f.near - tried.gate_centre) / tried.gate_width).sigmoid() for f in folds]
+        mapped = [tried.weight * self._mapped(f, tried.text_ridge) for f in folds]
         for handicap in HANDICAPS:
-            made = replace(tried, handicap=handicap)
-            heard, new, _ = _shares([self._right(self._both(tags, f, made), f) for f in folds])
+            heard, new, _ = _shares([
+                self._right(tags[f.test] + gate * (answer - handicap), f)
+                for f, gate, answer in zip(folds, gates, mapped, strict=True)
+            ])  # fmt: skip
             if new >= least:
+                made = replace(tried, handicap=handicap)
                 return Choice(attention, made, heard, new, tags_heard, tags_new)
         return None
 
-    def _folds(self, learned: LearnedConfig) -> Iterator[_Fold]:
+    def _folds(self, ridge: float) -> Iterator[_Fold]:
         for group, half in itertools.product(range(GROUPS), (False, True)):
             out = self._group == group
             taught = (~out & (self._half == half)).tolist()
-            lesson = fit(self._heard.rows(taught), "", learned.ridge, 1)
+            lesson = fit(self._heard.rows(taught), "", ridge, 1)
             rows = [self._labels.index(label) for label in lesson.labels]
             # Clips of left-out labels are tested once, with the fit of the half they are not in.
             test = torch.nonzero(self._half != half).flatten()
             answers = self._heard.features[test] @ lesson.answers.T + lesson.offset
-            mapped = answers @ spread(self._apart[rows], learned.text_ridge) @ self._apart.T
             near = (self._texts @ self._texts[rows].T).max(dim=1).values
-            yield _Fold(test, out[test], mapped, near)
+            yield _Fold(test, out[test], rows, answers, near)
+
+    def _mapped(self, fold: _Fold, text_ridge: float) -> Tensor:
+        """``[clips, labels]``, the learned part's answer."""
+        matrix = spread(self._apart[fold.taught], text_ridge)
+        return fold.answers @ matrix @ self._apart.T
 
     def _by_tags(self, attention: AttentionConfig) -> Tensor:
         """``[clips, labels]``, the evidence that each label finds."""
         floor = attention.floor
         evidence = torch.log((self._heard.probabilities + floor) / (self._usual + floor))
         return evidence @ (self._near_tags / attention.temperature).softmax(dim=1).T
-
-    def _both(self, tags: Tensor, fold: _Fold, learned: LearnedConfig) -> Tensor:
-        gate = ((fold.near - learned.gate_centre) / learned.gate_width).sigmoid()
-        return tags[fold.test] + gate * (learned.weight * fold.mapped - learned.handicap)
 
     def _right(self, scores: Tensor, fold: _Fold) -> tuple[Tensor, Tensor]:
         right = scores.argmax(dim=1) == self._truth[fold.test]

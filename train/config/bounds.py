@@ -49,12 +49,18 @@ class Checks:
         if not right:
             self._problems.append(problem)
 
-    def templates(self, templates: Sequence[str]) -> None:
-        """Prompts with exactly one ``{}`` each."""
-        try:
-            check_templates(templates)
-        except LabelError as error:
-            self.need(False, f"templates: {str(error).removesuffix('.')}")
+    def templates(self, *names: str) -> None:
+        """Fields that are prompts, one or several, with exactly one ``{}`` each."""
+        for name in names:
+            try:
+                check_templates(getattr(self._config, name))
+            except LabelError as error:
+                self.need(False, f"{name}: {str(error).removesuffix('.')}")
+
+    def once(self, what: str, names: Sequence[str]) -> None:
+        """Names of which none may be there twice."""
+        twice = sorted({name for name in names if names.count(name) > 1})
+        self.need(not twice, f"{what}: {', '.join(twice)}")
 
     def done(self) -> None:
         """Refuse the table if anything was wrong.
@@ -64,14 +70,3 @@ class Checks:
         """
         if self._problems:
             raise ValueError("; ".join(self._problems))
-
-
-def bound(config: object, *names: str, **limits: float | None) -> None:
-    """A table whose numbers are all that there is to check; limits as of :meth:`Checks.bound`.
-
-    Raises:
-        ValueError: every number that lies outside.
-    """
-    checks = Checks(config)
-    checks.bound(*names, **limits)
-    checks.done()

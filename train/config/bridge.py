@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from runtime.prompts import check_templates
-from train.config.bounds import MOST_INT, bound
+from train.config.bounds import MOST_INT, Checks
 from train.config.contrastive import MAX_THREADS
 from train.config.data import ListingConfig
 from train.config.toml_file import read_config
@@ -40,12 +39,16 @@ class TaggerSource:
     patch_hop: int = 48
 
     def __post_init__(self) -> None:
-        if (self.names is None) != (self.kind == "yamnet"):
-            need = "brings its own" if self.kind == "yamnet" else "does not name its tags: give"
-            raise ValueError(f"a tagger of kind '{self.kind}' {need} 'names'")
-        bound(self, "seconds", least=0.975, most=60)
-        bound(self, "sample_rate", least=1000, most=768_000)
-        bound(self, "hop_length", "patch_hop", least=1, most=65_536)
+        checks = Checks(self)
+        need = "brings its own" if self.kind == "yamnet" else "does not name its tags: give"
+        checks.need(
+            (self.names is None) == (self.kind == "yamnet"),
+            f"a tagger of kind '{self.kind}' {need} 'names'",
+        )
+        checks.bound("seconds", least=0.975, most=60)
+        checks.bound("sample_rate", least=1000, most=768_000)
+        checks.bound("hop_length", "patch_hop", least=1, most=65_536)
+        checks.done()
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,11 @@ class SentenceSource:
     max_tokens: int = 64
 
     def __post_init__(self) -> None:
-        if (self.checkpoint is None) == (self.encoder is None):
-            raise ValueError("give one of 'checkpoint' and 'encoder'")
-        bound(self, "max_tokens", least=4, most=MOST_INT)
+        checks = Checks(self)
+        one = (self.checkpoint is None) != (self.encoder is None)
+        checks.need(one, "give one of 'checkpoint' and 'encoder'")
+        checks.bound("max_tokens", least=4, most=MOST_INT)
+        checks.done()
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,9 @@ class AttentionConfig:
     floor: float = 1e-3
 
     def __post_init__(self) -> None:
-        bound(self, "temperature", "floor", above=0, most=1)
+        checks = Checks(self)
+        checks.bound("temperature", "floor", above=0, most=1)
+        checks.done()
 
 
 @dataclass(frozen=True)
@@ -106,10 +113,12 @@ class LearnedConfig:
     clips_least: int = 8
 
     def __post_init__(self) -> None:
-        bound(self, "weight", "ridge", "text_ridge", "gate_width", above=0, most=1e3)
-        bound(self, "handicap", least=0, most=1e3)
-        bound(self, "gate_centre", least=-1, most=1)
-        bound(self, "clips_least", least=1, most=MOST_INT)
+        checks = Checks(self)
+        checks.bound("weight", "ridge", "text_ridge", "gate_width", above=0, most=1e3)
+        checks.bound("handicap", least=0, most=1e3)
+        checks.bound("gate_centre", least=-1, most=1)
+        checks.bound("clips_least", least=1, most=MOST_INT)
+        checks.done()
 
 
 @dataclass(frozen=True)
@@ -143,14 +152,15 @@ class BridgeRecipe:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        check_templates(self.templates)
-        check_templates((self.default_template,))
-        if bool(self.listings) == (self.lesson is not None):
-            raise ValueError(
-                "give 'listings', or the 'lesson' that another run made of its own: a tag's weight "
-                "is what is heard of it against what is usual"
-            )
-        bound(self, "threads", least=1, most=MAX_THREADS)
+        checks = Checks(self)
+        checks.templates("templates", "default_template")
+        checks.need(
+            bool(self.listings) != (self.lesson is not None),
+            "give 'listings', or the 'lesson' that another run made of its own: a tag's weight is "
+            "what is heard of it against what is usual",
+        )
+        checks.bound("threads", least=1, most=MAX_THREADS)
+        checks.done()
 
     @property
     def folder(self) -> Path:

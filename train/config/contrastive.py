@@ -233,11 +233,10 @@ class TrainConfig:
         checks = Checks(self)
         checks.bound("seed", least=0, below=2**63)
         checks.bound("threads", least=1, most=MAX_THREADS)
-        checks.templates(self.templates)
+        checks.templates("templates")
         checks.need(bool(self.listings), "there are no [[listings]] to learn from")
         names = [one.name for one in (*self.tasks, *self.retrieval)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        checks.need(not twice, f"the name of two tasks or retrieval sets: {', '.join(twice)}")
+        checks.once("the name of two tasks or retrieval sets", names)
         checks.need(
             (init is None) != (self.model is None),
             "give one of 'init' and [model]: go on from a checkpoint, or start one",

@@ -124,7 +124,7 @@ class TextLessonConfig:
         checks.bound("spans", least=0, most=MOST_INT)
         checks.bound("vocabulary", least=1, most=MOST_INT)
         if self.templates:
-            checks.templates(self.templates)
+            checks.templates("templates")
         checks.done()
 
 

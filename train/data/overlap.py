@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from runtime.cores import usable_cores
-from runtime.errors import AudioError, ClapError
-from train.config.data import ListingConfig
-from train.config.toml_file import as_config, read_toml
+from runtime.errors import AudioError
+from train.config.listings import listings_of
 from train.data.blacklist import Overlap, write_blacklist
 from train.data.fingerprint import SAME, Fingerprint, Gallery, fingerprint, of_samples
 from train.data.listing import Clip, read_listing
@@ -115,32 +114,6 @@ def compare(clips: Sequence[tuple[str, Clip]], held_out: Sequence[Clip]) -> Over
         by_listing[path].append(Overlap(clip.name, f"{reason}: {other.name}"))
     silent = sum(not one.usable for one in (*ours, *theirs))
     return Overlaps(len(clips), by_listing, by_reason, silent)
-
-
-def listings_of(path: Path, *, tasks: bool) -> list[ListingConfig]:
-    """The listings of a TOML file.
-
-    Args:
-        path: the file.
-        tasks: take those of its tasks, if it has any.
-
-    Raises:
-        ClapError: unreadable, ill-formed (all problems are listed), or none in it.
-    """
-    data = read_toml(path)
-    found: object = data.get("listings") or []
-    if tasks and data.get("tasks"):
-        found = data["tasks"]
-        if isinstance(found, list):
-            found = [task.get("listing") if isinstance(task, dict) else task for task in found]
-    if not found:
-        raise ClapError(f"config {path} has no [[listings]]{' and no [[tasks]]' * tasks}.")
-    return list(as_config(_Listings, {"listings": found}, path).listings)
-
-
-@dataclass(frozen=True)
-class _Listings:
-    listings: tuple[ListingConfig, ...]
 
 
 def _fingerprints(clips: Sequence[Clip], what: str) -> list[Fingerprint]:

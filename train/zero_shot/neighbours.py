@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from clap_export.model.clap import ClapModel
 from runtime.prompts import fill
-from train.config.contrastive import load
+from train.config.listings import listings_of
 from train.data.listing import read_listing
 from train.zero_shot.embedding import embed_texts
 from train.zero_shot.task import plain, read_candidates
@@ -39,8 +39,8 @@ def training_names(source: Path) -> tuple[str, ...]:
     """What a model has heard by name.
 
     Args:
-        source: the config that it was trained by, whose listings' labels and names are read; or a
-            text file with a name a line.
+        source: the config that it was made by, a run's or a bridge's, whose listings' labels and
+            names are read; or a text file with a name a line.
 
     Raises:
         ClapError: it cannot be read.
@@ -48,7 +48,7 @@ def training_names(source: Path) -> tuple[str, ...]:
     if source.suffix != ".toml":
         return tuple(map(plain, read_candidates(str(source))))
     names: dict[str, None] = {}
-    for listing in load(source).listings:
+    for listing in listings_of(source, tasks=False):
         for clip in read_listing(listing):
             names.update((plain(name), None) for name in (clip.label, *clip.names))
     return tuple(names)

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from clap_export.checkpoints import load
 from runtime.errors import ClapError
 from train.config.contrastive import TrainConfig
+from train.config.listings import TasksConfig
 from train.machine.device import pick_device
 from train.zero_shot.neighbours import Neighbour, nearest
 from train.zero_shot.sensitivity import Sensitivity, sensitivity
@@ -55,7 +56,7 @@ class Found:
     sensitivity: Sensitivity | None = None
 
 
-def evaluate(asked: Asked, config: TrainConfig) -> dict[str, Found]:
+def evaluate(asked: Asked, config: TrainConfig | TasksConfig) -> dict[str, Found]:
     """Evaluate on every task of a config, whose device is used.
 
     Raises:
@@ -72,15 +73,18 @@ def evaluate(asked: Asked, config: TrainConfig) -> dict[str, Found]:
         model, tokenizer = loaded.model.eval().to(device), Tokenizer.from_str(loaded.tokenizer)
         factory = ClipStoreFactory(model.config.audio)
         tasks = [Task(task, factory) for task in config.tasks]
-        answers.append([task.run(model, tokenizer, asked.templates) for task in tasks])
+        answers.append([])
         scales.append(model.scale().item())
-        for task, result in zip(tasks, answers[-1], strict=True):
+        for task in tasks:
+            audio = task.hear(model)
+            result = task.score(audio, model, tokenizer, asked.templates)
+            answers[-1].append(result)
             near = None
             if asked.trained_on:
                 near = nearest(result.labels, asked.trained_on, model, tokenizer)
             spread = None
             if asked.each_prompt:
-                spread = sensitivity(task, model, tokenizer, asked.templates)
+                spread = sensitivity(task, audio, model, tokenizer, asked.templates)
             beside.append(Found(result, near, spread))
     if len(answers) > 1:
         beside = [Found(together(results, scales)) for results in zip(*answers, strict=True)]
@@ -88,7 +92,7 @@ def evaluate(asked: Asked, config: TrainConfig) -> dict[str, Found]:
 
 
 def run_tasks(
-    checkpoints: Sequence[Path], config: TrainConfig, templates: Sequence[str] = ()
+    checkpoints: Sequence[Path], config: TrainConfig | TasksConfig, templates: Sequence[str] = ()
 ) -> dict[str, TaskResult]:
     """The results alone; see :func:`evaluate`.
 

@@ -37,17 +37,18 @@ class Sensitivity:
 
 
 def sensitivity(
-    task: Task, model: ClapModel, tokenizer: Tokenizer, prompts: Sequence[str] = ()
-) -> Sensitivity:
-    """Score a task with each prompt; its recordings are heard once.
+    task: Task, audio: np.ndarray, model: ClapModel, tokenizer: Tokenizer,
+    prompts: Sequence[str] = (),
+) -> Sensitivity:  # fmt: skip
+    """Score a task with each prompt.
 
     Args:
-        task: with its recordings.
+        task: whose labels are put through them.
+        audio: what the task's ``hear`` gave.
         model: in evaluation mode.
         tokenizer: the model's.
         prompts: with one ``{}`` each; default :data:`PROMPTS`.
     """
-    audio = task.hear(model)
     found = {
         prompt: task.score(audio, model, tokenizer, (prompt,)).accuracy
         for prompt in prompts or PROMPTS

@@ -18,6 +18,7 @@ from clap_export.export.pack import write_bundle
 from clap_export.model.clap import ClapModel
 from clap_export.model.mel import mel_filterbank
 from clap_export.parity.checkpoint import verify
+from clap_export.sounds.catalogue import SOUNDS
 from runtime import Classifier, schema
 from runtime.audio_spec import Mel
 from runtime.errors import ClapError, SchemaError
@@ -26,6 +27,7 @@ from tests.tiny import bridge as tinybridge
 from tests.tiny import run as tinyrun
 from tests.tiny import tensor_bundle
 from train.bridge import lesson, tagger
+from train.bridge.checks import check_figures
 from train.bridge.lesson import Heard
 from train.bridge.run import run
 from train.config.bridge import BridgeRecipe, TaggerSource
@@ -103,8 +105,9 @@ def test_a_lesson_takes_the_place_of_the_clips(files: Path, built: Path) -> None
     kept = built.with_name("lesson.safetensors")
     out = files / "again"
     again = run(recipe(files, out=str(out), lesson=str(kept)))
+    want = load(built).model.state_dict()
     for name, value in load(again).model.state_dict().items():
-        assert torch.equal(value, load(built).model.state_dict()[name]), name
+        assert torch.equal(value, want[name]), name
     assert [path.name for path in out.iterdir()] == ["model.safetensors"]
 
 
@@ -168,7 +171,7 @@ def test_a_cnn14_of_panns(tmp_path: Path) -> None:
         tagger.read(replace(source, weights=str(tmp_path / "none.pth")))
 
 
-def test_the_fit_is_the_solution_of_its_normal_equations() -> None:
+def test_the_fit_is_the_solution_of_its_normal_equations(tmp_path: Path) -> None:
     """Each label's clips weigh the same together; against numpy's least squares, rows added."""
     rng = np.random.default_rng(3)
     x, labels = rng.standard_normal((30, 4)), ["a"] * 20 + ["b"] * 6 + ["c"] * 4
@@ -183,6 +186,10 @@ def test_the_fit_is_the_solution_of_its_normal_equations() -> None:
     wanted = np.linalg.lstsq(rows, np.concatenate([root * y, np.zeros((4, 3))]), rcond=None)[0].T
     assert np.allclose(found.answers, 3**0.5 * wanted, atol=1e-5)
     assert np.allclose(found.offset, -(3**0.5) * wanted @ centre, atol=1e-5)
+    lesson.write(found, tmp_path / "lesson.safetensors")
+    again = lesson.read(tmp_path / "lesson.safetensors")
+    assert torch.equal(again.answers, found.answers)
+    assert torch.equal(again.offset, found.offset)
     assert lesson.fit(heard, "t", 0.5, 6).labels == ("a", "b")
     assert lesson.fit(heard, "t", 0.5, 99).labels == ()
 
@@ -217,13 +224,36 @@ def test_files_other_than_the_recipes_are_refused(files: Path, built: Path, tmp_
         run(recipe(files, lesson=kept, sha256=hashes))
 
 
+def test_a_model_with_other_figures_is_refused(files: Path, built: Path, tmp_path: Path) -> None:
+    """Of a made sound of one window, and its name in the default prompt."""
+    checkpoint = load(built)
+    model, spec = checkpoint.model.eval(), checkpoint.model.config.audio
+    sound = SOUNDS["siren"](spec.sample_rate, spec.window_samples / spec.sample_rate)
+    ids = torch.tensor([tiny.tokenizer().encode("a sound of siren").ids])
+    with torch.no_grad():
+        audio = model.embed_audio(torch.from_numpy(sound)[None])
+        cosine = float(audio @ model.embed_text(ids, torch.ones_like(ids)).T)
+    lacking = {"lesson": str(built.with_name("lesson.safetensors")), "out": str(tmp_path / "out")}
+    right = recipe(files, **lacking, figures={"siren": cosine})
+    check_figures(right, model, checkpoint.tokenizer)
+    with pytest.raises(ClapError, match="no made sound is called a siren"):
+        check_figures(replace(right, figures={"a siren": 0.0}), model, checkpoint.tokenizer)
+    with pytest.raises(ClapError, match=r"siren -?0\.\d+, not .*Leave 'figures' out"):
+        run(replace(right, figures={"siren": cosine + 0.01}))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
         ({}, "give 'listings', or the 'lesson'"),
         ({"lesson": "a", "text": {"licence": "MIT"}}, "one of 'checkpoint' and 'encoder'"),
         ({"lesson": "a", "templates": ["no slot"]}, "must hold exactly one {}"),
-        ({"lesson": "a", "learned": {"ridge": 0.0}}, "ridge is 0.0, must be above 0"),
+        ({"lesson": "a", "templates": ["{}"], "default_template": "a"}, "default_template: templ"),
+        (
+            {"lesson": "a", "learned": {"ridge": 0.0, "clips_least": 0}},
+            r"ridge is 0.0, must be above 0.*clips_least is 0",
+        ),
         (
             {"lesson": "a", "tagger": {"kind": "cnn14", "weights": "a", "licence": "b"}},
             "does not name its tags: give 'names'",

@@ -10,8 +10,8 @@ import pytest
 from runtime.errors import ClapError
 from tests.places import RECIPES
 from train.config.contrastive import TrainConfig, load
+from train.config.listings import listings_of
 from train.config.toml_file import read_config, read_toml
-from train.data.overlap import listings_of
 
 MINI = (RECIPES / "clap-mini.toml").read_text(encoding="utf-8")
 DEEP = 100_000

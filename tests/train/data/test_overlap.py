@@ -12,10 +12,11 @@ from runtime.errors import ClapError, SchemaError
 from tests.train.data.test_fingerprint import recording
 from train.__main__ import main
 from train.config.data import ListingConfig
+from train.config.listings import listings_of
 from train.data.blacklist import Overlap, read_blacklist, write_blacklist
 from train.data.fingerprint import RATE
 from train.data.listing import read_listing
-from train.data.overlap import between, listings_of
+from train.data.overlap import between
 
 
 def write(path: Path, seed: int, seconds: float = 3.0, cut: int = 0, gain: float = 1.0) -> None:

@@ -208,3 +208,33 @@ def test_what_is_taken_for_what_is_counted_and_drawn(tmp_path: Path) -> None:
 def test_one_model_is_looked_at(models: list[Path], recipe: TrainConfig) -> None:
     with pytest.raises(ClapError, match="look at one model: leave --with out"):
         Asked(models, each_prompt=True)
+
+
+def test_a_file_of_tasks_alone_is_enough(
+    models: list[Path], recipe: TrainConfig, tmp_path: Path
+) -> None:
+    """It gives what the config of a run with the same tasks gives."""
+    whole = tinyrun.write(recipe, tmp_path / "recipe.toml")
+    lines = whole.read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith("tasks = ")]
+    (tmp_path / "tasks.toml").write_text(line + "\n", encoding="utf-8")
+    found = [
+        CliRunner().invoke(main, ["evaluate", str(models[0]), str(path), "--json"]).stdout
+        for path in (whole, tmp_path / "tasks.toml")
+    ]
+    assert json.loads(found[0])[0]["clips"] == 9
+    assert found[0] == found[1]
+    twice = line.removesuffix("]") + ", " + line.removeprefix("tasks = [")
+    (tmp_path / "tasks.toml").write_text(twice + "\n", encoding="utf-8")
+    done = CliRunner().invoke(main, ["evaluate", str(models[0]), str(tmp_path / "tasks.toml")])
+    assert "the name of two tasks: held-out" in str(done.exception)
+
+
+def test_training_names_of_a_bridges_recipe(tmp_path: Path) -> None:
+    """Any file with listings says what a model has heard."""
+    (tmp_path / "clips.csv").write_text("file,class\na.wav,door_bell\nb.wav,rain\n")
+    listing = (
+        f'[[listings]]\npath = "{tmp_path / "clips.csv"}"\naudio = "file"\nlabels = ["class"]\n'
+    )
+    (tmp_path / "bridge.toml").write_text('name = "mine"\n[tagger]\nkind = "yamnet"\n' + listing)
+    assert training_names(tmp_path / "bridge.toml") == ("door bell", "rain")
