@@ -39,7 +39,7 @@ class StudentConfig:
         licence: of the weights; the teacher's is added to it.
         embedding_dim: must be the teacher's.
         text_encoder, text_projection: of a text tower that is learned (``text = "distil"``).
-        start: a checkpoint whose audio tower, of the same architecture and frontend, it begins with.
+        start: a checkpoint whose audio tower it begins with, of the same architecture and frontend.
     """
 
     name: str
