@@ -39,6 +39,7 @@ class StudentConfig:
         licence: of the weights; the teacher's is added to it.
         embedding_dim: must be the teacher's.
         text_encoder, text_projection: of a text tower that is learned (``text = "distil"``).
+        start: a checkpoint whose audio tower it begins with, of the same architecture and frontend.
     """
 
     name: str
@@ -49,6 +50,7 @@ class StudentConfig:
     audio_projection: ProjectionConfig
     text_encoder: TextEncoderConfig | None = None
     text_projection: ProjectionConfig | None = None
+    start: str | None = None
 
     def __post_init__(self) -> None:
         n_mels = self.audio.mel.n_mels

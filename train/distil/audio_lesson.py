@@ -70,8 +70,10 @@ class AudioLesson:
         channels_last(model.audio_encoder)
 
     def modules(self) -> list[nn.Module]:
-        """The audio tower."""
-        return [self._model.audio_encoder, self._model.audio_projection]
+        """The audio tower, and what tells a bridge's tags from its vectors."""
+        model = self._model
+        head = [] if model.bridge is None else [model.bridge.head]
+        return [model.audio_encoder, model.audio_projection, *head]
 
     def losses(self, epoch: int) -> Iterator[Tensor]:
         """One loss for each batch of stretches, which threads cut ahead."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-from tokenizers import Tokenizer
+from dataclasses import replace
 
-from clap_export.checkpoints import Checkpoint
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from clap_export.checkpoints import Checkpoint, load
 from clap_export.model.clap import ClapModel
 from clap_export.model.config import ClapConfig
 from runtime.errors import ClapError
@@ -19,7 +23,8 @@ def start(config: StudentConfig, teacher: Checkpoint, tokenizer: Tokenizer, seed
     """The student before its first step, on the CPU and in ``eval()``.
 
     The logit scale, the default prompt and the calibration are the teacher's: in one space they
-    mean the same. So is the text tower when the config has none.
+    mean the same. So is the text tower when the config has none. The student of a bridge is a
+    bridge: it learns to tell the teacher's tags, and what texts make of tags is the teacher's.
 
     Args:
         config: the architecture.
@@ -28,16 +33,24 @@ def start(config: StudentConfig, teacher: Checkpoint, tokenizer: Tokenizer, seed
         seed: of the fresh weights.
 
     Raises:
-        ClapError: another dimension, or an architecture that cannot be built and run.
+        ClapError: another dimension, an architecture that cannot be built and run, a text tower of
+            its own beside a bridge's, or another audio tower to start with.
     """
     theirs = teacher.model.config
+    if theirs.bridge is not None and config.text_encoder is not None:
+        raise ClapError(
+            f"the teacher {theirs.name} is a bridge, whose texts are read by its own encoder: set "
+            "text = 'teacher', and give the bridge a compact text encoder where the student needs "
+            "one."
+        )
+    first = None if config.start is None else load(config.start)
     if config.embedding_dim != theirs.embedding_dim:
         raise ClapError(
             f"student.embedding_dim is {config.embedding_dim}, the teacher's space has "
             f"{theirs.embedding_dim} dimensions; set it to {theirs.embedding_dim}."
         )
     try:
-        shape = _shape(config, teacher)
+        shape = _shape(config, teacher, first)
         if config.text_encoder is not None:
             shape = with_vocabulary(shape, tokenizer.get_vocab_size())
         seed_weights(seed)
@@ -53,18 +66,41 @@ def start(config: StudentConfig, teacher: Checkpoint, tokenizer: Tokenizer, seed
         ) from error
     taken = ("logit_scale",)
     if config.text_encoder is None:
-        taken = ("logit_scale", "text_encoder.", "text_projection.")
+        taken = ("logit_scale", "text_encoder.", "text_projection.", "bridge.")
     state = student.state_dict()
-    state |= {k: v for k, v in teacher.model.state_dict().items() if k.startswith(taken)}
+    state |= {
+        name: value
+        for name, value in teacher.model.state_dict().items()
+        if name.startswith(taken) and not name.startswith("bridge.head.")
+    }
+    if first is not None:
+        state |= _audio_tower(first, student)
     student.load_state_dict(state)
+    if student.bridge is not None:
+        with torch.no_grad():  # every tag as probable as it is, not one half
+            student.bridge.head.bias.copy_(student.bridge.usual.clamp(1e-6, 1 - 1e-6).logit())
     return student
 
 
-def _shape(config: StudentConfig, teacher: Checkpoint) -> ClapConfig:
+def _audio_tower(first: Checkpoint, student: ClapModel) -> dict[str, Tensor]:
+    """The tensors of a finished audio tower, which must be the student's in all but its values."""
+    theirs, own = first.model.config, student.config
+    if (theirs.audio_encoder, theirs.audio.mel) != (own.audio_encoder, own.audio.mel):
+        raise ClapError(
+            f"student.start {theirs.name} has another audio tower or frontend than the [student]: "
+            "copy its tables audio.mel and audio_encoder, or leave 'start' out."
+        )
+    tower = first.model.state_dict().items()
+    return {k: v for k, v in tower if k.startswith(("audio_encoder.", "mel."))}
+
+
+def _shape(config: StudentConfig, teacher: Checkpoint, first: Checkpoint | None) -> ClapConfig:
     theirs = teacher.model.config
+    # Roots have no gradient at 0, where many of a tower's values lie: nothing could be learned.
+    bridge = None if theirs.bridge is None else replace(theirs.bridge, root=False)
     return ClapConfig(
         name=config.name,
-        licence=licence(config.licence, teacher),
+        licence=licence(config.licence, teacher, first),
         embedding_dim=config.embedding_dim,
         audio=config.audio,
         audio_encoder=config.audio_encoder,
@@ -73,13 +109,18 @@ def _shape(config: StudentConfig, teacher: Checkpoint) -> ClapConfig:
         text_projection=config.text_projection or theirs.text_projection,
         default_template=theirs.default_template,
         calibration=theirs.calibration,
+        bridge=bridge,
     )
 
 
-def licence(own: str, teacher: Checkpoint) -> str:
-    """The student's licence with the teacher's beside it: its embeddings are what was learned."""
+def licence(own: str, teacher: Checkpoint, first: Checkpoint | None = None) -> str:
+    """The student's licence with the teacher's beside it, whose embeddings are what was learned,
+    and that of the model it began with."""
     name = teacher.model.config.name
-    return f"{own}; distilled from {name}, whose licence is: {teacher.source.licence}"
+    whole = f"{own}; distilled from {name}, whose licence is: {teacher.source.licence}"
+    if first is None:
+        return whole
+    return f"{whole}; begun with {first.model.config.name}, licence: {first.source.licence}"
 
 
 def check_tokenizer(config: StudentConfig, teacher: Checkpoint) -> None:
