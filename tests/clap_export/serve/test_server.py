@@ -314,6 +314,21 @@ def test_a_fault_of_ours_tells_no_more_than_its_id(tiny_bundle: Path) -> None:
         quiet(server)
 
 
+def test_head_is_get_without_a_body(server: Running) -> None:
+    for path in ("/healthz", "/readyz", "/", "/page/page.js", "/v1/space", "/metrics"):
+        got, asked = server.client.get(path), server.client.head(path)
+        assert (asked.status_code, asked.content) == (200, b""), path
+        assert asked.headers["content-type"] == got.headers["content-type"]
+        if path != "/metrics":  # which counts what was asked
+            assert asked.headers["content-length"] == str(len(got.content)), path
+    refused = server.client.head("/v1/classify")
+    assert (refused.status_code, refused.content) == (405, b"")
+    assert server.client.head("/nothing").status_code == 404
+    asking = b"HEAD /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with raw(server, asking) as made:
+        assert answer_of(made).endswith(b"\r\n\r\n")
+
+
 def test_counters(server: Running) -> None:
     server.post("/v1/classify", SOUND)
     text = server.client.get("/metrics").text
