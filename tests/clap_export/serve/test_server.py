@@ -155,6 +155,14 @@ def test_forms_that_are_none(server: Running) -> None:
     quiet(server)
 
 
+@pytest.mark.parametrize("beginning", [b"", b'Content-Disposition: form-data; name="'])
+def test_a_parts_header_has_an_end(server: Running, beginning: bytes) -> None:
+    header = {"Content-Type": "multipart/form-data; boundary=b"}
+    body = b"--b\r\n" + beginning + b"a" * 20_000
+    error_of(server.post("/v1/classify", body, headers=header), 400, "form")
+    quiet(server)
+
+
 def test_a_client_that_leaves_ends_its_work(tiny_bundle: Path) -> None:
     with running(tiny_bundle, change=slowly(0.05)) as server:
         for more in ("", "Accept: text/event-stream\r\n"):
