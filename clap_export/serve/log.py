@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from time import monotonic, sleep
 from typing import Any
 
+STDERR = 2
 MOST_WAITING = 4096  # lines that nobody has read yet
 LAST = 1.0  # seconds that the last lines have, when the process ends
 
@@ -91,7 +92,9 @@ class Beside(logging.Handler):
 
 def begin(level: int = logging.INFO) -> Beside:
     """Send the log of this service, and what its libraries complain of, to standard error."""
-    handler = Beside(sys.stderr.fileno())
+    # Where it was closed by whoever started the process, its number may be any file's by now.
+    is_closed = sys.__stderr__ is None
+    handler = Beside(os.open(os.devnull, os.O_WRONLY) if is_closed else STDERR)
     handler.setFormatter(JsonLines())
     # The runtime's own warnings name labels.
     quiet = logging.ERROR
