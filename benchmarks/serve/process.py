@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,9 @@ class Running:
         """What it holds now, its children's memory included."""
         with self.process.oneshot():
             memory = self.process.memory_info().rss
-        memory += sum(child.memory_info().rss for child in self.process.children(recursive=True))
+        for child in self.process.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # a decoder that has just ended
+                memory += child.memory_info().rss
         return {
             "rss_mib": round(memory / (1 << 20), 1), "files": self.process.num_fds(),
             "threads": self.process.num_threads(),

@@ -130,12 +130,7 @@ class ClassifyRequest:
     "--top-k", type=click.IntRange(1),
     help="Best labels.  [default: 3; of audacity, raven and webvtt 1]",
 )  # fmt: skip
-@click.option(
-    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]),
-    help="What the score is.  [default: softmax; of a head its own]",
-)  # fmt: skip
-@click.option("--threshold", type=float, help="Drop labels with a lower score.")
-@click.option("--min-similarity", type=float, help="Drop labels with a lower cosine.")
+@options.ranking_options
 @click.option("--timeline", is_flag=True, help="Classify each window instead of the whole file.")
 @click.option("--hop", type=float, help="Seconds between windows of the timeline.")
 @click.option(
@@ -152,17 +147,14 @@ class ClassifyRequest:
     "--plot", type=PATH,
     help="Draw the timeline below the spectrogram: a file (.png, .svg, .pdf), or folder.",
 )  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace existing files.")
-@click.option(
-    "--batch-size", type=click.IntRange(1),
-    help="Windows given to the engine at once.  [default: 4 on a CPU, else 16]",
-)  # fmt: skip
+@options.overwrite_option
+@options.batch_size_option
 @click.option(
     "--windows", metavar="NAME",
     help="Which windows of a file are heard and how they are pooled: all, head:N, middle:N, "
     "spaced:N, loudest, rare, back-to-back, past-intro:N, faithful.  [default: the bundle's own]",
 )  # fmt: skip
-@click.option("--max-seconds", type=float, help="Refuse longer recordings.  [default: none]")
+@options.max_seconds_option
 @options.public_key_option
 @options.provider_option
 @options.threads_option

@@ -101,15 +101,12 @@ class EmbedRequest:
 )  # fmt: skip
 @click.option("--retry", is_flag=True, help="Try again what could not be used before.")
 @click.option("--prune", is_flag=True, help="Take out what has vanished, in place of marking it.")
-@click.option(
-    "--batch-size", type=click.IntRange(1),
-    help="Windows given to the engine at once.  [default: 4 on a CPU, else 16]",
-)  # fmt: skip
+@options.batch_size_option
 @click.option(
     "--decode-threads", type=click.IntRange(1, 1024), default=2, show_default=True,
     help="That load and resample; not used where each recording has a core of its own.",
 )  # fmt: skip
-@click.option("--max-seconds", type=float, help="Refuse longer recordings.  [default: none]")
+@options.max_seconds_option
 @click.option(
     "--ray", is_flag=False, flag_value="", metavar="[ADDRESS]",
     help="Work on a Ray cluster: at this address, or without one at RAY_ADDRESS, at that of this "

@@ -51,10 +51,7 @@ class FreezeRequest:
 @click.option("-o", "--output", type=OUTPUT, required=True, help="File to write (.onnx).")
 @options.template_option
 @click.option("--top-k", type=click.IntRange(1), help="Also give the best so many labels.")
-@click.option(
-    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]),
-    help="What the scores are.  [default: softmax; of a head its own]",
-)  # fmt: skip
+@options.scores_option
 @click.option(
     "--precision", type=click.Choice(["fp32", "fp16", "int8"]),
     help="Of the encoder, from a bundle in fp32.  [default: the bundle's]",
@@ -68,14 +65,14 @@ class FreezeRequest:
     help="openvino: OpenVINO's own two files (.xml, .bin).",
 )  # fmt: skip
 @click.option("--relabel", is_flag=True, help="BUNDLE is a tagger (.onnx): give it other labels.")
-@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@options.overwrite_option
 @options.public_key_option
 def freeze(**given: Any) -> int:
     """Put LABELS into BUNDLE's audio graph: one file, from a waveform to scores.
 
     LABELS are names between commas, a file of them, or a saved bank or head, as for classify. The
-    file
-    needs no text encoder, no tokenizer and no clap-export; the labels' names are written beside it.
+    file needs no text encoder, no tokenizer and no clap-export; the labels' names are written
+    beside it.
     --relabel takes a saved bank alone, as a tagger has no text encoder.
     """
     request = FreezeRequest(**given)

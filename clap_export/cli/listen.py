@@ -176,10 +176,7 @@ class ListenRequest:
     help="Policy, as of classify. What of it counts in a stream is said.  [default: the bundle's]",
 )  # fmt: skip
 @click.option("--hop", type=float, default=0.5, show_default=True, help="Seconds between windows.")
-@click.option(
-    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]),
-    help="What the score is.  [default: softmax; of a head its own]",
-)  # fmt: skip
+@options.scores_option
 @click.option("--on", type=float, default=0.5, show_default=True, help="Score: an event begins.")
 @click.option("--off", type=float, help="Score below which it ends.  [default: that of --on]")
 @click.option(
@@ -236,7 +233,7 @@ class ListenRequest:
     "--segments-output", "segment_outputs", type=OUTPUT, multiple=True,
     help="File of the scores of each window: .csv, .jsonl or .parquet.",
 )  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@options.overwrite_option
 @options.public_key_option
 @options.provider_option
 @options.threads_option

@@ -98,6 +98,18 @@ template_option = click.option(
     "--template", "templates", type=TEXT, multiple=True,
     help="Prompt with one {} for the label; several are averaged.  [default: the bundle's]",
 )  # fmt: skip
+scores_option = click.option(
+    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]),
+    help="What the score is.  [default: softmax; of a head its own]",
+)  # fmt: skip
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing files.")
+batch_size_option = click.option(
+    "--batch-size", type=click.IntRange(1),
+    help="Windows given to the engine at once.  [default: 4 on a CPU, else 16]",
+)  # fmt: skip
+max_seconds_option = click.option(
+    "--max-seconds", type=float, help="Refuse longer recordings.  [default: none]"
+)
 label_column_option = click.option(
     "--label", default="label", show_default=True, help="Column of the labels in a listing.",
 )  # fmt: skip
@@ -123,6 +135,11 @@ def all_of(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 
 
 checkpoint_options = all_of(family_option, tokenizer_option)
+ranking_options = all_of(
+    scores_option,
+    click.option("--threshold", type=float, help="Drop labels with a lower score."),
+    click.option("--min-similarity", type=float, help="Drop labels with a lower cosine."),
+)
 
 
 def typed(ctx: click.Context) -> list[str]:

@@ -76,7 +76,7 @@ class SearchRequest:
     "-o", "--output", "outputs", type=PATH, multiple=True,
     help="File to write the hits to: .json, .csv, .m3u8 (a playlist) or .html (with players).",
 )  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@options.overwrite_option
 @click.option(
     "--bundle", type=PATH, help="That embeds the query.  [default: the library's own]",
 )  # fmt: skip

@@ -210,19 +210,22 @@ def serve(**given: Any) -> int:
     from clap_export.serve.server import Place, Server
     from clap_export.serve.service import Service
 
-    log.begin()
-    access, source = request.access(), request.source()
-    with request.encoder(source) as encoder:
-        service = Service(encoder, request.setup(source, encoder))
-        try:
-            place = Place(request.host, request.port, request.drain_seconds)
-            server = Server(service, access, place)
-            with server.bind() as listening:
-                service.warm()
-                log.say("ready", model=encoder.manifest.name, memory_limit=service.most_memory)
-                server.run_on(listening)
-        finally:
-            service.close()
+    lines = log.begin()
+    try:
+        access, source = request.access(), request.source()
+        with request.encoder(source) as encoder:
+            service = Service(encoder, request.setup(source, encoder))
+            try:
+                place = Place(request.host, request.port, request.drain_seconds)
+                server = Server(service, access, place)
+                with server.bind() as listening:
+                    service.warm()
+                    log.say("ready", model=encoder.manifest.name, memory_limit=service.most_memory)
+                    server.run_on(listening)
+            finally:
+                service.close()
+    finally:
+        lines.finish()
     return DONE
 
 

@@ -106,12 +106,7 @@ class TagRequest:
     "--top-k", type=click.IntRange(1), default=TOP_K, show_default=True,
     help="Most labels of a recording.",
 )  # fmt: skip
-@click.option(
-    "--scores", type=click.Choice(["softmax", "cosine", "multilabel"]),
-    help="What the score is.  [default: softmax; of a head its own]",
-)  # fmt: skip
-@click.option("--threshold", type=float, help="Drop labels with a lower score.")
-@click.option("--min-similarity", type=float, help="Drop labels with a lower cosine.")
+@options.ranking_options
 @click.option(
     "--truth", type=PATH,
     help="Compare with labels that people gave: a listing, or a folder with one for each label.",
@@ -127,7 +122,7 @@ class TagRequest:
     "--projection", type=click.Choice(["pca", "umap"]), default="pca", show_default=True,
     help="How vectors become points of the picture; umap needs umap-learn.",
 )  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@options.overwrite_option
 @click.option("--bundle", type=PATH, help="Of the library's model.  [default: the library's own]")
 @options.provider_option
 @options.json_option

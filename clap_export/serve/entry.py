@@ -56,6 +56,8 @@ class Entry:
             await self._app(scope, receive, send)
             return
         passing = _Passing(scope, send, self._service.limits.idle)
+        if scope.get("method") == "HEAD":  # it is what GET would answer, without the body
+            scope = {**scope, "method": "GET"}
         began = monotonic()
         try:
             await self._app(scope, receive, passing.send)
@@ -73,7 +75,7 @@ class Entry:
 
     def _note(self, scope: Scope, passing: _Passing, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        method = scope.get("method", "WS")
+        method = passing.method
         status = passing.status or (CLIENT_LEFT if method != "WS" else 101)
         metrics = self._service.metrics
         metrics.requests.labels(f"{method} {route}", status).inc()
@@ -98,6 +100,7 @@ class _Passing:
         self.status, self.bytes = 0, 0
         self._send, self._patience = send, patience
         self._path: str = scope["path"]
+        self.method: str = scope.get("method", "WS")
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -108,6 +111,8 @@ class _Passing:
                 headers.append((b"cache-control", b"no-store"))
             message = {**message, "headers": headers}
         elif message["type"] == "http.response.body":
+            if self.method == "HEAD":
+                message = {**message, "body": b""}
             self.bytes += len(message.get("body", b""))
         # A client that takes no answer must not hold a place for ever.
         with fail_after(self._patience):

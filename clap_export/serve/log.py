@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import queue
 import sys
+import threading
 import traceback
 from datetime import datetime, timezone
+from time import monotonic, sleep
 from typing import Any
+
+STDERR = 2
+MOST_WAITING = 4096  # lines that nobody has read yet
+LAST = 1.0  # seconds that the last lines have, when the process ends
 
 log = logging.getLogger("clap_export.serve")
 
@@ -29,16 +37,73 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-def begin(level: int = logging.INFO) -> None:
+class Beside(logging.Handler):
+    """Writes lines in a thread of its own: no request waits for whoever reads the log.
+
+    A pipe that nobody reads is full after 64 KiB. What comes when too many lines wait is dropped,
+    and the next line that is written says how many were.
+
+    Args:
+        descriptor: of the file, pipe or terminal.
+        most: lines that may wait.
+    """
+
+    def __init__(self, descriptor: int, most: int = MOST_WAITING) -> None:
+        super().__init__()
+        self._descriptor, self._most = descriptor, most
+        # Signals log too: this queue may be put into in the midst of another put.
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._dropped, self._writing = 0, False
+        threading.Thread(target=self._work, name="clap-log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record; never waits."""
+        if self._lines.qsize() >= self._most:
+            self._dropped += 1
+            return
+        if self._dropped:
+            lost = logging.makeLogRecord(
+                {"name": record.name, "levelno": logging.WARNING, "levelname": "WARNING"}
+            )
+            lost.msg, lost.__dict__["fields"] = "log dropped", {"lines": self._dropped}
+            self._dropped = 0
+            self._lines.put(self.format(lost))
+        self._lines.put(self.format(record))
+
+    def finish(self, seconds: float = LAST) -> None:
+        """Wait until all is written, for so long."""
+        end = monotonic() + seconds
+        while (self._writing or not self._lines.empty()) and monotonic() < end:
+            sleep(0.005)
+
+    def _work(self) -> None:
+        while True:
+            line = self._lines.get()
+            self._writing = True
+            data = memoryview(f"{line}\n".encode())
+            try:
+                while data:
+                    # Not through sys.stderr, whose lock the end of the process would wait for.
+                    data = data[os.write(self._descriptor, data) :]
+            except OSError:  # whoever read it is gone
+                self._dropped += 1
+            self._writing = False
+
+
+def begin(level: int = logging.INFO) -> Beside:
     """Send the log of this service, and what its libraries complain of, to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    # Where it was closed by whoever started the process, its number may be any file's by now.
+    is_closed = sys.__stderr__ is None
+    handler = Beside(os.open(os.devnull, os.O_WRONLY) if is_closed else STDERR)
     handler.setFormatter(JsonLines())
     # The runtime's own warnings name labels.
-    for name, least in (("clap_export.serve", level), ("uvicorn", logging.ERROR)):
+    quiet = logging.ERROR
+    for name, least in (("clap_export.serve", level), ("uvicorn", quiet), ("asyncio", quiet)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(least)
     logging.getLogger("runtime").setLevel(logging.ERROR)
+    return handler
 
 
 def say(event: str, **fields: object) -> None:

@@ -13,6 +13,7 @@ from clap_export.serve.problems import Problem
 
 FILE = "file"
 MOST_FIELDS = 100
+MOST_HEADER = 8192  # bytes of a part's header; older parsers have no bound of their own
 
 
 class Form:
@@ -77,10 +78,15 @@ class Form:
         self._text.clear()
 
     def _field(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
+        self._add(self._header, data[start:end])
 
     def _more(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
+        self._add(self._value, data[start:end])
+
+    def _add(self, header: bytearray, data: bytes) -> None:
+        if len(header) + len(data) > MOST_HEADER:
+            raise FormParserError(f"a header of a part has more than {MOST_HEADER} bytes")
+        header += data
 
     def _header_end(self) -> None:
         if bytes(self._header).lower() == b"content-disposition":

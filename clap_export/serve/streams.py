@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from clap_export.serve.options import Finite
 from clap_export.serve.problems import Problem
 from runtime import Event, Events, LabelBank, Listener, Prediction, Rule, Segment
+from runtime.arguments import shown
 from runtime.audio import MAX_CHANNELS, MAX_RATE, MIN_RATE
 from runtime.clips.clip import Piece
 from runtime.clips.pooling import check_heard, mean_embedding
 from runtime.lookup import similarities
+from runtime.problems import listed
 from runtime.scores import Ranking
 
 if TYPE_CHECKING:
@@ -140,11 +142,12 @@ class Listening:
         bank: the labels.
 
     Raises:
-        ClapError: an option cannot be used.
+        ClapError, Problem: an option cannot be used.
     """
 
     def __init__(self, service: Service, options: ListenOptions, bank: LabelBank) -> None:
         self._service, self._options = service, options
+        self._check_names(bank)
         self._listener = Listener(
             self._classifier(bank), options.rate, hop=options.hop, gate=options.gate
         )
@@ -199,6 +202,17 @@ class Listening:
             "silent": counts.silent, "missing": counts.missing + counts.bridged,
             "dropped": dropped, "events": self._ended,
         }  # fmt: skip
+
+    def _check_names(self, bank: LabelBank) -> None:
+        """Rules are for labels of the stream; later ones may have none of these."""
+        options, known = self._options, frozenset(bank.names)
+        for field, names in (("rules", options.rules), ("only", options.only or ())):
+            unknown = [shown(name) for name in names if name not in known]
+            if unknown:
+                raise Problem(
+                    422, "options", f"{field}: {listed(unknown)}: not among the labels of the "
+                    "stream.",
+                )  # fmt: skip
 
     def _classifier(self, bank: LabelBank) -> StreamClassifier:
         manifest = self._service.encoder.manifest

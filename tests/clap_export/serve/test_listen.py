@@ -145,6 +145,15 @@ def test_a_first_message_that_cannot_be_used(server: Running, first: Any, kind: 
     assert made.close_code == 1008
 
 
+@pytest.mark.parametrize("field", ["rules", "only"])
+def test_a_label_that_is_not_listened_for_is_named(server: Running, field: str) -> None:
+    named = {"rules": {"dgo": {"on": 0.9}}, "only": ["dgo"]}[field]
+    with socket(server, rate=RATE, labels=["dog", "rain"], **{field: named}) as made:
+        [error] = messages(made)
+    assert (error["type"], error["status"]) == ("error", 422)
+    assert error["error"]["message"] == f"{field}: 'dgo': not among the labels of the stream."
+
+
 def test_what_two_fields_make_together_is_named(server: Running) -> None:
     with socket(server, rate=48_000, channels=32) as made:
         (found,) = messages(made)

@@ -155,6 +155,14 @@ def test_forms_that_are_none(server: Running) -> None:
     quiet(server)
 
 
+@pytest.mark.parametrize("beginning", [b"", b'Content-Disposition: form-data; name="'])
+def test_a_parts_header_has_an_end(server: Running, beginning: bytes) -> None:
+    header = {"Content-Type": "multipart/form-data; boundary=b"}
+    body = b"--b\r\n" + beginning + b"a" * 20_000
+    error_of(server.post("/v1/classify", body, headers=header), 400, "form")
+    quiet(server)
+
+
 def test_a_client_that_leaves_ends_its_work(tiny_bundle: Path) -> None:
     with running(tiny_bundle, change=slowly(0.05)) as server:
         for more in ("", "Accept: text/event-stream\r\n"):
@@ -312,6 +320,21 @@ def test_a_fault_of_ours_tells_no_more_than_its_id(tiny_bundle: Path) -> None:
         assert '"status": 500' in told
         assert "secret" not in told
         quiet(server)
+
+
+def test_head_is_get_without_a_body(server: Running) -> None:
+    for path in ("/healthz", "/readyz", "/", "/page/page.js", "/v1/space", "/metrics"):
+        got, asked = server.client.get(path), server.client.head(path)
+        assert (asked.status_code, asked.content) == (200, b""), path
+        assert asked.headers["content-type"] == got.headers["content-type"]
+        if path != "/metrics":  # which counts what was asked
+            assert asked.headers["content-length"] == str(len(got.content)), path
+    refused = server.client.head("/v1/classify")
+    assert (refused.status_code, refused.content) == (405, b"")
+    assert server.client.head("/nothing").status_code == 404
+    asking = b"HEAD /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with raw(server, asking) as made:
+        assert answer_of(made).endswith(b"\r\n\r\n")
 
 
 def test_counters(server: Running) -> None:
