@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +69,24 @@ def test_what_cannot_be_fetched_is_one_sentence(tmp_path: Path) -> None:
             read_listing(ListingConfig(pattern, kind="webdataset", cache=cache))
         assert "\n" not in str(caught.value)
     assert not list((tmp_path / "cache").iterdir())
+
+
+def test_shards_of_a_web_server_give_the_same_clips(tmp_path: Path) -> None:
+    plain = read_listing(ListingConfig(shards(tmp_path), kind="webdataset"))
+    count = len(list(tmp_path.glob("set-*.tar")))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_address[1]}"
+        shard = f"set-{{000..{count - 1:03d}}}.tar"
+        cache = str(tmp_path / "cache")
+        clips = read_listing(ListingConfig(f"{place}/{shard}", kind="webdataset", cache=cache))
+        with pytest.raises(ClapError, match="cannot be fetched") as caught:
+            read_listing(ListingConfig(f"{place}/none.tar", kind="webdataset", cache=cache))
+        server.shutdown()
+    assert said(clips) == said(plain)
+    assert "\n" not in str(caught.value)
+    spec = tiny.config().audio
+    want, found = ClipStore(plain, spec), ClipStore(clips, spec)
+    for i in range(len(clips)):
+        assert np.array_equal(found.waveform(i), want.waveform(i))
