@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from runtime import audio, tuned
 from runtime.arguments import MOST_THREADS, check_batch_size, maybe_whole, shown
-from runtime.audio_graph import AudioGraph, checked_result
+from runtime.audio_graph import AudioGraph
 from runtime.backends import GPU, Backend
 from runtime.bundle import Bundle
 from runtime.clips import windows
@@ -26,6 +26,7 @@ from runtime.cores import usable_cores
 from runtime.errors import BundleError, ClapError, LabelError
 from runtime.loaded import Loaded
 from runtime.manifest import Manifest
+from runtime.text_graph import TextGraph
 
 if TYPE_CHECKING:
     from runtime.audio_graph import Embeddings, Rows
@@ -121,6 +122,7 @@ class Encoder:
         longer = self.policy.quirks.always_longer
         self._audio = AudioGraph(manifest, self._loaded.audio, longer)
         self._alone = AudioGraph(manifest, self._loaded.single, longer)
+        self._text = TextGraph(manifest, self._loaded.text)
 
     def __reduce__(self) -> tuple[object, ...]:
         make = partial(
@@ -327,15 +329,7 @@ class Encoder:
             BackendError: the engine is not available or failed.
         """
         graph = self._alone if one_thread else self._audio
-        rows = [row for piece in pieces for row in piece.rows]
-        fused = self.manifest.audio.long_clips == "fusion"
-        given = rows if fused else np.stack(cast("list[NDArray[np.float32]]", rows))
-        found, norms = graph.embed_with_norms(given, len(rows))
-        ends = np.cumsum([len(piece) for piece in pieces])[:-1]
-        parts = np.split(found, ends)
-        if norms is None:
-            return [(part, None) for part in parts]
-        return list(zip(parts, np.split(norms, ends), strict=True))
+        return graph.embed_together(pieces)
 
     def embed_text(self, texts: str | Sequence[str]) -> Embeddings:
         """Embed texts as they are, without a prompt template.
@@ -356,18 +350,7 @@ class Encoder:
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise ClapError("no texts were given: pass at least one.")
-        size = self.text_batch_size
-        with self._loaded.text.use() as (backend, tokenizer):
-            name = backend.output_names[0]
-            encoded = tokenizer.encode(texts)
-            # Texts of like lengths together: the shorter ones of a batch are filled up.
-            order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
-            batches = [order[i : i + size] for i in range(0, len(order), size)]
-            feeds = (dict(tokenizer.inputs([encoded[i] for i in batch])) for batch in batches)
-            rows = np.empty((len(encoded), self.manifest.embedding_dim), np.float32)
-            for batch, out in zip(batches, backend.stream(feeds), strict=True):
-                rows[batch] = checked_result(out[name], len(batch), self.manifest)
-        return check_finite(rows)
+        return self._text.embed(texts, self.text_batch_size)
 
     def windows_of(
         self, source: audio.Source, sample_rate: int | None = None
