@@ -80,6 +80,19 @@ class AudioGraph:
                 norms.append(self._norms(outputs, len(unit)))
         return np.concatenate(found), np.concatenate(norms) if norms else None
 
+    def embed_together(
+        self, pieces: Sequence[Piece]
+    ) -> list[tuple[Embeddings, NDArray[np.float32] | None]]:
+        """:meth:`embed_with_norms` of all windows of the pieces at once, for each piece."""
+        rows = [row for piece in pieces for row in piece.rows]
+        given = rows if self._fused else np.stack(cast("list[NDArray[np.float32]]", rows))
+        found, norms = self.embed_with_norms(given, len(rows))
+        ends = np.cumsum([len(piece) for piece in pieces])[:-1]
+        parts = np.split(found, ends)
+        if norms is None:
+            return [(part, None) for part in parts]
+        return list(zip(parts, np.split(norms, ends), strict=True))
+
     def embed_clips(
         self, clips: Iterable[Rows], size: int, raw: bool = False
     ) -> Iterator[Embeddings]:

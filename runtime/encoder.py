@@ -15,29 +15,27 @@ from numpy.typing import NDArray
 
 from runtime import audio, tuned
 from runtime.arguments import MOST_THREADS, check_batch_size, maybe_whole, shown
-from runtime.audio_graph import AudioGraph, checked_result
-from runtime.backends import GPU, Backend
+from runtime.audio_graph import AudioGraph
+from runtime.backends import GPU
 from runtime.bundle import Bundle
 from runtime.clips import windows
 from runtime.clips.clip import Clip, Piece, unchecked
 from runtime.clips.policy import Policy, chosen
 from runtime.clips.pooling import Peaks, Pool, check_finite
-from runtime.cores import usable_cores
 from runtime.errors import BundleError, ClapError, LabelError
 from runtime.loaded import Loaded
-from runtime.manifest import Manifest
+from runtime.loaded_bundle import LoadedBundle
+from runtime.text_graph import TextGraph
 
 if TYPE_CHECKING:
     from runtime.audio_graph import Embeddings, Rows
-    from runtime.cache import Cache
-    from runtime.tokenizer import TextTokenizer
 
 P = TypeVar("P", bound="Pool | Peaks")
 
 ENOUGH_ON_CPU = 4  # windows
 
 
-class Encoder:
+class Encoder(LoadedBundle):
     """The two encoders of a bundle. Each is loaded when first used; threads may share one Encoder,
     and any of them may close it. It pickles as its arguments; in a forked child its engines are
     loaded anew.
@@ -102,14 +100,16 @@ class Encoder:
         self._asked = providers is not None
         if quickest is not None:
             providers = (quickest.provider,)
-        self._loaded = Loaded(
-            files,
-            not opened if check_hashes is None else check_hashes,
-            providers,
-            threads,
-            maybe_whole("device", device, 0),
-            self.policy.quirks.whole_texts,
-            None if quickest is None else quickest.threads,
+        super().__init__(
+            Loaded(
+                files,
+                not opened if check_hashes is None else check_hashes,
+                providers,
+                threads,
+                maybe_whole("device", device, 0),
+                self.policy.quirks.whole_texts,
+                None if quickest is None else quickest.threads,
+            )
         )
         self.providers = self._loaded.providers
         self.device = self._loaded.device or 0
@@ -121,6 +121,7 @@ class Encoder:
         longer = self.policy.quirks.always_longer
         self._audio = AudioGraph(manifest, self._loaded.audio, longer)
         self._alone = AudioGraph(manifest, self._loaded.single, longer)
+        self._text = TextGraph(manifest, self._loaded.text)
 
     def __reduce__(self) -> tuple[object, ...]:
         make = partial(
@@ -130,26 +131,6 @@ class Encoder:
             max_seconds=self.max_seconds, device=self._loaded.device, windows=self.policy,
         )  # fmt: skip
         return make, (self._given,)
-
-    @property
-    def manifest(self) -> Manifest:
-        """The bundle's manifest."""
-        return self._loaded.bundle.manifest
-
-    @property
-    def has_text(self) -> bool:
-        """Whether texts can be embedded; without, labels come as saved banks."""
-        return self._loaded.bundle.has_text
-
-    @property
-    def manifest_bytes(self) -> bytes:
-        """The manifest's file."""
-        return self._loaded.bundle.manifest_bytes
-
-    @property
-    def cache(self) -> Cache | None:
-        """Where what is slow to derive from the bundle is kept, or None."""
-        return self._loaded.cache
 
     @property
     def clip_space_id(self) -> str:
@@ -327,15 +308,7 @@ class Encoder:
             BackendError: the engine is not available or failed.
         """
         graph = self._alone if one_thread else self._audio
-        rows = [row for piece in pieces for row in piece.rows]
-        fused = self.manifest.audio.long_clips == "fusion"
-        given = rows if fused else np.stack(cast("list[NDArray[np.float32]]", rows))
-        found, norms = graph.embed_with_norms(given, len(rows))
-        ends = np.cumsum([len(piece) for piece in pieces])[:-1]
-        parts = np.split(found, ends)
-        if norms is None:
-            return [(part, None) for part in parts]
-        return list(zip(parts, np.split(norms, ends), strict=True))
+        return graph.embed_together(pieces)
 
     def embed_text(self, texts: str | Sequence[str]) -> Embeddings:
         """Embed texts as they are, without a prompt template.
@@ -356,18 +329,7 @@ class Encoder:
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise ClapError("no texts were given: pass at least one.")
-        size = self.text_batch_size
-        with self._loaded.text.use() as (backend, tokenizer):
-            name = backend.output_names[0]
-            encoded = tokenizer.encode(texts)
-            # Texts of like lengths together: the shorter ones of a batch are filled up.
-            order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
-            batches = [order[i : i + size] for i in range(0, len(order), size)]
-            feeds = (dict(tokenizer.inputs([encoded[i] for i in batch])) for batch in batches)
-            rows = np.empty((len(encoded), self.manifest.embedding_dim), np.float32)
-            for batch, out in zip(batches, backend.stream(feeds), strict=True):
-                rows[batch] = checked_result(out[name], len(batch), self.manifest)
-        return check_finite(rows)
+        return self._text.embed(texts, self.text_batch_size)
 
     def windows_of(
         self, source: audio.Source, sample_rate: int | None = None
@@ -416,50 +378,6 @@ class Encoder:
         return (check_finite(rows) for rows in found) if finite else found
 
     @property
-    def many_at_once(self) -> int:
-        """How many recordings are best embedded at a time, each by a run of one thread.
-
-        Above 1 on ONNX Runtime's CPU, when ``threads`` was not given: a run on all cores spends
-        much of its time in steps that do not divide.
-
-        Raises:
-            BackendError: the provider is not available.
-        """
-        return usable_cores() if self._loaded.one_thread_each() else 1
-
-    @property
     def raw(self) -> bool:
         """Whether the policy pools the encoder's vectors before they are scaled to unit norm."""
         return self.policy.pooling == "raw_mean"
-
-    def open_audio(self) -> Backend:
-        """Load the audio encoder, or return it when it is loaded.
-
-        Raises:
-            BackendError: the provider is not available, or the graph cannot be loaded.
-            BundleError: its file was altered, or is no audio graph.
-        """
-        return self._loaded.audio.get()
-
-    @property
-    def tokenizer(self) -> TextTokenizer:
-        """The text encoder's tokenizer; both are loaded if they are not yet."""
-        return self._loaded.text.get()[1]
-
-    def close_text(self) -> None:
-        """Release the text encoder; it is loaded again when needed."""
-        self._loaded.text.close()
-
-    def close(self) -> None:
-        """Release the encoders; they are loaded again when needed.
-
-        Other threads may be using them: these finish with what they have, and the memory is free
-        when the last of them is done.
-        """
-        self._loaded.close()
-
-    def __enter__(self) -> Encoder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -11,27 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
-import socket
 import stat
-import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from runtime.errors import ClapError
-
-try:
-    import fcntl
-except ImportError:  # Windows: left-overs of killed processes stay
-    fcntl = None
+from runtime.temporaries import LOCKS, NO_SURPRISE, locked, short, sweep, temporary
 
 BINARY = getattr(os, "O_BINARY", 0)  # Windows: no translation of line ends
-# Neither through a link, nor waiting for whoever writes into a pipe.
-NO_SURPRISE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-MAX_NAME = 80  # bytes of a name kept in its temporary's: file systems take 255 bytes
 
 
 @contextmanager
@@ -124,15 +114,15 @@ def writing(
         target = Path(os.path.realpath(asked)) if asked.is_symlink() else asked
         mode = _check_target(asked, target, overwrite, error)
         sweep(target)
-        part = _temporary(target)
+        part = temporary(target)
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
     except (OSError, ValueError) as problem:
         raise _unwritable(asked, problem, error) from problem
     try:
-        _lock(descriptor)
+        locked(descriptor)
         # What writes may put a file of its own there, which it alone can read: safetensors does.
         mode = os.fstat(descriptor).st_mode & 0o777 if mode is None else mode
-        if fcntl is None:
+        if not LOCKS:
             os.close(descriptor)  # Windows renames no file that is open
         yield part
         os.chmod(part, mode)
@@ -144,7 +134,7 @@ def writing(
     except OSError as problem:
         raise _unwritable(asked, problem, error) from problem
     finally:
-        if fcntl is not None:
+        if LOCKS:
             os.close(descriptor)
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
@@ -221,7 +211,7 @@ def growing(
     except OSError as problem:
         raise _unwritable(Path(path), problem, error) from problem
     try:
-        _lock(descriptor)
+        locked(descriptor)
         yield Growing(descriptor)
     finally:
         with contextlib.suppress(OSError):
@@ -241,13 +231,13 @@ def scratch(beside: str | os.PathLike[str], error: type[ClapError] = ClapError) 
     target = Path(beside)
     try:
         sweep(target)
-        folder = _temporary(target)
+        folder = temporary(target)
         folder.mkdir()
-        descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
+        descriptor = os.open(folder, os.O_RDONLY) if LOCKS else None
     except (OSError, ValueError) as problem:
         raise _unwritable(target, problem, error) from problem
     try:
-        _lock(descriptor)
+        locked(descriptor)
         yield folder
     except OSError as problem:
         raise _unwritable(target, problem, error) from problem
@@ -282,12 +272,12 @@ def owning(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> 
     """
     target = Path(path)
     try:
-        lock = target.with_name(f".{_short(target.name)}.lock")
+        lock = target.with_name(f".{short(target.name)}.lock")
         descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
     except (OSError, ValueError) as problem:
         raise _unwritable(target, problem, error) from problem
     try:
-        if not _lock(descriptor):
+        if not locked(descriptor):
             raise _in_use(target, error)
         yield
     finally:
@@ -296,11 +286,11 @@ def owning(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> 
 
 def _refuse_in_use(target: Path, error: type[ClapError]) -> None:
     """A file that another process lets grow; links and devices are looked at elsewhere."""
-    if fcntl is None or not target.is_file():
+    if not LOCKS or not target.is_file():
         return
     descriptor = os.open(target, os.O_RDONLY | NO_SURPRISE)
     try:
-        if not _lock(descriptor):
+        if not locked(descriptor):
             raise _in_use(target, error)
     finally:
         os.close(descriptor)
@@ -310,68 +300,6 @@ def _in_use(target: Path, error: type[ClapError]) -> ClapError:
     return error(f"'{target}' is being written by another process: wait for it, or stop it.")
 
 
-def sweep(path: Path) -> None:
-    """Remove temporaries of ``path`` whose writers are dead."""
-    if fcntl is None:
-        return
-    for left in path.parent.glob(f"{_glob(_prefix(path))}*.part"):
-        owner = left.name.removeprefix(_prefix(path)).split("-")[0]
-        if not (owner.isascii() and owner.isdecimal() and len(owner) < 10) or _alive(int(owner)):
-            continue
-        with contextlib.suppress(OSError):
-            descriptor = os.open(left, os.O_RDONLY | NO_SURPRISE)
-            try:
-                if _lock(descriptor):
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
-            finally:
-                os.close(descriptor)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f"{_prefix(path)}{os.getpid()}-{secrets.token_hex(4)}.part")
-
-
-def _prefix(path: Path) -> str:
-    """What temporaries of this file on this host begin with."""
-    owner = zlib.crc32(f"{socket.gethostname()}/".encode() + os.fsencode(path.name))
-    return f".{_short(path.name)}.{owner:08x}-"
-
-
-def _short(name: str) -> str:
-    """A name that leaves room for more; cut by bytes, as a character may have four."""
-    whole = os.fsencode(name)
-    if len(whole) <= MAX_NAME:
-        return name
-    return f"{whole[:MAX_NAME].decode(errors='ignore')}.{zlib.crc32(whole):08x}"
-
-
-def _glob(text: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _lock(descriptor: int | None) -> bool:
-    """Whether the lock could be had; true where there are no locks."""
-    if fcntl is None or descriptor is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
-
-
 def _flush(path: Path) -> None:
     """Onto the disk, so that a power cut after the rename finds the content too."""
     if path.is_dir():
@@ -379,7 +307,7 @@ def _flush(path: Path) -> None:
         with contextlib.suppress(OSError):
             _sync(path, os.O_RDONLY)
     else:
-        _sync(path, os.O_RDWR if fcntl is None else os.O_RDONLY)
+        _sync(path, os.O_RDWR if not LOCKS else os.O_RDONLY)
 
 
 def _sync(path: Path, flags: int) -> None:

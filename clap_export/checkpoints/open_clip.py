@@ -16,14 +16,16 @@ from clap_export.checkpoints.laion import MLP
 from clap_export.checkpoints.state import Rule, State, drop, prefixed
 from clap_export.checkpoints.tokenizers import ROBERTA_BASE, fetch_known, find
 from clap_export.checkpoints.weights import read_json, read_weights
-from clap_export.model.checkpoint import Checkpoint
-from clap_export.model.config import (
+from clap_export.model.bounds import (
     MAX_DFT,
     MAX_MELS,
     MAX_SAMPLE_RATE,
     MAX_SECONDS,
     MAX_TOKENS,
     MAX_WIDTH,
+)
+from clap_export.model.checkpoint import Checkpoint
+from clap_export.model.config import (
     AudioEncoderConfig,
     ClapConfig,
     ProjectionConfig,

@@ -22,8 +22,7 @@ from clap_export.checkpoints.fields import (
     wholes,
 )
 from clap_export.checkpoints.weights import read_json
-from clap_export.model.config import (
-    ACTIVATIONS,
+from clap_export.model.bounds import (
     MAX_DFT,
     MAX_LAYERS,
     MAX_MELS,
@@ -34,6 +33,9 @@ from clap_export.model.config import (
     MAX_VOCABULARY,
     MAX_WIDTH,
     MAX_WINDOW,
+)
+from clap_export.model.config import (
+    ACTIVATIONS,
     AudioEncoderConfig,
     ClapConfig,
     HtsatConfig,

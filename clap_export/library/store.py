@@ -17,7 +17,7 @@ from clap_export.library import parts
 from clap_export.library.item import Item, Key
 from clap_export.library.journal import Journal
 from clap_export.library.row import Row
-from runtime import files
+from runtime import files, temporaries
 from runtime.library import columns, description
 from runtime.library.arrow import pyarrow
 from runtime.library.columns import RECORDINGS, WINDOWS
@@ -232,7 +232,7 @@ def _sweep(folder: Path) -> None:
         parts.remove(folder / WINDOWS / name)
     for kind in (RECORDINGS, WINDOWS):
         for left in (folder / kind).glob(".part-*.part"):
-            files.sweep(left.with_name(left.name[1 : 1 + len(parts.name(0))]))
+            temporaries.sweep(left.with_name(left.name[1 : 1 + len(parts.name(0))]))
 
 
 def _begun(folder: Path, wanted: Description) -> Description:

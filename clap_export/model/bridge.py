@@ -24,7 +24,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from clap_export.model.config import BridgeConfig
+from clap_export.model.bridge_config import BridgeConfig
 
 
 class Bridge(nn.Module):

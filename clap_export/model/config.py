@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from clap_export.model.bounds import (
+    MAX_DFT,
+    MAX_LAYERS,
+    MAX_MELS,
+    MAX_SAMPLE_RATE,
+    MAX_SECONDS,
+    MAX_SIDE,
+    MAX_STAGES,
+    MAX_TOKENS,
+    MAX_VOCABULARY,
+    MAX_WIDTH,
+    MAX_WINDOW,
+    within,
+)
+from clap_export.model.bridge_config import BridgeConfig
 from runtime import schema
 from runtime.audio_spec import AudioSpec, Mel
 from runtime.manifest import Calibration
-
-# More than any model of this kind has. A config comes from a file: what it asks for is compared
-# with the file's tensors, but making that comparison must cost little too.
-MAX_WIDTH = 1 << 16
-MAX_LAYERS = 256
-MAX_STAGES = 16
-MAX_MELS = 512
-MAX_SIDE = 4096  # of an image, in pixels
-MAX_WINDOW = 64  # side of an attention window, in tokens
-MAX_TOKENS = 1 << 17
-MAX_VOCABULARY = 1 << 22
-MAX_SAMPLE_RATE = 1_000_000
-MAX_DFT = 1 << 15
-MAX_SECONDS = 3600
-MAX_TAGS = 10_000
 
 # YAMNet's frontend. It takes magnitudes and adds a floor before the logarithm; of powers, as a
 # `Mel` counts, that is the floor's square.
 YAMNET_FLOOR = 0.001
 YAMNET_MEL = Mel(16_000, 512, 160, 64, 125.0, 7500.0, "htk", None, YAMNET_FLOOR**2)
 YAMNET_PATCH = 96  # frames that are told apart at once, 0.96 s
-
-
-def within(name: str, value: float, most: float, least: float = 1) -> None:
-    """Check one number of a config.
-
-    Raises:
-        ValueError: it is too small or too large, or not a number.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise ValueError(f"{name} is {value!r}, must be from {least:g} to {most:g}")
 
 
 @dataclass(frozen=True)
@@ -291,58 +280,6 @@ class ProjectionConfig:
 
     kind: Literal["linear", "mlp", "residual", "none"]
     dropout: float = 0.0
-
-
-@dataclass(frozen=True)
-class BridgeConfig:
-    """How a tagger and a text encoder share a space; see :mod:`clap_export.model.bridge`.
-
-    Attributes:
-        tags: names of what the tagger hears.
-        text_dim: dimensions of the text encoder behind its projection.
-        labels: how many labels' clips the learned part was fitted to; 0 for no such part.
-        temperature: of the softmax over tags.
-        floor: added to probabilities before their logarithm.
-        gate_centre, gate_width: cosine to the nearest of the labels at which the learned part
-            counts half, and how quickly that changes.
-        learned: length of the gated part of a text.
-        against: what the gate takes from a text's score, as the text has it.
-        constant: the audio vector's factor on that.
-        root: the learned part is fitted to roots of the tower's vector, which is never negative.
-    """
-
-    tags: tuple[str, ...]
-    text_dim: int
-    labels: int = 0
-    temperature: float = 0.03
-    floor: float = 1e-3
-    gate_centre: float = 0.9
-    gate_width: float = 0.03
-    learned: float = 0.25
-    against: float = 0.0
-    constant: float = 8.0
-    root: bool = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tags", tuple(self.tags))
-        within("tags: their number", len(self.tags), MAX_TAGS)
-        within("text_dim", self.text_dim, MAX_WIDTH)
-        within("labels", self.labels, MAX_TAGS, least=0)
-        for name in ("temperature", "floor", "gate_width"):
-            within(name, getattr(self, name), 1.0, least=1e-6)
-        within("gate_centre", self.gate_centre, 1.0, least=-1.0)
-        for name in ("learned", "against", "constant"):
-            within(name, getattr(self, name), 1e3, least=0)
-
-    @property
-    def dim(self) -> int:
-        """Dimensions of the shared space: tags, the learned part and its constant, padding."""
-        return len(self.tags) + (self.text_dim + 1) * bool(self.labels) + 1
-
-    @property
-    def length(self) -> float:
-        """No text is longer before it is padded: weights of tags have a length of at most 1."""
-        return math.hypot(1.0, *(self.learned, self.against) if self.labels else ())
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime import files
+from runtime import files, temporaries
 from runtime.errors import BundleError, ClapError, LabelError
 from tests.places import ROOT
 
@@ -288,7 +288,7 @@ def test_the_living_and_the_strange_are_left_alone(tmp_path: Path) -> None:
         write(target, b"second")  # sweeps
         assert part.exists()
     assert target.read_bytes() == b"first"  # the last to be done
-    prefix = files._prefix(target)
+    prefix = temporaries.prefix(target)
     strange = [f"{prefix}{owner}-00.part" for owner in ("²", "x", "", "9" * 30, "99999998")]
     for name in strange[:-1]:
         (tmp_path / name).touch()
@@ -476,7 +476,7 @@ def test_a_growing_file_ends_with_a_whole_line_on_a_full_disk(tmp_path: Path) ->
     assert (tmp_path / "a").read_text() == 2 * "0123456789\n"
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="no locks here")
+@pytest.mark.skipif(not temporaries.LOCKS, reason="no locks here")
 def test_a_file_that_grows_is_not_replaced_by_another_process(tmp_path: Path) -> None:
     path = tmp_path / "a"
     process = run(

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from clap_export.checkpoints import Checkpoint
+from clap_export.model.bridge_config import BridgeConfig
 from clap_export.model.clap import ClapModel, normalise
 from clap_export.model.config import (
     YAMNET_MEL,
     AudioEncoderConfig,
-    BridgeConfig,
     ClapConfig,
     ProjectionConfig,
     YamnetConfig,

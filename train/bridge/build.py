@@ -10,8 +10,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from clap_export.model.bridge_config import BridgeConfig
 from clap_export.model.clap import LOGIT_SCALE_MAX, ClapModel, normalise
-from clap_export.model.config import BridgeConfig, ClapConfig, ProjectionConfig
+from clap_export.model.config import ClapConfig, ProjectionConfig
 from clap_export.model.projection import Projection
 from runtime.errors import ClapError
 from runtime.prompts import fill_all

@@ -100,7 +100,7 @@ class LearnedConfig:
         handicap: taken from the score of a label that it counts for.
         ridge: of the fit to clips, relative to the mean square of a feature times the clips.
         text_ridge: of the fit to labels, relative to their number.
-        gate_centre, gate_width: see :class:`clap_export.model.config.BridgeConfig`.
+        gate_centre, gate_width: see :class:`clap_export.model.bridge_config.BridgeConfig`.
         clips_least: labels with fewer clips teach nothing.
     """
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from clap_export.checkpoints import load, native
+from clap_export.model.bridge_config import BridgeConfig
 from clap_export.model.clap import ClapModel
-from clap_export.model.config import BridgeConfig
 from clap_export.model.yamnet import YamnetMel
 from runtime import schema
 from runtime.errors import SchemaError
