@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from clap_export.library.given import Columns
 from clap_export.library.vectors import Vectors
 from runtime.errors import ClapError
 from runtime.plain_text import printable
+
+Shared: TypeAlias = "tuple[str, str | None]"  # what recordings may have in common, and its value
 
 COPIES = "sha256"  # recordings of the same bytes are one group
 
@@ -69,7 +73,7 @@ def read(library: Vectors, source: Path, columns: Columns) -> Examples:
     labels = given.read(source, columns, library.keys() if source.is_dir() else ())
     vectors: list[NDArray[np.float32]] = []
     names: list[frozenset[str]] = []
-    groups: list[str] = []
+    shared: list[tuple[Shared, ...]] = []
     left = set(labels.of)
     for stretch in library.stretches(("path", "member", "sha256")):
         keys = stretch.keys
@@ -79,7 +83,9 @@ def read(library: Vectors, source: Path, columns: Columns) -> Examples:
         for i in rows:
             left.discard(keys[i])
             names.append(labels.of[keys[i]])
-            groups.append(labels.groups.get(keys[i]) or copies[i] or str(keys[i]))
+            shared.append(
+                (("copy", copies[i] or str(keys[i])), ("group", labels.groups.get(keys[i])))
+            )
     missing = tuple(printable(path if m is None else f"{path}: {m}") for path, m in sorted(
         left, key=lambda key: (key[0], key[1] or "")))  # fmt: skip
     if not names:
@@ -94,8 +100,28 @@ def read(library: Vectors, source: Path, columns: Columns) -> Examples:
             "Label recordings of something else too, such as 'other'."
         )
     right = np.array([[name in own for name in found] for own in names])
-    _, numbers = np.unique(groups, return_inverse=True)
     return Examples(
-        tuple(found), np.concatenate(vectors), right, numbers.astype(np.int64),
-        columns.group or COPIES, missing,
+        tuple(found), np.concatenate(vectors), right, together(shared), columns.group or COPIES,
+        missing,
     )  # fmt: skip
+
+
+def together(shared: Sequence[tuple[Shared, ...]]) -> NDArray[np.int64]:
+    """Recordings that share anything, or are linked by others that do, in one group: int64 ``[n]``.
+
+    Copies in two groups of a listing would otherwise be learned from in one, and asked for in the
+    other.
+    """
+    next_up = list(range(len(shared)))
+    first: dict[Shared, int] = {}
+
+    def head(at: int) -> int:
+        while next_up[at] != at:
+            next_up[at] = at = next_up[next_up[at]]
+        return at
+
+    for i, values in enumerate(shared):
+        for each in values:
+            if each[1]:
+                next_up[head(i)] = head(first.setdefault(each, i))
+    return np.array([head(i) for i in range(len(shared))], np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -14,6 +15,8 @@ from runtime.arguments import number, whole
 from runtime.backends import GPU
 from runtime.encoder import Encoder
 from runtime.errors import BackendError, ClapError
+
+_log = logging.getLogger(__name__)
 
 BLOCK = 32 << 20  # bytes that travel between two stages at a time
 CARRIED = 64 << 20  # bytes of a recording's windows; six minutes for a model of 48 kHz
@@ -114,9 +117,9 @@ def check_room(workers: Workers, encoder: Encoder) -> None:
             )
 
 
-@contextmanager
-def sentences() -> Generator[None]:
-    """What goes wrong on a worker is said here as it would be by a process of our own.
+def tables(dataset: Any) -> Generator[Any]:
+    """The Arrow tables of a dataset as they come. What goes wrong on a worker is said here as it
+    would be by a process of our own.
 
     Raises:
         ClapError: as it was raised on the worker.
@@ -124,17 +127,29 @@ def sentences() -> Generator[None]:
     """
     exceptions = module("ray.exceptions")
     data = module("ray.data.exceptions")
+    said: ClapError | None = None
     try:
-        yield
+        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
     except (exceptions.RayError, data.UserCodeException, data.SystemException) as error:
-        for each in _causes(error):
-            if isinstance(each, ClapError) and not isinstance(each, exceptions.RayError):
-                # Ray writes advice of its own behind our sentence.
-                raise type(each)(str(each).partition("\n")[0]) from error
-        raise BackendError(
-            f"Ray gave up ({first_line(error)}). What was finished is kept: run the same command "
-            "again."
-        ) from error
+        said = _said(error, exceptions.RayError)
+        _log.debug("what Ray raised:", exc_info=True)
+    if said is not None:
+        # Raised without Ray's exception as its cause, and from frames that know no dataset: both
+        # hold actors, in circles too, and while they do, their CPUs are lost to all who come next.
+        del dataset
+        gc.collect()
+        raise said
+
+
+def _said(error: BaseException, rays_own: type[BaseException]) -> ClapError:
+    """What went wrong on a worker, in one sentence."""
+    for each in _causes(error):
+        if isinstance(each, ClapError) and not isinstance(each, rays_own):
+            # Ray writes advice of its own behind our sentence.
+            return type(each)(str(each).partition("\n")[0])
+    return BackendError(
+        f"Ray gave up ({first_line(error)}). What was finished is kept: run the same command again."
+    )
 
 
 def _causes(error: BaseException) -> Generator[BaseException]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from clap_export.library import store as stores
 from clap_export.library.embed import Summary, Work, described, update
 from clap_export.library.item import Item, Opened, check_name
 from clap_export.library.ray import carried, embeddings, stages
-from clap_export.library.ray.cluster import BLOCK, Workers, check_room, module, sentences
+from clap_export.library.ray.cluster import BLOCK, Workers, check_room, module, tables
 from clap_export.library.row import Row
 from clap_export.library.sources import Found
 from clap_export.library.store import Store
@@ -130,14 +131,13 @@ def look(dataset: Any) -> Found:
         ClapError: it has no column ``path``.
     """
     found = Found()
-    with sentences():
-        for table in _looked(dataset).iter_batches(batch_size=None, batch_format="pyarrow"):
-            for plain in table.to_pylist():
-                if plain["problem"] is not None:
-                    found.problems.append(plain["problem"])
-                else:
-                    item = carried.placed(plain)
-                    found.items.setdefault(item.key, item)
+    for table in tables(_looked(dataset)):
+        for plain in table.to_pylist():
+            if plain["problem"] is not None:
+                found.problems.append(plain["problem"])
+            else:
+                item = carried.placed(plain)
+                found.items.setdefault(item.key, item)
     return found
 
 
@@ -157,7 +157,8 @@ def spread(
         if named:
             dataset = _dataset(named, [sha256(item) for item in named])
             each = store.said.each_window
-            yield from _rows(_staged(dataset, encoder, each, work, workers), encoder, passed)
+            staged = tables(_staged(dataset, encoder, each, work, workers))
+            yield from _rows(staged, encoder, passed)
 
     return update(store, found, work, say, hear)
 
@@ -232,11 +233,13 @@ def _staged(dataset: Any, encoder: Encoder, each_window: bool, work: Work, worke
         )  # fmt: skip
 
 
-def _rows(dataset: Any, encoder: Encoder, passed: Callable[[Opened], bool]) -> Generator[Row]:
-    """A dataset's rows as they come; what was passed over is only said."""
+def _rows(
+    given: Generator[Any], encoder: Encoder, passed: Callable[[Opened], bool]
+) -> Generator[Row]:
+    """The rows of tables as they come; what was passed over is only said."""
     dim = encoder.manifest.embedding_dim
-    with sentences():
-        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+    with closing(given):
+        for table in given:
             for row, was_passed in embeddings.read(table, dim):
                 if was_passed:
                     passed(Opened(row.item, row.item.path, row.sha256))

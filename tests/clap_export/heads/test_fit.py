@@ -3,13 +3,18 @@ of recordings that were not seen."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from clap_export.heads import calibrate, folds
-from clap_export.heads.examples import Examples
+from clap_export.heads.examples import Examples, read
 from clap_export.heads.fit import fit
 from clap_export.heads.head import directions, learn, measured
+from clap_export.library.given import Columns
+from clap_export.library.vectors import Vectors
+from tests.clap_export.library import vectors
 
 
 def examples(
@@ -142,3 +147,15 @@ def test_directions_are_unit_vectors_and_norms() -> None:
     units, norms = directions(weights)
     assert np.allclose(units, [[0.6, 0.8], [1, 0]])
     assert norms.tolist() == [5, 0]
+
+
+def test_copies_in_two_groups_of_a_listing_stay_together(tmp_path: Path) -> None:
+    """Three recordings of the same bytes each, and a listing whose groups go across them."""
+    library = vectors.library(tmp_path / "lib", vectors.clustered(12, 8), rows=5)
+    listing = tmp_path / "labels.csv"
+    groups = ["a", "b", "c", "d", "", "", "e", "f", "f", "f", "g", "h"]
+    rows = [f"/sounds/{i}.wav,{'xy'[i % 2]},{group}" for i, group in enumerate(groups)]
+    listing.write_text("\n".join(["path,label,day", *rows]))
+    found = read(Vectors(library), listing, Columns("label", "day")).groups
+    same = {tuple(np.flatnonzero(found == group).tolist()) for group in found}
+    assert same == {(0, 1, 2), (3, 4, 5), (6, 7, 8, 9, 10, 11)}
