@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clap_export import invented
-from clap_export.bench.candidate import Candidate, Plan
+from clap_export.bench.candidate import FOLDER, Candidate, Plan
 from clap_export.bench.report import Model
 from clap_export.bench.rows import Row, batch_rows, loading_rows
 from clap_export.bench.timing import GpuSeconds
@@ -31,8 +31,6 @@ from runtime.scores import Ranking
 from runtime.tokenizer import TextTokenizer
 
 MANY_LABELS, TOP_K = 1000, 5
-# By device: files in the stream, and size of its batches.
-FOLDER = {"cpu": (16, 4), "cuda": (128, 16)}
 
 
 class BundleSubject:

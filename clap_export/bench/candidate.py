@@ -9,14 +9,23 @@ from typing import Literal
 from runtime.errors import ClapError
 from runtime.manifest import read_manifest
 
-Kind = Literal["bundle", "torch", "torch-compile", "transformers", "pipeline", "openvino"]
+Kind = Literal[
+    "bundle", "torch", "torch-compile", "openvino", "transformers", "pipeline",
+    "transformers-bf16", "transformers-compile", "transformers-openvino", "transformers-int8",
+    "plain",
+]  # fmt: skip
 Device = Literal["cpu", "cuda"]
-# What `--against` takes, and the candidates that each stands for: transformers is measured as it is
-# best used, and as its documentation shows it.
+# What `--against` takes, and the candidates that each stands for: transformers is measured with
+# batches and labels embedded once, and as its documentation shows it.
 PEERS: dict[Device, dict[str, tuple[Kind, ...]]] = {
     "cpu": {
         "torch": ("torch",),
         "transformers": ("transformers", "pipeline"),
+        "transformers-bf16": ("transformers-bf16",),
+        "transformers-compile": ("transformers-compile",),
+        "transformers-openvino": ("transformers-openvino",),
+        "transformers-int8": ("transformers-int8",),
+        "plain": ("plain",),
         "openvino": ("openvino",),
     },
     "cuda": {
@@ -27,6 +36,8 @@ PEERS: dict[Device, dict[str, tuple[Kind, ...]]] = {
 }
 GPU_PROVIDERS = ("cuda", "tensorrt")
 LABELS = 50
+# By device: files in the stream, and size of its batches.
+FOLDER: dict[Device, tuple[int, int]] = {"cpu": (16, 4), "cuda": (128, 16)}
 DEFAULT_RUNS = 30
 
 

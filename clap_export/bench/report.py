@@ -151,7 +151,7 @@ class Measured:
         threads: of the CPU; None is the engine's choice, one for each core.
         stages: parts of the way, and what happens once in a process.
         batches: empty for what takes one recording at a time.
-        folder: None for peers.
+        folder: None for most peers.
         cosine: least over the clips, to the report's first candidate; None in another space.
         accuracy: None without a listing, and for a peer of another space.
     """

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from clap_export.bench.candidate import Candidate, Plan
+from clap_export.bench.candidate import Candidate, Kind, Plan
 from clap_export.bench.report import Model
 from clap_export.bench.rows import Row
 
@@ -42,7 +42,7 @@ class Subject(Protocol):
 
     def folder(self) -> tuple[int, int, list[Row]]:
         """Files, size of batch; many files in a stream, and their windows alone. No rows for
-        peers."""
+        most peers."""
         ...
 
     def embed(self, path: Path) -> NDArray[np.float32]:
@@ -64,6 +64,17 @@ def open_subject(candidate: Candidate, plan: Plan) -> Subject:
         from clap_export.bench.peers import cuda as cuda_peers
 
         return cuda_peers.KINDS[candidate.kind](candidate, plan)
-    from clap_export.bench.peers import cpu as peers
+    from clap_export.bench.peers import converted, cpu
 
-    return peers.KINDS[candidate.kind](candidate, plan)
+    kinds: dict[Kind, type[cpu.TorchPeer | cpu.TransformersPeer]] = {
+        "torch": cpu.TorchPeer,
+        "openvino": cpu.OpenVinoPeer,
+        "transformers": cpu.TransformersPeer,
+        "pipeline": cpu.PipelinePeer,
+        "transformers-bf16": cpu.AutocastPeer,
+        "transformers-compile": cpu.CompiledPeer,
+        "transformers-openvino": converted.OpenVinoPeer,
+        "transformers-int8": converted.Int8Peer,
+        "plain": converted.PlainPeer,
+    }
+    return kinds[candidate.kind](candidate, plan)

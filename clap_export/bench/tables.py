@@ -121,7 +121,8 @@ def sections(report: Report) -> list[Section]:
                 if one.folder is not None
             ),
             "Classifier.predict_many; on ONNX Runtime's CPU with a file to each core (threads=1, "
-            "parallel=cores). Share: of the throughput of the encoder alone, driven likewise.",
+            "parallel=cores); of peers, batches one after the other. Share: of the throughput of "
+            "the encoder alone, driven likewise.",
         ),
         Section(
             "Memory (resident set) and disk, MiB",

@@ -29,8 +29,9 @@ class ReportFiles:
 @click.argument("bundles", type=PATH, nargs=-1, required=True)
 @click.option(
     "--against", default="",
-    help="Peers to measure beside: torch, transformers, openvino; on cuda torch, torch-compile, "
-    "transformers.",
+    help="Peers to measure beside: torch, openvino, transformers, transformers-bf16, "
+    "transformers-compile, transformers-openvino, transformers-int8, plain; on cuda torch, "
+    "torch-compile, transformers.",
 )  # fmt: skip
 @click.option("--ckpt", type=PATH, help="Checkpoint that the bundles were made from, for peers.")
 @options.checkpoint_options

@@ -6,8 +6,12 @@ values do not change the work. Files are decoded and resampled as the runtime do
 
 from __future__ import annotations
 
+import os
+import shutil
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clap_export.bench.candidate import LABELS, Candidate, Kind, Plan
+from clap_export.bench.candidate import FOLDER, LABELS, Candidate, Plan
 from clap_export.bench.report import Model
 from clap_export.bench.rows import Row, batch_rows, loading_rows
 from runtime import audio
@@ -25,6 +29,7 @@ from runtime.clips.pooling import mean_embedding
 from runtime.errors import ClapError
 
 TOP_K = 5
+MOST_SHAPES = 64  # that torch.compile may compile for
 NAMES = {torch.float32: "fp32", torch.float16: "fp16"}
 
 
@@ -44,7 +49,7 @@ class _Peer:
         return []
 
     def folder(self) -> tuple[int, int, list[Row]]:
-        """Nothing: they have no stream."""
+        """Nothing: our own model is no other way to do it."""
         return 0, 0, []
 
 
@@ -128,13 +133,6 @@ class OpenVinoPeer(TorchPeer):
     engine = "torch and openvino"
 
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
-        try:
-            ov = quiet.openvino()
-        except ImportError as error:
-            raise ClapError(
-                f"--against openvino: it cannot be imported ({error}). "
-                "Install it: pip install openvino"
-            ) from error
         super().__init__(candidate, plan)
         model = self._checkpoint.model
         if self._spec.long_clips == "fusion":
@@ -152,21 +150,54 @@ class OpenVinoPeer(TorchPeer):
             warnings.simplefilter("ignore")
             log_mel = model.mel(torch.zeros(1, self._spec.window_samples))
             model.embed_log_mel(log_mel)  # HTSAT makes its stretch matrix in the first call
-            converted = ov.convert_model(Encoder().eval(), example_input=log_mel)
-        converted.reshape([-1, *log_mel.shape[1:]])
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        if candidate.threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = candidate.threads
-        compiled = ov.Core().compile_model(converted, "CPU", settings)
-        self._request = compiled.create_infer_request()
-        chosen = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
-        chosen = {"f32": "fp32", "f16": "fp16"}.get(chosen, chosen)
+            self._run, chosen = compiled_by_openvino(
+                Encoder().eval(), log_mel, candidate.threads, "openvino"
+            )
         self.model = replace(self.model, audio_precision=chosen)
 
     def _rows(self, batch: NDArray[np.float32]) -> torch.Tensor:
         log_mel = self._checkpoint.model.mel(torch.from_numpy(batch))
-        (found,) = self._request.infer([log_mel.numpy()]).values()
-        return torch.from_numpy(np.array(found))
+        return torch.from_numpy(self._run(log_mel.numpy()))
+
+
+def compiled_by_openvino(
+    encoder: torch.nn.Module, example: torch.Tensor, threads: int | None, peer: str
+) -> tuple[Callable[[NDArray[np.float32]], NDArray[np.float32]], str]:
+    """OpenVINO's converter and its default precision.
+
+    Args:
+        encoder: of one input and one output, whose first axes are the batch.
+        example: of its input.
+        threads: of the CPU; None lets OpenVINO choose.
+        peer: that needs it, for the message.
+
+    Returns:
+        what runs it, and the precision that OpenVINO chose.
+
+    Raises:
+        ClapError: OpenVINO is not installed.
+    """
+    try:
+        ov = quiet.openvino()
+    except ImportError as error:
+        raise ClapError(
+            f"--against {peer}: OpenVINO cannot be imported ({error}). "
+            "Install it: pip install openvino"
+        ) from error
+    converted = ov.convert_model(encoder, example_input=example)
+    converted.reshape([-1, *example.shape[1:]])
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    compiled = ov.Core().compile_model(converted, "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(given: NDArray[np.float32]) -> NDArray[np.float32]:
+        (found,) = request.infer([given]).values()
+        return np.array(found)
+
+    chosen = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+    return run, {"f32": "fp32", "f16": "fp16"}.get(chosen, chosen)
 
 
 class TransformersPeer(_Peer):
@@ -208,9 +239,7 @@ class TransformersPeer(_Peer):
     def predict(self, path: Path) -> object:
         """Softmax over the labels."""
         with torch.inference_mode():
-            embedding = self._embed([self._load(path)])
-            scale = self._model.logit_scale_a.exp()
-            return (scale * embedding @ self._labels.T).softmax(dim=1).topk(TOP_K)
+            return self._top([self._load(path)])
 
     def stages(self) -> list[Row]:
         """Loading, and the feature extractor; the encoder is the rest of batch 1."""
@@ -231,10 +260,37 @@ class TransformersPeer(_Peer):
         clips = [np.resize(self._load(path), size) for path in self._plan.clips]
         return batch_rows(embed, np.stack(clips), self._plan)
 
+    def folder(self) -> tuple[int, int, list[Row]]:
+        """Batches of files, one after the other: such code has no threads of its own."""
+        if self.device != "cpu":
+            return super().folder()
+        files, size = FOLDER["cpu"]
+        paths = list(islice(cycle(self._plan.clips), files))
+        batches = [paths[i : i + size] for i in range(0, files, size)]
+        clips = [[self._load(path) for path in batch] for batch in batches]
+
+        @torch.inference_mode()
+        def stream() -> None:
+            for batch in batches:
+                self._top([self._load(path) for path in batch])
+
+        @torch.inference_mode()
+        def encode() -> None:
+            for batch in clips:
+                self._embed(batch)
+
+        return files, size, [
+            Row("folder", "batches of files", (stream,)), Row("encoder", "", (encode,))
+        ]  # fmt: skip
+
     def embed(self, path: Path) -> NDArray[np.float32]:
         """The embedding of the whole recording."""
         with torch.inference_mode():
             return self._embed([self._load(path)])[0].float().cpu().numpy()
+
+    def _top(self, clips: list[NDArray[np.float32]]) -> object:
+        scale = self._model.logit_scale_a.exp()
+        return (scale * self._embed(clips) @ self._labels.T).softmax(dim=1).topk(TOP_K)
 
     def _load(self, path: Path) -> NDArray[np.float32]:
         return audio.resample(*audio.decode(path), self._rate)
@@ -247,6 +303,39 @@ class TransformersPeer(_Peer):
         features = self._features(clips).to(self.device, self.dtype)
         found = self._model.get_audio_features(**features)
         return torch.nn.functional.normalize(getattr(found, "pooler_output", found))
+
+
+class AutocastPeer(TransformersPeer):
+    """The same in bfloat16 where the CPU has it: one line more."""
+
+    def __init__(self, candidate: Candidate, plan: Plan) -> None:
+        super().__init__(candidate, plan)
+        self._bfloat16 = _has_bfloat16()
+        if self._bfloat16:
+            self.model = replace(self.model, audio_precision="bf16", text_precision="bf16")
+
+    def _embed(self, clips: list[NDArray[np.float32]]) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+            return super()._embed(clips).float()
+
+
+class CompiledPeer(AutocastPeer):
+    """And its audio encoder through ``torch.compile``: for each size of batch it compiles anew, in
+    the first warm-up."""
+
+    engine = "transformers, torch.compile"
+
+    def __init__(self, candidate: Candidate, plan: Plan) -> None:
+        compiler = os.environ.get("CXX", "g++")
+        if shutil.which(compiler) is None:
+            raise ClapError(
+                f"--against {candidate.kind}: torch.compile needs a C++ compiler, and there is no "
+                f"{compiler}. Install g++, or name another one in CXX."
+            )
+        super().__init__(candidate, plan)
+        dynamo: Any = torch._dynamo
+        dynamo.config.recompile_limit = MOST_SHAPES
+        self._model.audio_model.compile(dynamic=False)
 
 
 class PipelinePeer(TransformersPeer):
@@ -275,6 +364,16 @@ class PipelinePeer(TransformersPeer):
         """None: one recording at a time."""
         return []
 
+    def folder(self) -> tuple[int, int, list[Row]]:
+        """None: a folder takes it as long as its files."""
+        return 0, 0, []
+
+
+def _has_bfloat16() -> bool:
+    """Whether this CPU multiplies in it; where it is emulated, autocast is slower than FP32."""
+    cpu: Any = torch.cpu
+    return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())
+
 
 def _sizes(path: Path) -> dict[str, int]:
     """Of a checkpoint's files; none for a hub id."""
@@ -284,11 +383,3 @@ def _sizes(path: Path) -> dict[str, int]:
 
 def _labels(dim: int, device: str) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(LABELS, dim)).to(device)
-
-
-KINDS: dict[Kind, type[TorchPeer | TransformersPeer]] = {
-    "torch": TorchPeer,
-    "openvino": OpenVinoPeer,
-    "transformers": TransformersPeer,
-    "pipeline": PipelinePeer,
-}

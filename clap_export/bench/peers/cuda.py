@@ -20,8 +20,6 @@ from clap_export.bench.timing import GpuSeconds
 from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 
-MOST_SHAPES = 64  # that torch.compile may compile for
-
 
 class CudaTorchPeer(peers.TorchPeer):
     """Our own model in PyTorch, eager."""
@@ -116,7 +114,7 @@ class CudaCompiledPeer(CudaTorchPeer):
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
         super().__init__(candidate, plan)
         dynamo: Any = torch._dynamo
-        dynamo.config.recompile_limit = MOST_SHAPES
+        dynamo.config.recompile_limit = peers.MOST_SHAPES
         model = self._checkpoint.model
         with torch.inference_mode():  # makes what is kept by shape, such as HTSAT's stretch
             log_mel = model.mel(torch.zeros(1, self._spec.window_samples, device=self.device))

@@ -18,6 +18,7 @@ import pytest
 from clap_export import bench
 from clap_export.bench import candidate, machine, measure, tables, timing, worker
 from clap_export.bench.report import Report
+from clap_export.bench.subject import open_subject
 from clap_export.checkpoints import load
 from clap_export.export.pack import write_bundle
 from runtime import schema
@@ -197,23 +198,38 @@ def test_embeddings_of_other_spaces_are_not_compared(
 
 
 @pytest.mark.slow
-def test_transformers_and_its_pipeline(tmp_path: Path) -> None:
+def test_what_people_make_of_transformers(tmp_path: Path) -> None:
     folder = tmp_path / "clap"
     test_transformers.save(folder)
     bundle = tmp_path / "bundle"
     write_bundle(load(folder), bundle)
     clip = write_clip(tmp_path / "clip.wav", 20_000)  # a longer one would be cropped at random
-    peers = bench.Peers(("transformers",), folder)
+    given = (
+        "transformers", "transformers-bf16", "transformers-compile", "transformers-openvino",
+        "transformers-int8", "plain",
+    )  # fmt: skip
+    peers = bench.Peers(given, folder)
     report = bench.bench(of(bundle, peers=peers, clips=(clip,), batches=(1, 2)))
-    ours, best, pipeline = report.candidates
-    assert [one.engine for one in (ours, best, pipeline)] == [
-        "cpu", "transformers", "transformers, its pipeline"
+    found = dict(zip(("ours", "best", "pipeline", *given[1:]), report.candidates, strict=True))
+    assert [one.engine for one in found.values()] == [
+        "cpu", "transformers", "transformers, its pipeline", "transformers",
+        "transformers, torch.compile", "transformers and openvino", "transformers, exported",
+        "numpy mel and plain ONNX",
     ]  # fmt: skip
-    assert [len(one.batches) for one in (ours, best, pipeline)] == [2, 2, 0]
-    for one in (best, pipeline):
-        assert one.cosine == pytest.approx(1, abs=1e-4)
+    for name, one in found.items():
+        assert [batch.windows for batch in one.batches] == ([] if name == "pipeline" else [1, 2])
         assert one.accuracy is None
-    assert pipeline.stages == ()
+        assert (one.folder is None) == (name == "pipeline")
+    # Of the same weights: what is in float32 agrees to rounding, the others to their precision.
+    for name in ("best", "pipeline", "plain"):
+        assert found[name].cosine == pytest.approx(1, abs=1e-4)
+    for name in ("transformers-bf16", "transformers-compile", "transformers-openvino"):
+        assert found[name].model.audio_precision in ("fp32", "bf16")
+        assert found[name].cosine == pytest.approx(1, abs=0.01)
+    int8 = found["transformers-int8"]
+    assert (int8.model.audio_precision, list(int8.model.file_bytes)) == ("int8", ["int8.onnx"])
+    assert int8.cosine == pytest.approx(1, abs=0.1)
+    assert found["pipeline"].stages == ()
     assert bench.markdown(report).count("transformers, its pipeline") >= 3
 
 
@@ -222,13 +238,22 @@ def test_peers_need_a_checkpoint(tiny_bundle: Path, exported_bundle: Path) -> No
         bench.candidates(of(tiny_bundle, peers=bench.Peers(("torch",))))
     with pytest.raises(
         ClapError,
-        match=r"--against jax: on --device cpu, choose from torch, transformers, openvino",
+        match=r"--against jax: on --device cpu, choose from torch, transformers, transformers-bf16",
     ):
         bench.candidates(of(tiny_bundle, peers=bench.Peers(("jax",), tiny_bundle)))
     with pytest.raises(ClapError, match="at least one bundle"):
         bench.candidates(of())
     with pytest.raises(ClapError, match="no ClapModel that it can load"):
         bench.bench(of(exported_bundle, peers=bench.Peers(("transformers",), exported_bundle)))
+
+
+def test_without_a_compiler_that_is_said(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    peer = candidate.Candidate("transformers-compile", tiny_bundle)
+    with pytest.raises(ClapError, match=r"--against transformers-compile: .* needs a C\+\+ compil"):
+        open_subject(peer, candidate.Plan((), (1,)))
 
 
 def test_a_process_that_dies_is_said(tiny_bundle: Path) -> None:
