@@ -46,6 +46,7 @@ WORK := bench-work
 # Where the CPU multiplies bfloat16; elsewhere that row would be FP32's again.
 BF16 := $(if $(shell grep -o -m 1 amx_bf16 /proc/cpuinfo),bf16)
 BUNDLES := $(foreach p,fp32 fp16 $(BF16) int8,$(WORK)/$p)
+PEERS := torch,openvino,transformers,transformers-bf16,transformers-compile,transformers-openvino,transformers-int8,plain
 bench: .venv/installed
 	rm -rf $(WORK) && mkdir $(WORK)
 	$(BIN)/clap-export demo --ckpt models/clap-mini.safetensors --out $(WORK)/demo
@@ -56,7 +57,7 @@ bench: .venv/installed
 		$(BIN)/clap-export --ckpt $(WORK)/htsat-tiny --out $(WORK)/$$p --precision $$p || exit 1; done
 	$(BIN)/clap-export --ckpt $(WORK)/htsat-tiny --out $(WORK)/int8 --precision int8 \
 		--calibrate $(WORK)/demo/sounds
-	$(BIN)/clap-export bench $(BUNDLES) --provider cpu,openvino --against torch,transformers,openvino \
+	$(BIN)/clap-export bench $(BUNDLES) --provider cpu,openvino --against $(PEERS) \
 		--ckpt $(WORK)/htsat-tiny --batch 1,4 --runs 12 --json benchmarks/cpu/htsat-tiny.json \
 		--markdown benchmarks/cpu/htsat-tiny.md --plot benchmarks/cpu/htsat-tiny.png
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/cpu/frontend.py
