@@ -149,7 +149,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(OrtBackend, "__init__", spy)
     monkeypatch.setattr(OrtBackend, "close", closing)
-    monkeypatch.setattr("runtime.encoder.usable_cores", lambda: 3)
+    monkeypatch.setattr("runtime.loaded_bundle.usable_cores", lambda: 3)
     return seen
 
 

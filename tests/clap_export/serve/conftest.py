@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,3 +15,15 @@ from tests.clap_export.serve.running import Running, running
 def server(tiny_bundle: Path) -> Iterator[Running]:
     with running(tiny_bundle) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """The command sets up the log of its process, which here is that of all tests."""
+    names = ("clap_export.serve", "uvicorn", "asyncio", "runtime")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(one.handlers, one.propagate, one.level) for one in loggers]
+    yield
+    for one, (handlers, propagate, level) in zip(loggers, before, strict=True):
+        one.handlers, one.propagate = handlers, propagate
+        one.setLevel(level)

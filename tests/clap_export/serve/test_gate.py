@@ -65,7 +65,6 @@ def test_a_file_of_keys(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     if os.name == "posix":
         path.chmod(0o640)
         with caplog.at_level(logging.WARNING, "clap_export.serve"):
-            logging.getLogger("clap_export.serve").propagate = True
             Keys.read(path)
         assert "chmod 600" in caplog.text
     for text in ("", "# nothing\n", "short\n", "schlüssel-schlüssel-schlüssel\n"):
@@ -149,8 +148,7 @@ def test_the_log_has_no_content(
     server: Running, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     secret = "a-secret-label"
-    logging.getLogger("clap_export.serve").propagate = True
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "clap_export.serve"):
         sound = tiny.wav(tiny.clip(1))
         files = {"file": ("secret-name.wav", sound)}
         server.client.post("/v1/classify", files=files, data={"labels": f"{secret},b"})

@@ -19,7 +19,9 @@ from train.zero_shot.task import read_candidates
 RECIPES = [
     path
     for path in sorted((RECIPES).glob("*.toml"))
-    if "[teacher]" not in path.read_text(encoding="utf-8") and not path.stem.startswith("clap-open")
+    if "[teacher]" not in path.read_text(encoding="utf-8")
+    and not path.stem.startswith("clap-open")
+    and not path.stem.endswith("-teacher")
 ]
 MINI = next(path for path in RECIPES if path.stem == "clap-mini")
 
