@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,7 @@ class Encoder(torch.nn.Module):
         return torch.nn.functional.normalize(getattr(found, "pooler_output", found))
 
 
-class _ConvertedPeer(TransformersPeer):
+class _ConvertedPeer(TransformersPeer, ABC):
     """Its encoder is not run by torch."""
 
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
@@ -51,10 +52,11 @@ class _ConvertedPeer(TransformersPeer):
             warnings.simplefilter("ignore")
             self._run = self._converted(Encoder(self._model).eval(), example, candidate.threads)
 
+    @abstractmethod
     def _converted(
         self, encoder: Encoder, example: torch.Tensor, threads: int | None
     ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-        raise NotImplementedError
+        """What runs the encoder: from features to embeddings."""
 
     def _embed(self, clips: list[NDArray[np.float32]]) -> torch.Tensor:
         features = self._features(clips)["input_features"]
