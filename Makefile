@@ -5,7 +5,10 @@ FILES ?=
 
 # Processes that the tests run in; a file's tests stay together, because they share what is slow.
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# A test that hangs is ended with the stacks of all its threads, and a process that died names its
+# test and is not started again: after a restart the scheduler can wait for ever.
+HANGS := -o faulthandler_timeout=400 -o faulthandler_exit_on_timeout=true --max-worker-restart 0
+PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(HANGS)
 
 .PHONY: demo test slow docs torture dist bench accuracy open recipe format clean
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,17 @@ def _counted(run: Any) -> Any:
         return result
 
     return counted
+
+
+def pytest_configure() -> None:
+    """Signals that whoever started the tests ignores (``nohup``, a shell's background) are heard
+    again: programs inherit it, and tests send them such signals."""
+    for name in ("SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(
+                number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+            )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

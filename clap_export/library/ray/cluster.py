@@ -86,7 +86,8 @@ def connected(address: str | None) -> Generator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it reports to its makers unless told
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    # What it says of an error, in a page, is said here in a sentence.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:

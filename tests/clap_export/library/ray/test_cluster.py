@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -46,6 +47,9 @@ def cluster() -> Iterator[Any]:
     """One node; tests add the second."""
     from ray.cluster_utils import Cluster
 
+    # Ray logs its exceptions with their frames. pytest keeps what is logged until a test ends, and
+    # the frames keep actors, whose CPUs the rest of the test waits for.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     before = dict(os.environ)
     os.environ.update(PYTHONPATH=str(ROOT), RAY_USAGE_STATS_ENABLED="0", OMP_NUM_THREADS="1")
     nodes = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
