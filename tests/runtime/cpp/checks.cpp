@@ -149,6 +149,11 @@ void check_model(const std::string& bundle, const std::string& bank, const std::
     // A listener outlives its model.
     clap_listener* listener = nullptr;
     clap_listening how = CLAP_LISTENING;
+    how.smooth = 10001;
+    same("windows that would be held",
+         sentence(clap_listen(model, 16000, &how, &listener), CLAP_ARGUMENT),
+         "smooth=10001: pass at most 9999.");
+    how.smooth = 1;
     how.on = how.off = 1e-9;
     same("listening", clap_code_word(clap_listen(model, 16000, &how, &listener)), "ok");
     clap_close(model);
