@@ -4,7 +4,8 @@
 
 Recordings of one second are cut and mixed out of those below SOUNDS, embedded, killed in between
 and gone on with, indexed, and searched. All rows are counted by pyarrow alone. Writes
-benchmarks/library/demonstration.json; what is there already (--work) is not made again.
+benchmarks/library/demonstration-local.json, or -ray; what is there already (--work) is not made
+again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.library import clips
 
-RESULT = Path(__file__).with_name("demonstration.json")
+HERE = Path(__file__).parent
 KILLS = 3
 WAIT = 10.0, 30.0  # seconds that a killed process had
 ASKED = ["rain", "a dog barking", "a car horn", "applause", "church bells"]
@@ -113,7 +114,6 @@ def main() -> None:
     same = [len({*a} & {*b}) / len(b) for a, b in zip(near["hits"], exact["hits"], strict=True)]
     report = {
         "model": json.loads((given.bundle / "manifest.json").read_text())["name"],
-        "ray": given.ray,
         "count": given.count,
         "rows": len(kept),
         "kills": KILLS,
@@ -131,7 +131,8 @@ def main() -> None:
         "recall_at_10": statistics.mean(same),
     }
     print(json.dumps(report, indent=1))
-    RESULT.write_text(json.dumps(report, indent=1) + "\n")
+    result = HERE / f"demonstration-{'ray' if given.ray else 'local'}.json"
+    result.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
