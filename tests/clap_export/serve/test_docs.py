@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from tests.clap_export.serve.running import process
 from tests.docs.pages import BLOCKS, TEXTS
 from tests.tiny import bundle as tiny
 
-(BLOCK,) = [b for b in BLOCKS if b.page == "serve.md" and b.excuse is not None]
+(BLOCK,) = [b for b in BLOCKS if b.page == "serve.md" and b.language == "sh"]
+(LISTEN,) = [b for b in BLOCKS if b.page == "serve.md" and b.language == "python"]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -38,6 +40,18 @@ def test_the_commands_of_the_page(tiny_bundle: Path, tmp_path: Path) -> None:
                 assert "event: result" in done.stdout
             else:
                 assert json.loads(done.stdout)["model"] == "tiny"
+        program = LISTEN.text.replace("127.0.0.1:8000", address.removeprefix("http://"))
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert found[0]["labels"] == ["dog barking", "rain"]
+        assert {message["type"] for message in found} >= {"segment", "end"}
 
 
 def test_the_table_of_errors_is_complete() -> None:
