@@ -207,9 +207,11 @@ def serve(**given: Any) -> int:
     """
     request = ServeRequest(**given)
     from clap_export.serve import log
+    from clap_export.serve.arenas import few_arenas
     from clap_export.serve.server import Place, Server
     from clap_export.serve.service import Service
 
+    few_arenas()
     lines = log.begin()
     try:
         access, source = request.access(), request.source()

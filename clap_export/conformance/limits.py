@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from clap_export.conformance.kit import Tolerance, absolute
+from runtime.head import Head
 from runtime.manifest import Manifest
 
 # 1 - cosine of embeddings, of recordings at the model's rate and of texts, by precision.
@@ -52,18 +53,29 @@ class Limits:
         """Of the cosine of a recording and a label: half the angle's way of both vectors."""
         return math.sqrt(2 * self.audio(rate)) + math.sqrt(2 * self.text())
 
-    def score(self, mode: str, rate: int | None) -> float:
-        """Of a score, by its steepest slope over the cosine."""
-        slope = 1.0
-        if mode == "softmax":
-            slope = self.manifest.logit_scale / 2
-        elif mode == "multilabel" and self.manifest.calibration is not None:
-            slope = abs(self.manifest.calibration.scale) / 4
-        return min(0.5, max(1.0, slope) * self.cosine(rate))
+    def score(self, mode: str | None, rate: int | None, head: Head | None = None) -> float:
+        """Of a score, by its steepest slope over the cosine.
 
-    def ranked(self, mode: str, rate: int | None) -> dict[str, Tolerance]:
-        """Of the outputs of ``classify`` and ``tagger``."""
+        Args:
+            mode: that is asked for; None for the default.
+            rate: of the recording; None for any.
+            head: of the labels, if they are one: the score is then its own.
+        """
+        return min(0.5, max(1.0, self._slope(mode, head)) * self.cosine(rate))
+
+    def ranked(
+        self, mode: str | None, rate: int | None, head: Head | None = None
+    ) -> dict[str, Tolerance]:
+        """Of the outputs of ``classify`` and ``tagger``; see :meth:`score`."""
         return {
-            "scores": absolute(self.score(mode, rate)),
+            "scores": absolute(self.score(mode, rate, head)),
             "similarities": absolute(self.cosine(rate)),
         }
+
+    def _slope(self, mode: str | None, head: Head | None) -> float:
+        if head is not None:
+            return float(head.scales.max()) / (2 if head.about.scores == "softmax" else 4)
+        if mode in (None, "softmax"):
+            return self.manifest.logit_scale / 2
+        calibration = self.manifest.calibration
+        return 1.0 if mode == "cosine" or calibration is None else abs(calibration.scale) / 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clap_export.conformance.draft import Draft
 from clap_export.conformance.limits import Limits
+from runtime.head import Head, digest
 from runtime.labels import LabelBank
 from runtime.manifest import Manifest
 
@@ -78,43 +79,56 @@ class Subject:
         bank.save(self.draft.folder / path, overwrite=True)
         return path
 
-    def apart(self, *asked: Mapping[str, Any]) -> LabelBank:
+    def apart(self, *asked: Mapping[str, Any], of: LabelBank | None = None) -> LabelBank:
         """Labels of which the ranking of recordings is beyond doubt: none is so near to the next
         that another engine could have them the other way round. At least two stay.
 
         Args:
             asked: inputs of ``classify``, without labels.
+            of: the labels, or a head; default those that scores are asked of.
         """
-        names = list(self.bank.names)
+        bank = of or self.bank
         for given in asked:
-            while len(names) > 2 and (near := self._too_near(given, names)) is not None:
-                names.remove(near)
-        return part(self.bank, names)
+            while len(bank) > 2 and (near := self._too_near(given, bank)) is not None:
+                bank = part(bank, [name for name in bank.names if name != near])
+        return bank
 
-    def _too_near(self, given: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    def _too_near(self, given: Mapping[str, Any], bank: LabelBank) -> str | None:
         """A label whose score is too near to that of the one above it, if there is one."""
-        path = self.saved("asked", part(self.bank, names))
+        path = self.saved("asked", bank)
         try:
             found = self.draft.reader.answer("classify", {**given, "bank": path, "top_k": None})
         finally:
             (self.draft.folder / path).unlink()
-        # As differences of cosines.
-        keys = np.array(found["similarities"])
-        if given.get("scores", "softmax") == "softmax":
-            scores = np.maximum(np.array(found["scores"]), 1e-300)
-            keys = np.log(scores) / self.manifest.logit_scale
-        gaps = np.abs(np.diff(keys))
+        gaps = np.abs(np.diff(self._as_cosines(found, part(bank, found["labels"]).head, given)))
         at = int(np.argmin(gaps))
         return (
             found["labels"][at + 1] if gaps[at] < 4 * self.limits.cosine(rate_of(given)) else None
         )
 
+    def _as_cosines(
+        self, found: Mapping[str, Any], head: Head | None, given: Mapping[str, Any]
+    ) -> NDArray[np.float64]:
+        """Scores of labels, best first, whose differences are at most those of cosines."""
+        cosines = np.array(found["similarities"])
+        scale = self.manifest.logit_scale if head is None else float(head.scales.max())
+        if (given.get("scores", "softmax") if head is None else head.about.scores) == "softmax":
+            return np.log(np.maximum(np.array(found["scores"]), 1e-300)) / scale
+        return cosines if head is None else head.logits(cosines.astype(np.float32)) / scale
+
 
 def part(bank: LabelBank, names: Sequence[str]) -> LabelBank:
-    """Some labels of a bank, in the order of the names."""
+    """Some labels of a bank or a head, in the order of the names."""
     rows = [bank.names.index(name) for name in names]
     embeddings = np.array(bank.embeddings[rows])
-    return LabelBank(tuple(names), bank.templates, embeddings, bank.space_id)
+    head = bank.head
+    if head is not None:
+        scales, biases = head.scales[rows], head.biases[rows]
+        counts = tuple(head.about.of_labels[row] for row in rows)
+        sha256 = digest(embeddings, scales, biases)
+        about = replace(head.about, of_labels=counts, figures=None, sha256=sha256)
+        head = Head(scales, biases, about)
+    return LabelBank(tuple(names), bank.templates, embeddings, bank.space_id, head=head)
 
 
 def rate_of(given: Mapping[str, Any]) -> int | None:

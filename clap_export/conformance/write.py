@@ -9,12 +9,22 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 from clap_export import __version__, invented
 from clap_export.conformance import kit, schema
-from clap_export.conformance.cases import clips, damage, ranking, sounds, streams, taggers, words
+from clap_export.conformance.cases import (
+    clips,
+    damage,
+    heads,
+    ranking,
+    sounds,
+    streams,
+    taggers,
+    words,
+)
 from clap_export.conformance.draft import Draft
 from clap_export.conformance.subject import BUNDLE, WITHOUT_TEXT, Subject
 from clap_export.slim import without_text
@@ -97,6 +107,7 @@ def _ask(subject: Subject, progress: Callable[[str], None]) -> None:
         "scores": (ranking.classify, ranking.timeline),
         "streams": (streams.listen,),
         "taggers": (taggers.tagger,),
+        "heads": (heads.banks, heads.scores),
         "damaged bundles": (damage.damage,),
     }
     for name, asking in stages.items():
@@ -121,7 +132,7 @@ def _bank(bundle: Path, manifest: Manifest, labels: LabelBank | Sequence[str] | 
     """The labels that scores are asked of."""
     if isinstance(labels, LabelBank):
         labels.check_fits(manifest)
-        return labels
+        return replace(labels, head=None)  # all kinds of scores are asked of them
     if manifest.text_graph is None:
         return invented.bank(manifest, labels or tuple(SOUNDS))
     with Encoder(bundle, providers=("cpu",), threads=1) as encoder:

@@ -78,7 +78,7 @@ class Reader:
         bank = given.get("bank")
         return Classifier(
             self.encoder(given), given["labels"] if bank is None else self.path(bank),
-            templates=given.get("template"), scores=given.get("scores", "softmax"),
+            templates=given.get("template"), scores=given.get("scores"),
             threshold=given.get("threshold"), top_k=given.get("top_k"),
         )  # fmt: skip
 
@@ -149,11 +149,15 @@ def _embed_text(reader: Reader, given: Input) -> Outputs:
 def _bank(reader: Reader, given: Input) -> Outputs:
     bank = LabelBank.load(reader.path(given["bank"]))
     bank.check_fits(Bundle(reader.path(given["bundle"])).manifest)
-    return {
+    found: Outputs = {
         "names": list(bank.names),
         "templates": list(bank.templates),
         "embeddings": np.array(bank.embeddings),
     }
+    head = bank.head
+    if head is not None:
+        found |= {"scores": head.about.scores, "scales": head.scales, "biases": head.biases}
+    return found
 
 
 def _ranked(predictions: Sequence[Prediction]) -> Outputs:

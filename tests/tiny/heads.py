@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,21 @@ SCALES = np.array([3.0, 0.5, 12.0], np.float32)
 BIASES = np.array([-0.5, 0.25, 1.0], np.float32)
 
 
-def head(scores: Any = "softmax", space: str = "tiny-space", **changes: Any) -> LabelBank:
+def head(scores: Any = "softmax", space: str = "tiny-space") -> LabelBank:
     """Random directions with the scales and biases above."""
     rows = np.random.default_rng(11).standard_normal((len(NAMES), DIM))
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return of(LabelBank(NAMES, (), rows, space), scores)
+
+
+def of(bank: LabelBank, scores: Any = "softmax") -> LabelBank:
+    """A head with the directions of a bank of three labels."""
+    rows = np.array(bank.embeddings)
     about = About(
-        scores, f"{space}/default", 9, (3, 3, 3), 10.0, "none", None, {"by": "hand"},
+        scores, f"{bank.space_id}/default", 9, (3, 3, 3), 10.0, "none", None, {"by": "hand"},
         digest(rows, SCALES, BIASES),
     )  # fmt: skip
-    own = Head(SCALES, BIASES, about)
-    return LabelBank(NAMES, (), rows, space, head=changes.get("head", own))
+    return replace(bank, templates=(), head=Head(SCALES, BIASES, about))
 
 
 def logits(bank: LabelBank, embedding: np.ndarray) -> np.ndarray:

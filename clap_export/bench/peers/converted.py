@@ -3,6 +3,7 @@ benchmark. Features are transformers', or are made the way that code without tor
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
 from abc import ABC, abstractmethod
@@ -118,7 +119,12 @@ class Int8Peer(_OnnxPeer):
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         made = path.with_name("int8.onnx")
-        quantize_dynamic(path, made, weight_type=QuantType.QInt8)
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)  # it recommends a shape inference, which adds nothing here
+        try:
+            quantize_dynamic(path, made, weight_type=QuantType.QInt8)
+        finally:
+            logging.disable(before)
         self.model = replace(self.model, audio_precision="int8")
         return made
 

@@ -12,6 +12,7 @@ from clap_export.conformance.cases.sounds import KINDS
 from clap_export.conformance.kit import absolute
 from clap_export.conformance.limits import SECONDS
 from clap_export.conformance.subject import Subject, part, rate_of
+from runtime.head import Head
 from runtime.labels import LabelBank
 
 NAMES = ("dog", "siren", "rain", "church bells")
@@ -26,52 +27,61 @@ def classify(subject: Subject) -> None:
     for name, clip in clips.items():
         sound = subject.sound(clip)
         for mode in subject.modes:
-            _asked(subject, f"{mode}/{name}", {**sound, "scores": mode})
+            asked(subject, f"{mode}/{name}", {**sound, "scores": mode})
         if "multilabel" not in subject.modes:
             bank = subject.saved("plain-labels", subject.bank)
             given = subject.given(**sound, bank=bank, scores="multilabel")
             subject.draft.ask(f"classify/multilabel/{name}", given)
     sound = subject.sound(clips["long"])
     for top_k in (1, 2, 1000):
-        _asked(subject, f"top-{top_k}", {**sound, "top_k": top_k})
+        asked(subject, f"top-{top_k}", {**sound, "top_k": top_k})
     for mode in subject.modes:
-        _bounded(subject, mode, {**sound, "scores": mode})
+        bounded(subject, mode, {**sound, "scores": mode})
     wanted = ("rare", "loudest", "back-to-back", "spaced:5", "fine-hop", "filled")
     for name, policy in policies(subject).items():
         if name in wanted:
-            _asked(subject, f"policy/{name}", {**sound, "policy": policy})
+            asked(subject, f"policy/{name}", {**sound, "policy": policy})
     if not subject.fused:
-        _asked(subject, "policy/rare-cosine", {**sound, "policy": "rare", "scores": "cosine"})
+        asked(subject, "policy/rare-cosine", {**sound, "policy": "rare", "scores": "cosine"})
     _file(subject)
     _ties(subject, sound)
     _names(subject, sound)
     _refused(subject, subject.sound(clips["short"]))
 
 
-def _asked(subject: Subject, name: str, given: dict[str, Any]) -> None:
-    """With labels whose order is beyond doubt."""
-    asked = subject.given(**given)
-    bank = subject.apart(asked)
+def asked(subject: Subject, name: str, given: dict[str, Any], of: LabelBank | None = None) -> None:
+    """With labels whose order is beyond doubt.
+
+    Args:
+        subject: that is asked.
+        name: of the case, behind its task.
+        given: its input without bundle and labels.
+        of: the labels, or a head; default those of the subject.
+    """
+    whole = subject.given(**given)
+    bank = subject.apart(whole, of=of)
     path = subject.saved(f"classify-{name.replace('/', '-').replace(':', '-')}", bank)
-    limits = subject.limits.ranked(given.get("scores", "softmax"), rate_of(given))
+    limits = subject.limits.ranked(given.get("scores"), rate_of(given), bank.head)
     optional = subject.fused and "policy" not in given
-    subject.draft.ask(f"classify/{name}", {**asked, "bank": path}, limits, optional=optional)
+    subject.draft.ask(f"classify/{name}", {**whole, "bank": path}, limits, optional=optional)
 
 
-def _bounded(subject: Subject, mode: str, given: dict[str, Any]) -> None:
-    """A threshold in the middle of the widest gap, and one above all scores."""
-    bank = subject.apart(subject.given(**given))
-    path = subject.saved(f"threshold-{mode}", bank)
-    asked = subject.given(**given, bank=path)
-    scores = np.array(subject.draft.reader.answer("classify", asked)["scores"])
+def bounded(
+    subject: Subject, kind: str, given: dict[str, Any], of: LabelBank | None = None
+) -> None:
+    """A threshold in the middle of the widest gap, and one above all scores; see :func:`asked`."""
+    bank = subject.apart(subject.given(**given), of=of)
+    path = subject.saved(f"threshold-{kind}", bank)
+    whole = subject.given(**given, bank=path)
+    scores = np.array(subject.draft.reader.answer("classify", whole)["scores"])
     at = int(np.argmin(np.diff(scores)))
-    limits = subject.limits.ranked(mode, subject.rate)
+    limits = subject.limits.ranked(given.get("scores"), subject.rate, bank.head)
     for name, threshold in (
         ("some", float(scores[at] + scores[at + 1]) / 2),
         ("none-of-these", float(scores[0]) + 0.25),
     ):
-        more = {**asked, "threshold": threshold}
-        subject.draft.ask(f"classify/{mode}/{name}", more, limits, optional=subject.fused)
+        more = {**whole, "threshold": threshold}
+        subject.draft.ask(f"classify/{kind}/{name}", more, limits, optional=subject.fused)
 
 
 def _file(subject: Subject) -> None:
@@ -80,7 +90,7 @@ def _file(subject: Subject) -> None:
     data = wavs.wav(np.stack([clip, 0.5 * clip[::-1]]), 44_100, KINDS["24-bit"])
     file = subject.draft.file("wav/scene-stereo.wav", data)
     for mode in subject.modes:
-        _asked(subject, f"file/{mode}", {"wav": file, "scores": mode})
+        asked(subject, f"file/{mode}", {"wav": file, "scores": mode})
 
 
 def _ties(subject: Subject, sound: dict[str, Any]) -> None:
@@ -144,18 +154,26 @@ def timeline(subject: Subject) -> None:
     for name, clip in clips.items():
         for hop_name, hop in hops.items() if name == "long" else [("third", window / 3)]:
             given = subject.given(**subject.sound(clip), bank=bank, hop=hop)
-            _timed(subject, f"{name}/{hop_name}", given)
+            timed(subject, f"{name}/{hop_name}", given)
     for mode in subject.modes[1:]:
         given = subject.given(**subject.sound(clips["long"]), bank=bank, scores=mode)
-        _timed(subject, f"{mode}/long", given)
+        timed(subject, f"{mode}/long", given)
     given = subject.given(wav="wav/scene-stereo.wav", bank=bank, hop=window / 2)
-    _timed(subject, "file/half", given)
+    timed(subject, "file/half", given)
     good = subject.given(**subject.sound(clips["short"]), bank=bank)
     for name, hop in (("negative-hop", -0.5), ("hop-below-a-sample", 1e-9)):
         subject.draft.ask(f"timeline/refused/{name}", {**good, "hop": hop})
 
 
-def _timed(subject: Subject, name: str, given: dict[str, Any]) -> None:
-    score = subject.limits.score(given.get("scores", "softmax"), rate_of(given))
+def timed(subject: Subject, name: str, given: dict[str, Any], head: Head | None = None) -> None:
+    """A recording over time.
+
+    Args:
+        subject: that is asked.
+        name: of the case, behind its task.
+        given: its input, with a bank.
+        head: of the bank, if it has one.
+    """
+    score = subject.limits.score(given.get("scores"), rate_of(given), head)
     limits = {"starts": absolute(SECONDS), "ends": absolute(SECONDS), "scores": absolute(score)}
     subject.draft.ask(f"timeline/{name}", given, limits)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from clap_export.conformance import signals
+from clap_export.conformance.heads import KINDS, made
 from clap_export.conformance.kit import Tolerance
 from clap_export.conformance.limits import SECONDS
 from clap_export.conformance.subject import Subject
 from runtime.conformance.tasks import events_of, segments_of
+from runtime.labels import LabelBank
 
 # Two scenes with silence between them; lengths in windows, none of them a multiple of a hop.
 BEFORE, SILENCE, BEHIND = 2.63, 1.71, 2.17
@@ -48,13 +50,16 @@ def listen(subject: Subject) -> None:
         _asked(subject, f"{name}/44100", 44_100, name, hop, {})
     _asked(subject, "wide-hop", subject.rate, "small-chunks", window * 1.3, {})
     _asked(subject, "cosine", 44_100, "odd-chunks", hop, {"scores": "cosine"})
+    for kind in KINDS:
+        bank = made(subject, kind)
+        _asked(subject, f"head-{kind}", subject.rate, "odd-chunks", hop, {"smooth": 3}, of=bank)
     gaps = [{"before": 4, "seconds": hop / 3}, {"before": 9, "seconds": window * 2}]
     _asked(subject, "gaps", subject.rate, "odd-chunks", hop, {"gaps": gaps}, optional=True)
 
 
 def _asked(
     subject: Subject, name: str, rate: int, sizes: str, hop: float, more: dict[str, Any],
-    optional: bool = False,
+    optional: bool = False, of: LabelBank | None = None,
 ) -> None:  # fmt: skip
     before, silence, behind = (
         round(windows * subject.window * rate / subject.rate)
@@ -68,11 +73,12 @@ def _asked(
         ]
     )
     sound, count = subject.sound(stream, rate), len(stream)
-    bank = subject.saved("plain-labels", subject.bank)
+    bank = of or subject.bank
+    file = subject.saved("plain-labels" if of is None else f"heard-{name}", bank)
     given = subject.given(
-        **sound, bank=bank, hop=hop, chunks=list(_chunks(SIZES[sizes], count)), **more
+        **sound, bank=file, hop=hop, chunks=list(_chunks(SIZES[sizes], count)), **more
     )
-    score = subject.limits.score(given.get("scores", "softmax"), rate)
+    score = subject.limits.score(given.get("scores"), rate, bank.head)
     given = _beyond_doubt(subject, given, score)
     limits = {"events": Tolerance("events", score, SECONDS)}
     subject.draft.ask(f"listen/{name}", given, limits, optional=optional)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from clap_export.conformance import signals
+from clap_export.conformance.archives import archive
 from clap_export.conformance.kit import Tolerance
 from clap_export.conformance.subject import WITHOUT_TEXT, Subject
 from runtime import bank_file
@@ -106,40 +104,40 @@ def banks(subject: Subject) -> None:
         "two-templates": _bytes(replace(bank, templates=("a {}", "the sound of {}"))),
     }
     for name, data in forms.items():
-        _asked(subject, name, data)
-    fortran = _archive(np.asfortranarray(bank.embeddings), _meta(bank))
-    _asked(subject, "columns-first", fortran, optional=True)
+        asked(subject, name, data)
+    fortran = archive(_meta(bank), embeddings=np.asfortranarray(bank.embeddings))
+    asked(subject, "columns-first", fortran, optional=True)
     meta, rows = _meta(bank), np.array(bank.embeddings)
     whole = _bytes(bank)
+    unnamed = {k: meta[k] for k in meta if k != "templates"}
     broken = {
-        "other-space": _archive(rows, {**meta, "space_id": "another"}),
-        "other-dimensions": _archive(
-            np.eye(3, dtype=np.float32), {**meta, "names": ["a", "b", "c"]}
-        ),
-        "fewer-names": _archive(rows, {**meta, "names": meta["names"][1:]}),
-        "no-names": _archive(rows[:0], {**meta, "names": []}),
-        "names-twice": _archive(rows, {**meta, "names": [meta["names"][0]] * len(rows)}),
-        "blank-name": _archive(rows[:2], {**meta, "names": ["rain", " "]}),
-        "control-in-a-name": _archive(rows[:2], {**meta, "names": ["rain", "b\x1b[1m"]}),
-        "not-of-unit-norm": _archive(rows * np.float32(1.5), meta),
-        "not-a-number": _archive(rows * np.float32(np.nan), meta),
-        "of-float64": _archive(rows.astype(np.float64), meta),
-        "of-three-axes": _archive(rows[None], meta),
-        "unknown-key": _archive(rows, {**meta, "colour": "red"}),
-        "missing-key": _archive(rows, {k: meta[k] for k in meta if k != "templates"}),
-        "other-format": _archive(rows, {**meta, "format": "labels"}),
-        "other-version": _archive(rows, {**meta, "format_version": 2}),
+        "other-space": ({**meta, "space_id": "another"}, rows),
+        "other-dimensions": ({**meta, "names": ["a", "b", "c"]}, np.eye(3, dtype=np.float32)),
+        "fewer-names": ({**meta, "names": meta["names"][1:]}, rows),
+        "no-names": ({**meta, "names": []}, rows[:0]),
+        "names-twice": ({**meta, "names": [meta["names"][0]] * len(rows)}, rows),
+        "blank-name": ({**meta, "names": ["rain", " "]}, rows[:2]),
+        "control-in-a-name": ({**meta, "names": ["rain", "b\x1b[1m"]}, rows[:2]),
+        "not-of-unit-norm": (meta, rows * np.float32(1.5)),
+        "not-a-number": (meta, rows * np.float32(np.nan)),
+        "of-float64": (meta, rows.astype(np.float64)),
+        "of-three-axes": (meta, rows[None]),
+        "unknown-key": ({**meta, "colour": "red"}, rows),
+        "missing-key": (unnamed, rows),
+        "other-format": ({**meta, "format": "labels"}, rows),
+        "other-version": ({**meta, "format_version": 2}, rows),
     }
-    for name, data in broken.items():
-        _asked(subject, f"refused/{name}", data)
+    for name, (said, given) in broken.items():
+        asked(subject, f"refused/{name}", archive(said, embeddings=given))
     # Why such a file cannot be read, each library says in words of its own.
     for name, data in {"cut-off": whole[: len(whole) // 2], "text": b"no archive\n" * 9}.items():
-        _asked(subject, f"refused/{name}", data, optional=True)
+        asked(subject, f"refused/{name}", data, optional=True)
     draft.ask("bank/refused/missing", subject.given(bank="banks/not-there.npz"))
 
 
-def _asked(subject: Subject, name: str, data: bytes, optional: bool = False) -> None:
-    file = subject.draft.file(f"banks/{name.replace('refused/', 'refused-')}.npz", data)
+def asked(subject: Subject, name: str, data: bytes, optional: bool = False) -> None:
+    """A bank's file, read."""
+    file = subject.draft.file(f"banks/{name.replace('/', '-')}.npz", data)
     subject.draft.ask(f"bank/{name}", subject.given(bank=file), optional=optional)
 
 
@@ -155,19 +153,4 @@ def _meta(bank: LabelBank) -> dict[str, Any]:
 
 
 def _bytes(bank: LabelBank, compressed: bool = False) -> bytes:
-    return _archive(np.array(bank.embeddings), _meta(bank), compressed)
-
-
-def _archive(embeddings: np.ndarray, meta: dict[str, Any], compressed: bool = False) -> bytes:
-    """A bank's file, whatever is in it."""
-    text = np.frombuffer(json.dumps(meta, ensure_ascii=False).encode(), np.uint8)
-    file = io.BytesIO()
-    method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
-    with zipfile.ZipFile(file, "w", method) as archive:
-        for name, array in (("embeddings", embeddings), ("meta", text)):
-            data = io.BytesIO()
-            np.lib.format.write_array(data, array, allow_pickle=False)
-            entry = zipfile.ZipInfo(f"{name}.npy")  # of 1980, at any time
-            entry.compress_type = method
-            archive.writestr(entry, data.getvalue())
-    return file.getvalue()
+    return archive(_meta(bank), compressed, embeddings=np.array(bank.embeddings))

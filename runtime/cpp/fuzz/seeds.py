@@ -1,6 +1,6 @@
-"""Small files for the fuzzers to begin with, made of a bundle and a bank.
+"""Small files for the fuzzers to begin with, made of a bundle, and banks or heads.
 
-python runtime/cpp/fuzz/seeds.py FOLDER BUNDLE BANK
+python runtime/cpp/fuzz/seeds.py FOLDER BUNDLE BANK...
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def others() -> dict[str, dict[str, Any]]:
     }
 
 
-def main(folder: Path, bundle: Path, bank: Path) -> None:
+def main(folder: Path, bundle: Path, *banks: Path) -> None:
     """See the module."""
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     made: dict[str, dict[str, bytes]] = {
         "manifest": {"whole": json.dumps(manifest).encode()},
-        "npz": {"bank": bank.read_bytes()},
+        "npz": {bank.stem: bank.read_bytes() for bank in banks},
         "onnx": {"audio": (bundle / manifest["audio_graph"]["file"]).read_bytes()[: 1 << 14]},
         "tokenizer": {
             name: json.dumps(found).encode() + b"\0ab <end> Abc"

@@ -120,7 +120,7 @@ class Reader {
 
     std::shared_ptr<const Classifier> classifier(const Value& input) {
         const auto found = encoder(input);
-        const Ranking ranking = Ranking::of(found->manifest(), text(input, "scores", "softmax"),
+        const Ranking ranking = Ranking::of(found->manifest(), maybe_text(input, "scores"),
                                             maybe_number(input, "threshold"), std::nullopt,
                                             maybe_whole(input, "top_k"));
         std::vector<std::string> templates;
@@ -227,9 +227,15 @@ class Reader {
         const Bundle bundle(path(input, "bundle"));
         found.check_fits(bundle.manifest().space_id,
                          static_cast<std::size_t>(bundle.manifest().embedding_dim));
-        return Value::object({{"names", list(found.names)},
-                              {"templates", list(found.templates)},
-                              {"embeddings", matrix(found.embeddings)}});
+        Value answer = Value::object({{"names", list(found.names)},
+                                      {"templates", list(found.templates)},
+                                      {"embeddings", matrix(found.embeddings)}});
+        if (found.head) {
+            answer.set("scores", found.head->scores);
+            answer.set("scales", floats(found.head->scales.shape, found.head->scales.data));
+            answer.set("biases", floats(found.head->biases.shape, found.head->biases.data));
+        }
+        return answer;
     }
 
     static Value ranked(const std::vector<Prediction>& predictions) {

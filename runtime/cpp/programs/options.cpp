@@ -13,7 +13,7 @@ const char* usage =
     "clap-classify BUNDLE LABELS FILE...   what is heard in files, by a bundle\n"
     "clap-classify TAGGER FILE...          the same by a tagger (a file with labels inside)\n"
     "\n"
-    "LABELS     names between commas, a file of them (.txt), or a saved bank (.npz)\n"
+    "LABELS     names between commas, a file of them (.txt), or a saved bank or head (.npz)\n"
     "--top-k K  best labels of a file (3)\n"
     "--scores softmax|cosine|multilabel, --threshold SCORE, --template 'a sound of {}'\n"
     "--windows POLICY, --engine openvino|onnxruntime, --threads N\n"

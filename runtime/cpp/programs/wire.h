@@ -31,6 +31,11 @@ inline std::optional<std::int64_t> maybe_whole(const Value& input, const char* n
                  : std::nullopt;
 }
 
+inline std::optional<std::string> maybe_text(const Value& input, const char* name) {
+    const Value* found = given(input, name);
+    return found ? std::optional<std::string>(found->text) : std::nullopt;
+}
+
 inline std::string text(const Value& input, const char* name, const std::string& otherwise = "") {
     const Value* found = given(input, name);
     return found ? found->text : otherwise;

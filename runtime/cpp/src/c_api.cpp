@@ -129,10 +129,9 @@ void predict(clap_model* model, const Source& source, clap_prediction* found, st
     const auto predictions = classifier->predict(source, &last_warning);
     const auto& names = classifier->bank().names;
     if (count) *count = predictions.size();
-    for (std::size_t i = 0; i < std::min(room, predictions.size()); ++i) {
-        const auto name = std::find(names.begin(), names.end(), predictions[i].label);
-        found[i] = {name->c_str(), predictions[i].score, predictions[i].similarity};
-    }
+    for (std::size_t i = 0; i < std::min(room, predictions.size()); ++i)
+        found[i] = {names[predictions[i].place].c_str(), predictions[i].score,
+                    predictions[i].similarity};
 }
 
 Source samples_of(const float* samples, std::size_t length, double rate) {
@@ -175,9 +174,10 @@ clap_code clap_open(const char* path, const clap_options* given, clap_model** mo
                 std::make_shared<const Classifier>(Classifier::tagger(path, how, threshold, top_k));
         } else {
             made->encoder = std::make_shared<Encoder>(path, how);
+            const auto scores =
+                options.scores ? std::optional<std::string>(options.scores) : std::nullopt;
             made->ranking =
-                Ranking::of(made->encoder->manifest(), options.scores ? options.scores : "softmax",
-                            threshold, std::nullopt, top_k);
+                Ranking::of(made->encoder->manifest(), scores, threshold, std::nullopt, top_k);
         }
         *model = made.release();
     });
@@ -218,6 +218,11 @@ const char* clap_label(const clap_model* model, size_t number) {
     const auto classifier = model ? model->labelled() : nullptr;
     if (!classifier || number >= classifier->bank().names.size()) return nullptr;
     return classifier->bank().names[number].c_str();
+}
+
+const char* clap_scores(const clap_model* model) {
+    const auto classifier = model ? model->labelled() : nullptr;
+    return classifier ? classifier->scores().c_str() : nullptr;
 }
 
 clap_code clap_predict_file(clap_model* model, const char* path, clap_prediction* found,

@@ -8,18 +8,19 @@
 
 namespace clap::inner {
 
-Classifier::Classifier(std::shared_ptr<Encoder> encoder, LabelBank bank, Ranking ranking)
-    : encoder_(std::move(encoder)), bank_(std::move(bank)), ranking_(std::move(ranking)) {
+Classifier::Classifier(std::shared_ptr<Encoder> encoder, LabelBank bank, const Ranking& ranking)
+    : encoder_(std::move(encoder)), bank_(std::move(bank)) {
     bank_.check_fits(manifest().space_id, static_cast<std::size_t>(manifest().embedding_dim));
+    ranking_ = ranking.of_labels(bank_.head);
 }
 
 Classifier Classifier::tagger(const std::string& path, const EncoderOptions& options,
                               std::optional<double> threshold, std::optional<std::int64_t> top_k) {
     TaggerFile file = TaggerFile::read(path);
-    Ranking ranking = Ranking::of(file.manifest, file.scores, threshold, std::nullopt,
-                                  top_k ? top_k : file.top_k);
+    const Ranking ranking = Ranking::of(file.manifest, file.scores, threshold, std::nullopt,
+                                        top_k ? top_k : file.top_k);
     auto encoder = std::make_shared<Encoder>(file.manifest, file.data, file.path, options);
-    return Classifier(std::move(encoder), std::move(file.bank), std::move(ranking));
+    return Classifier(std::move(encoder), std::move(file.bank), ranking);
 }
 
 // Of one window: scaled to unit norm again, as the mean of several would be.

@@ -20,7 +20,7 @@ struct Segment {
 
 class Classifier {
   public:
-    Classifier(std::shared_ptr<Encoder> encoder, LabelBank bank, Ranking ranking);
+    Classifier(std::shared_ptr<Encoder> encoder, LabelBank bank, const Ranking& ranking);
     // From one file, which `clap-export freeze` makes of a bundle and labels.
     static Classifier tagger(const std::string& path, const EncoderOptions& options,
                              std::optional<double> threshold, std::optional<std::int64_t> top_k);
@@ -28,6 +28,7 @@ class Classifier {
     const Manifest& manifest() const { return encoder_->manifest(); }
     const Encoder& encoder() const { return *encoder_; }
     const LabelBank& bank() const { return bank_; }
+    const std::string& scores() const { return ranking_.mode; }  // what they are
 
     std::vector<Prediction> predict(const Source& source, std::string* warning = nullptr) const;
     // Each window of a recording; `hop` in seconds, default the policy's.

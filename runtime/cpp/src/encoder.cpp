@@ -15,14 +15,7 @@ namespace clap::inner {
 
 namespace {
 
-constexpr std::size_t batch = 4;  // windows: more cost a CPU memory, and no window gets quicker
 constexpr std::size_t text_batch = 16;  // texts
-
-std::string tuple(const std::vector<std::string>& names) {
-    std::vector<std::string> found;
-    for (const std::string& name : names) found.push_back(quoted(name));
-    return "(" + joined(found, ", ") + (names.size() == 1 ? ",)" : ")");
-}
 
 void check_window(const OnnxGraph& graph, const std::string& name, const Manifest& manifest) {
     const auto found = graph.inputs.find("waveform");
@@ -124,12 +117,6 @@ void Encoder::open_text() const {
     text_ = std::move(engine);
 }
 
-const Tokenizer& Encoder::tokenizer() const {
-    const std::lock_guard<std::mutex> held(lock_);
-    open_text();
-    return *tokenizer_;
-}
-
 void Encoder::close_text() {
     const std::lock_guard<std::mutex> held(lock_);
     text_.reset();
@@ -140,12 +127,9 @@ Output Encoder::checked(Output output, std::size_t rows) const {
     const std::vector<std::int64_t> expected{static_cast<std::int64_t>(rows),
                                              manifest_.embedding_dim};
     if (output.shape == expected) return output;
-    std::string shape;
-    for (std::int64_t n : output.shape) shape += (shape.empty() ? "" : ", ") + std::to_string(n);
-    throw Error(Code::bundle, "the graph returned float32 (" + shape +
-                                  "), the manifest promises float32 (" + std::to_string(rows) +
-                                  ", " + std::to_string(manifest_.embedding_dim) +
-                                  "). Export the bundle again.");
+    throw Error(Code::bundle, "the graph returned float32 " + tuple(output.shape) +
+                                  ", the manifest promises float32 " + tuple(expected) +
+                                  ". Export the bundle again.");
 }
 
 Matrix Encoder::embed_windows(const std::vector<std::vector<float>>& rows, bool raw) const {

@@ -39,6 +39,9 @@ struct Window {
 
 class Encoder {
   public:
+    // Windows at once: more cost a CPU memory, and no window gets quicker.
+    static constexpr std::size_t batch = 4;
+
     Encoder(const std::string& folder, const EncoderOptions& options);
     // Of a graph alone, without a text encoder: a tagger's.
     Encoder(Manifest manifest, const std::string& graph, const std::string& name,
@@ -47,9 +50,6 @@ class Encoder {
 
     const Manifest& manifest() const { return manifest_; }
     const Policy& policy() const { return policy_; }
-    std::string clip_space_id() const {
-        return policy_.clip_space_id(manifest_.space_id, manifest_.audio);
-    }
 
     // The embedding [dim] of a recording, pooled as the policy says; its warning, if it has one.
     std::vector<float> embed(const Source& source, std::string* warning = nullptr) const;
@@ -60,8 +60,6 @@ class Encoder {
     Matrix embed_windows(const std::vector<std::vector<float>>& rows, bool raw) const;
     // Embeddings [n, dim] of texts as they are.
     Matrix embed_text(const std::vector<std::string>& texts) const;
-    // The text encoder's tokenizer, loaded when first needed.
-    const Tokenizer& tokenizer() const;
     void close_text();  // most of a bundle's memory, when labels are embedded
 
   private:

@@ -8,7 +8,7 @@ import type { Encoder } from "./encoder.js";
 import { LabelError } from "./errors.js";
 import type { Manifest } from "./format/manifest.js";
 import { LabelBank, type Names } from "./labels.js";
-import { type Prediction, Ranking, type RankingOptions } from "./scores.js";
+import { type Mode, type Prediction, Ranking, type RankingOptions } from "./scores.js";
 import { maybeWhole } from "./text/arguments.js";
 
 /** A stretch of a recording; times in seconds from its start. */
@@ -34,8 +34,8 @@ export class Classifier {
   ) {}
 
   /**
-   * @param labels names; an object of names to texts that are used as they are; or a bank, with which the text encoder
-   * is never loaded.
+   * @param labels names; an object of names to texts that are used as they are; or a bank or head, with which the text
+   * encoder is never loaded.
    * @throws LabelError the labels or templates are unusable.
    * @throws BundleError the bundle is unusable, or the bank is of another space.
    * @throws BackendError the engine is not available.
@@ -54,8 +54,9 @@ export class Classifier {
     } else {
       bank = await LabelBank.build(encoder, labels, options.templates);
     }
+    const own = ranking.ofLabels(bank.head);
     await encoder.openAudio(); // what is missing shows now, not at the first recording
-    return new Classifier(encoder, bank, ranking);
+    return new Classifier(encoder, bank, own);
   }
 
   get manifest(): Manifest {
@@ -64,6 +65,11 @@ export class Classifier {
 
   get labels(): readonly string[] {
     return this.bank.names;
+  }
+
+  /** What the scores are. */
+  get scores(): Mode {
+    return this.ranking.mode;
   }
 
   /**

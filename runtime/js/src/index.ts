@@ -10,6 +10,7 @@ export type { Engine, Session, Tensor, Tensors } from "./engines/engine.js";
 export * from "./errors.js";
 export { Bundle } from "./format/bundle.js";
 export type { Manifest } from "./format/manifest.js";
+export { type About, Head } from "./head.js";
 export { LabelBank, type Names, parseLabels } from "./labels.js";
 export { Events, type EventsOptions } from "./listening/events.js";
 export { type Chunk, type Counts, Listener, type ListenerOptions } from "./listening/listener.js";

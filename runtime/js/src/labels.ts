@@ -1,10 +1,12 @@
-/** Label banks: names to text embeddings, made once, and used without a text encoder. */
+/** Label banks: names to text embeddings, made once, and used without a text encoder; or to directions that were learned. */
 
 import { meanEmbedding, norm } from "./clips/pooling.js";
 import type { Encoder } from "./encoder.js";
 import { BundleError, LabelError } from "./errors.js";
-import { readBank, type Rows } from "./format/bank-file.js";
+import { readBank } from "./format/bank-file.js";
+import type { Floats } from "./format/npy.js";
 import { NotAnArchive } from "./format/zip.js";
+import { Head } from "./head.js";
 import { checkTemplates, fillAll } from "./prompts.js";
 import { type Bytes, view } from "./sources/memory.js";
 import { hasControl, listed, printable } from "./text/plain-text.js";
@@ -25,15 +27,23 @@ export class LabelBank {
     /** `[names, dim]` of unit norm, row after row. */
     readonly embeddings: Float32Array,
     readonly dim: number,
-    /** Of the bundle whose text encoder made them. */
+    /** Of the bundle whose text encoder made them, or in whose space they were learned. */
     readonly spaceId: string,
+    /** What makes their cosines scores, of labels that were learned from examples; else null. */
+    readonly head: Head | null = null,
   ) {}
 
   /** @throws LabelError the parts do not fit together. */
-  static of(names: readonly string[], templates: readonly string[], embeddings: Rows, spaceId: string): LabelBank {
+  static of(
+    names: readonly string[],
+    templates: readonly string[],
+    embeddings: Floats,
+    spaceId: string,
+    head: Head | null = null,
+  ): LabelBank {
     const problems = [...nameProblems(names), ...embeddingProblems(names, embeddings)];
     if (problems.length > 0) throw new LabelError(`ill-formed label bank: ${problems.join("; ")}.`);
-    return new LabelBank(names, templates, embeddings.data, embeddings.shape[1] ?? 0, spaceId);
+    return new LabelBank(names, templates, embeddings.data, embeddings.shape[1] ?? 0, spaceId, head);
   }
 
   /**
@@ -71,20 +81,30 @@ export class LabelBank {
   /**
    * Read a saved bank.
    *
+   * @param data null where there is no such file.
    * @param path of the file, for sentences.
-   * @throws LabelError truncated, not a label bank, or with unknown, missing or ill-typed parts (all are listed).
+   * @throws LabelError missing, truncated, not a label bank, or with unknown, missing or ill-typed parts (all are listed).
    */
-  static async load(data: Bytes, path = "the label bank in memory"): Promise<LabelBank> {
-    const { meta, embeddings, problems } = await readBank(view(data)).catch((error: unknown) => {
+  static async load(data: Bytes | null, path = "the label bank in memory"): Promise<LabelBank> {
+    if (data === null) {
+      throw new LabelError(`no label bank at '${path}'. Make one: clap-export labels BUNDLE FILE -o bank.npz`);
+    }
+    const { meta, embeddings, scales, biases, problems } = await readBank(view(data)).catch((error: unknown) => {
       if (!(error instanceof NotAnArchive)) throw error;
       throw new LabelError(`'${path}' is truncated or no label bank (${error.message}). Build it again.`);
     });
     if (embeddings) problems.push(...embeddingProblems(meta?.names ?? null, embeddings));
     if (meta) problems.push(...nameProblems(meta.names));
-    if (problems.length > 0 || !meta || !embeddings) {
+    let head: Head | string | null = null;
+    if (meta?.head && embeddings && scales && biases && problems.length === 0) {
+      head = await Head.of(scales, biases, meta.head, embeddings);
+      if (typeof head === "string") problems.push(head);
+    }
+    if (problems.length > 0 || !meta || !embeddings || typeof head === "string") {
       throw new LabelError(`'${path}' is no usable label bank: ${problems.join("; ")}. Build it again.`);
     }
-    return new LabelBank(meta.names, meta.templates, embeddings.data, embeddings.shape[1] ?? 0, meta.space_id);
+    const { names, templates, space_id } = meta;
+    return new LabelBank(names, templates, embeddings.data, embeddings.shape[1] ?? 0, space_id, head);
   }
 
   get length(): number {
@@ -113,9 +133,12 @@ export class LabelBank {
    */
   checkFits(spaceId: string, dim: number): void {
     if (this.spaceId !== spaceId) {
+      const again = this.head
+        ? "It is a head: fit it again on a library of this bundle: clap-export head LIB LABELS -o head.npz"
+        : "Build the bank again with this bundle: clap-export labels BUNDLE FILE -o bank.npz";
       throw new BundleError(
         `the label bank belongs to embedding space ${this.spaceId}, the bundle to ${spaceId}: their cosines would mean ` +
-          "nothing. Build the bank again with this bundle: clap-export labels BUNDLE FILE -o bank.npz",
+          `nothing. ${again}`,
       );
     }
     if (this.dim !== dim) throw new LabelError(`the label bank has ${this.dim} dimensions, the bundle ${dim}.`);
@@ -156,7 +179,7 @@ function nameProblems(names: readonly unknown[]): string[] {
   return problems.size > 0 ? [listed([...problems])] : [];
 }
 
-function embeddingProblems(names: readonly string[] | null, { shape, data }: Rows): string[] {
+function embeddingProblems(names: readonly string[] | null, { shape, data }: Floats): string[] {
   if (shape.length !== 2 || (names !== null && shape[0] !== names.length)) {
     return [`embeddings have shape ${tuple(shape)}, not (${names?.length ?? "n"}, dim)`];
   }

@@ -22,22 +22,16 @@ export function openBundle(folder: string, options: { checkHashes?: boolean } = 
  * @throws BundleError it is missing, or no tagger that can be used.
  */
 export async function openTagger(path: string, options: TaggerOptions): Promise<Tagger> {
-  const data = await readBytes(path, BundleError);
-  if (data === null) throw new BundleError(`'${path}' does not exist.`);
-  return Tagger.open(data, options, path);
+  return Tagger.open(await readBytes(path, BundleError), options, path);
 }
 
 /**
- * A saved label bank.
+ * A saved label bank or head.
  *
  * @throws LabelError it is missing, or no label bank that can be used.
  */
 export async function openBank(path: string): Promise<LabelBank> {
-  const data = await readBytes(path, LabelError);
-  if (data === null) {
-    throw new LabelError(`no label bank at '${path}'. Make one: clap-export labels BUNDLE FILE -o bank.npz`);
-  }
-  return LabelBank.load(data, path);
+  return LabelBank.load(await readBytes(path, LabelError), path);
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Cosines to scores, and scores to ranked predictions. */
 
 import { ClapError } from "./errors.js";
+import type { Head } from "./head.js";
 import type { Manifest } from "./format/manifest.js";
 import { finite, maybeWhole } from "./text/arguments.js";
 import { shown } from "./text/pythonic.js";
@@ -18,7 +19,8 @@ export interface Prediction {
 }
 
 export interface RankingOptions {
-  readonly scores?: Mode;
+  /** Default `softmax`, and of a head its own. */
+  readonly scores?: Mode | null;
   /** Predictions with a lower score are dropped. */
   readonly threshold?: number | null;
   /** Predictions with a lower cosine are dropped. */
@@ -35,39 +37,57 @@ export class Ranking {
   private readonly topK: number | null;
 
   /**
-   * @throws ClapError an unknown mode, `multilabel` without a calibration in the bundle, or a bound that is no number.
+   * @param head of labels that were learned from examples; its scales and biases are then used.
+   * @throws ClapError an unknown mode, or a bound that is no number.
    */
   constructor(
     private readonly manifest: Manifest,
-    options: RankingOptions = {},
+    private readonly options: RankingOptions = {},
+    private readonly head: Head | null = null,
   ) {
-    this.mode = options.scores ?? "softmax";
-    if (!MODES.includes(this.mode)) throw new ClapError(`scores=${shown(this.mode)}: choose from ${MODES.join(", ")}.`);
-    if (this.mode === "multilabel" && manifest.calibration === null) {
-      throw new ClapError(
-        "scores='multilabel' was asked for, but this bundle has no calibration: use scores='cosine' with a threshold.",
-      );
-    }
+    const mode = options.scores ?? "softmax";
+    if (!MODES.includes(mode)) throw new ClapError(`scores=${shown(mode)}: choose from ${MODES.join(", ")}.`);
+    this.mode = head?.about.scores ?? mode;
     this.threshold = bound("threshold", options.threshold);
     this.minSimilarity = bound("min_similarity", options.minSimilarity);
     this.topK = maybeWhole("top_k", options.topK);
   }
 
+  /**
+   * The same for the labels that are looked up.
+   *
+   * @throws ClapError the head gives other scores than were asked for; or without one, `multilabel` was asked for and
+   * the bundle has no calibration.
+   */
+  ofLabels(head: Head | null): Ranking {
+    const { scores } = this.options;
+    if (head === null) {
+      if (this.mode === "multilabel" && this.manifest.calibration === null) {
+        throw new ClapError(
+          "scores='multilabel' was asked for, but this bundle has no calibration: use scores='cosine' with a threshold.",
+        );
+      }
+      return this;
+    }
+    const own = head.about.scores;
+    if ((scores ?? own) !== own) {
+      throw new ClapError(
+        `scores='${scores}' was asked for, but the labels are a head, whose scores are '${own}': leave the choice to it.`,
+      );
+    }
+    return new Ranking(this.manifest, this.options, head);
+  }
+
   /** Scores of one clip's cosines, in the same order. */
   scores(cosines: Float32Array): Float64Array {
-    const found = Float64Array.from(cosines);
-    const { calibration, logit_scale: factor } = this.manifest;
-    if (this.mode === "softmax") {
-      const highest = found.reduce((most, value) => Math.max(most, value * factor), -Infinity);
-      const powers = found.map((value) => Math.exp(value * factor - highest));
-      const sum = powers.reduce((total, value) => total + value, 0);
-      return powers.map((value) => value / sum);
-    }
-    if (this.mode === "multilabel" && calibration !== null) {
-      // The sigmoid as a tanh, which does not overflow.
-      return found.map((value) => 0.5 * (1 + Math.tanh(0.5 * (calibration.scale * value + calibration.bias))));
-    }
-    return found;
+    if (this.mode === "cosine") return Float64Array.from(cosines);
+    const logits = this.logits(cosines);
+    // The sigmoid as a tanh, which does not overflow.
+    if (this.mode === "multilabel") return logits.map((value) => 0.5 * (1 + Math.tanh(0.5 * value)));
+    const highest = logits.reduce((most, value) => Math.max(most, value), -Infinity);
+    const powers = logits.map((value) => Math.exp(value - highest));
+    const sum = powers.reduce((total, value) => total + value, 0);
+    return powers.map((value) => value / sum);
   }
 
   /**
@@ -77,12 +97,20 @@ export class Ranking {
     const scores = given ?? this.scores(cosines);
     const most = maybeWhole("top_k", topK) ?? this.topK ?? names.length;
     const order = Array.from(names, (_, i) => i);
-    // A saturated softmax has equal scores: then the cosine decides, then the label's place.
-    order.sort((a, b) => at(scores, b) - at(scores, a) || at(cosines, b) - at(cosines, a) || a - b);
+    // A saturated softmax has equal scores: then what is closer decides, then the label's place.
+    const close = this.head?.logits(cosines) ?? cosines;
+    order.sort((a, b) => at(scores, b) - at(scores, a) || at(close, b) - at(close, a) || a - b);
     return order
       .filter((i) => at(scores, i) >= this.threshold && at(cosines, i) >= this.minSimilarity)
       .slice(0, most)
       .map((i) => ({ label: names[i] as string, score: at(scores, i), similarity: at(cosines, i) }));
+  }
+
+  private logits(cosines: Float32Array): Float64Array {
+    if (this.head !== null) return this.head.logits(cosines);
+    const { calibration, logit_scale } = this.manifest;
+    const { scale, bias } = this.mode === "multilabel" && calibration ? calibration : { scale: logit_scale, bias: 0 };
+    return Float64Array.from(cosines, (cosine) => scale * cosine + bias);
   }
 }
 

@@ -248,6 +248,54 @@ def test_scores(kit_folder: Path, cases: dict[str, Case], array: Any, mode: str)
     assert outputs(cases[f"classify/{mode}/none-of-these"])["labels"] == []
 
 
+@pytest.mark.parametrize("kind", ["softmax", "multilabel"])
+def test_scores_of_heads(kit_folder: Path, cases: dict[str, Case], array: Any, kind: str) -> None:
+    """By the scales and biases that stand in the file."""
+    case = cases[f"classify/head-{kind}/long"]
+    found = outputs(case)
+    with np.load(kit_folder / case.input["bank"]) as data:
+        names = json.loads(data["meta"].tobytes())["names"]
+        rows, scales, biases = (
+            np.float64(data[name]) for name in ("embeddings", "scales", "biases")
+        )
+    cosines = rows @ embedded(aligned(array(case.input["samples"]), tiny.WINDOW))
+    powers = np.exp(scales * cosines + biases)
+    scores = powers / powers.sum() if kind == "softmax" else powers / (1 + powers)
+    order = np.argsort(-scores)
+    assert len(order) >= 2
+    assert found["labels"] == [names[i] for i in order]
+    np.testing.assert_allclose(found["scores"], scores[order], atol=1e-5)
+    np.testing.assert_allclose(found["similarities"], cosines[order], atol=1e-5)
+    # A reader that takes the bundle's own scale fails.
+    limit = case.tolerance["scores"].limit
+    assert limit is not None
+    usual = np.exp(10 * cosines) / np.exp(10 * cosines).sum()
+    assert np.abs(usual - scores).max() > 10 * limit
+    assert outputs(cases[f"classify/head-{kind}/own-scores"]) == found
+    assert outputs(cases[f"classify/head-{kind}/top-1"])["labels"] == found["labels"][:1]
+    some = cases[f"classify/head-{kind}/some"]
+    assert 0 < len(outputs(some)["labels"]) < len(names)
+
+
+def test_heads_are_read_refused_and_heard(cases: dict[str, Case], array: Any) -> None:
+    for kind in ("softmax", "multilabel"):
+        read = outputs(cases[f"bank/head/{kind}"])
+        assert read["scores"] == kind
+        assert read["templates"] == []
+        assert len(set(array(read["scales"]).tolist())) > 1
+        assert outputs(cases[f"listen/head-{kind}"])["events"]
+        assert array(outputs(cases[f"timeline/head-{kind}/third"])["scores"]).max() <= 1
+    refused = {n: c.error.message for n, c in cases.items() if "/refused/head-" in n and c.error}
+    equal = outputs(cases["classify/head-multilabel/equal"])
+    assert set(equal["scores"]) == {1.0}
+    assert not (np.diff(equal["similarities"]) < 0).all()
+    assert len(refused) > 40
+    # Each is refused for what is wrong with it.
+    said = [message.partition("': ")[2] or message for message in refused.values()]
+    assert len(set(said)) > 30
+    assert len(outputs(cases["tagger/head/long"])["labels"]) == 2
+
+
 def test_equal_scores_come_in_the_banks_order(kit_folder: Path, cases: dict[str, Case]) -> None:
     for mode in ("softmax", "cosine", "multilabel"):
         case = cases[f"classify/ties/{mode}"]

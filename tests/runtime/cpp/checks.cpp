@@ -104,6 +104,7 @@ void check_calls() {
          "a structure's size is not set: begin with its initializer.");
     same("no model", sentence(clap_feed(nullptr, nullptr, 0), CLAP_ARGUMENT), "listener is NULL.");
     holds("no labels of nothing", clap_label_count(nullptr) == 0 && !clap_label(nullptr, 0));
+    holds("no scores of nothing", clap_scores(nullptr) == nullptr);
     clap_close(nullptr);
     clap_stop(nullptr);
 }
@@ -122,7 +123,9 @@ void check_model(const std::string& bundle, const std::string& bank, const std::
     same("labels that are no UTF-8", sentence(clap_labels(model, broken, 2), CLAP_ARGUMENT),
          "a text is not UTF-8: 'utf-8' codec can't decode byte 0xff in position 0: invalid start "
          "byte");
+    holds("no scores without labels", clap_scores(model) == nullptr);
     same("the bank", clap_code_word(clap_bank(model, bank.c_str())), "ok");
+    same("its scores", clap_scores(model), "softmax");
     same("predicted", clap_code_word(clap_predict_file(model, wav.c_str(), best, 2, &count)), "ok");
     holds("all labels are counted", count == clap_label_count(model) && count > 2);
     holds("the best comes first", best[0].score >= best[1].score);
@@ -146,6 +149,11 @@ void check_model(const std::string& bundle, const std::string& bank, const std::
     // A listener outlives its model.
     clap_listener* listener = nullptr;
     clap_listening how = CLAP_LISTENING;
+    how.smooth = 10001;
+    same("windows that would be held",
+         sentence(clap_listen(model, 16000, &how, &listener), CLAP_ARGUMENT),
+         "smooth=10001: pass at most 9999.");
+    how.smooth = 1;
     how.on = how.off = 1e-9;
     same("listening", clap_code_word(clap_listen(model, 16000, &how, &listener)), "ok");
     clap_close(model);

@@ -14,6 +14,7 @@ from runtime import Classifier, LabelBank
 from tests.places import ROOT
 from tests.runtime.cpp.build import SOURCE
 from tests.tiny import bundle as tiny
+from tests.tiny import heads
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,26 @@ def test_predictions_are_those_of_python(
     for one, other in zip(found["predictions"], wanted, strict=True):
         assert one["similarity"] == pytest.approx(other.similarity, abs=2e-4)
         assert one["score"] == pytest.approx(other.score, abs=2e-3)
+
+
+@pytest.mark.parametrize("scores", ["softmax", "multilabel"])
+def test_a_head_brings_its_own_scores(
+    programs: Path, tiny_bundle: Path, wav: Path, tmp_path: Path, scores: str
+) -> None:
+    heads.head(scores).save(tmp_path / "head.npz")
+    command = [programs / "clap-classify", tiny_bundle, tmp_path / "head.npz", wav, "--json"]
+    found = json.loads(run(*command).stdout)["predictions"]
+    with Classifier(tiny_bundle, tmp_path / "head.npz") as classifier:
+        wanted = classifier.predict(wav)
+    assert [(p["label"], pytest.approx(p["score"], abs=2e-3)) for p in found] == [
+        (p.label, p.score) for p in wanted
+    ]
+    other = run(*command, "--scores", "cosine")
+    assert other.returncode == 2
+    assert other.stderr == (
+        "Error: scores='cosine' was asked for, but the labels are a head, whose scores are "
+        f"'{scores}': leave the choice to it.\n"
+    )
 
 
 def test_a_file_that_cannot_be_used_leaves_the_others_alone(

@@ -9,8 +9,10 @@ import pytest
 
 from clap_export.cli.freeze import freeze
 from clap_export.sounds.catalogue import write_demo_sounds
+from runtime import Encoder, LabelBank
 from tests.docs.pages import BLOCKS
 from tests.places import ROOT
+from tests.tiny import heads
 
 PROGRAMS = [block.text for block in BLOCKS if block.language == "js"]
 README = (ROOT / "runtime" / "js" / "README.md").read_text(encoding="utf-8")
@@ -26,13 +28,15 @@ def desk(js: Path, exported_bundle: Path, tmp_path: Path) -> Path:
     (tmp_path / "node_modules" / "clap-runtime").symlink_to(js)
     (tmp_path / "bundle").symlink_to(exported_bundle)
     write_demo_sounds(tmp_path / "sounds", seconds=2.3)[0].rename(tmp_path / "street.wav")
+    with Encoder(exported_bundle) as encoder:
+        heads.of(LabelBank.build(encoder, ("dog", "rain", "siren"))).save(tmp_path / "head.npz")
     words = [str(exported_bundle), "dog,rain", "-o", str(tmp_path / "tagger.onnx")]
     assert CliRunner().invoke(freeze, words).exit_code == 0
     return tmp_path
 
 
 def test_programs_for_node_run(desk: Path) -> None:
-    assert len(IN_NODE) == 3
+    assert len(IN_NODE) == 4
     for text in IN_NODE:
         (desk / "program.mjs").write_text(text)
         done = subprocess.run(

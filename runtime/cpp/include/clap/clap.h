@@ -42,7 +42,7 @@ typedef struct clap_options {
     const char *engine;  /* "openvino" or "onnxruntime"; NULL: the first that was built in */
     int threads;         /* of the CPU inside one run; 0: the engine's choice */
     const char *windows; /* "head", "spaced:3", ...; NULL: the bundle's own policy */
-    const char *scores;  /* "softmax", "cosine", "multilabel"; NULL: softmax, or the tagger's */
+    const char *scores;  /* "softmax", "cosine", "multilabel"; NULL: softmax, or the head's or tagger's */
     const char *prompt;  /* with one {} for the label; NULL: the bundle's */
     int64_t top_k;       /* most predictions; 0: all */
     double threshold;    /* predictions with a lower score are dropped; below -1e300: none are */
@@ -78,11 +78,14 @@ typedef struct clap_event {
 
 /* Opens the folder of a bundle, or the file of a tagger. `options` may be NULL. */
 CLAP_API clap_code clap_open(const char *path, const clap_options *options, clap_model **model);
-/* Labels to look for, by name, or from a saved bank (.npz). A tagger has its own. */
+/* Labels to look for, by name, or from a saved bank or head (.npz). A tagger has its own. */
 CLAP_API clap_code clap_labels(clap_model *model, const char *const *names, size_t count);
 CLAP_API clap_code clap_bank(clap_model *model, const char *path);
 CLAP_API size_t clap_label_count(const clap_model *model);
 CLAP_API const char *clap_label(const clap_model *model, size_t number); /* NULL: there is none */
+/* What the scores are: "softmax", "cosine" or "multilabel", until the labels change; NULL without
+ * labels. */
+CLAP_API const char *clap_scores(const clap_model *model);
 
 /* Classifies a file of any length, or samples in [-1, 1] at a rate in Hz. The best `room`
  * predictions are written, best first; `count` says how many there were. Few or none may pass the

@@ -80,6 +80,11 @@ class Model {
             found.emplace_back(clap_label(model_, i));
         return found;
     }
+    // What the scores are: "softmax", "cosine" or "multilabel"; nothing without labels.
+    std::string scores() const {
+        const char *found = clap_scores(model_);
+        return found ? found : "";
+    }
 
     // A file of which only a part could be used is used, and `warning` says so.
     std::vector<Prediction> predict(const std::string &path, std::string *warning = nullptr) {

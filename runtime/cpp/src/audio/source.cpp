@@ -148,20 +148,11 @@ Source Source::array(std::vector<float> samples, double rate) {
     return found;
 }
 
-Source Source::array(const std::vector<std::int16_t>& samples, double rate) {
-    Source found;
-    for (std::int16_t sample : samples)
-        found.samples.push_back(static_cast<float>(sample) / 32768.0f);
-    found.rate = rate;
-    found.type = "int16";
-    return found;
-}
-
 std::string Source::name() const {
     if (!path.empty()) return "'" + printable(path) + "'";
-    if (!channels) return "array of shape (" + std::to_string(samples.size()) + ",)";
-    return "array of shape (" + std::to_string(channels) + ", " +
-           std::to_string(samples.size() / channels) + ")";
+    std::vector<std::int64_t> shape{static_cast<std::int64_t>(samples.size())};
+    if (const auto rows = static_cast<std::int64_t>(channels)) shape = {rows, shape[0] / rows};
+    return "array of shape " + tuple(shape);
 }
 
 Heard listen(const Source& source, std::int64_t target, double keep_from, const std::string& kind,

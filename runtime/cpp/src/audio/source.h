@@ -19,7 +19,6 @@ struct Source {
 
     static Source file(std::string path);
     static Source array(std::vector<float> samples, double rate);
-    static Source array(const std::vector<std::int16_t>& samples, double rate);
 
     std::string name() const;  // in sentences
 };

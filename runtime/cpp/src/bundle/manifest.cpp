@@ -67,14 +67,10 @@ TextSpec read_text(const Field& field) {
     });
     found.suffix = table["suffix"].text(most_name);
     const bool ids = std::count(found.inputs.begin(), found.inputs.end(), "input_ids") > 0;
-    if (table.fine() && !ids) {
-        std::string inputs;
-        for (const std::string& name : found.inputs)
-            inputs += (inputs.empty() ? "" : ", ") + quoted(name);
-        if (found.inputs.size() == 1) inputs += ",";
-        table.add("max_tokens=" + std::to_string(found.max_tokens) + ", inputs=(" + inputs +
-                  "): there must be at least one token, and 'input_ids' among the inputs");
-    }
+    if (table.fine() && !ids)
+        table.add("max_tokens=" + std::to_string(found.max_tokens) +
+                  ", inputs=" + tuple(found.inputs) +
+                  ": there must be at least one token, and 'input_ids' among the inputs");
     return found;
 }
 

@@ -14,30 +14,47 @@ namespace {
 constexpr std::uint64_t most_graph = 0x7FFFFFFF;
 constexpr const char* key = "clap-export-tagger";
 constexpr const char* manifest_key = "clap-export-manifest";
-constexpr const char* constant = "label_embeddings";
+constexpr const char* embeddings = "label_embeddings";
+constexpr const char *scales = "label_scales", *biases = "label_biases";  // of a head
+constexpr std::int64_t head_version = 2;
 
-void read_labels(TaggerFile& file, const OnnxGraph& graph, const std::string& sha) {
-    const auto rows = static_cast<std::int64_t>(file.bank.names.size()),
-               dim = file.manifest.embedding_dim;
-    const auto found = graph.tensors.find(constant);
-    std::string problem;
+[[noreturn]] void damaged(const TaggerFile& file, const std::string& problem) {
+    throw Error(Code::bundle,
+                "'" + file.path + "' is a damaged tagger: " + problem + ". Freeze it again.");
+}
+
+Floats constant(const TaggerFile& file, const OnnxGraph& graph, const char* name,
+                const std::vector<std::int64_t>& shape) {
+    const auto found = graph.tensors.find(name);
     if (found == graph.tensors.end() || !found->second.has_raw || !found->second.is_float ||
-        found->second.dims != std::vector<std::int64_t>{rows, dim})
-        problem = std::string("its labels are no constant '") + constant + "' of float32 (" +
-                  std::to_string(rows) + ", " + std::to_string(dim) + ")";
-    else if (sha256(found->second.raw) != sha)
-        problem = "its labels do not have the recorded SHA-256";
-    else
-        for (const char* name : {"scores", "similarity", "embedding"})
-            if (problem.empty() && !graph.outputs.count(name))
-                problem = std::string("it gives no '") + name + "'";
-    if (!problem.empty())
-        throw Error(Code::bundle,
-                    "'" + file.path + "' is a damaged tagger: " + problem + ". Freeze it again.");
-    file.bank.embeddings = Matrix(static_cast<std::size_t>(rows), static_cast<std::size_t>(dim));
-    if (!found->second.raw.empty())
-        std::memcpy(file.bank.embeddings.data.data(), found->second.raw.data(),
-                    found->second.raw.size());
+        found->second.dims != shape)
+        damaged(file, std::string("its labels are no constant '") + name + "' of float32 " +
+                          tuple(shape));
+    const std::string_view raw = found->second.raw;
+    Floats values{shape, std::vector<float>(raw.size() / sizeof(float))};
+    if (!raw.empty()) std::memcpy(values.data.data(), raw.data(), raw.size());
+    return values;
+}
+
+// The labels' numbers, of which the metadata says what they must be.
+void read_numbers(TaggerFile& file, const OnnxGraph& graph, const std::string& sha,
+                  std::optional<Head> head) {
+    const auto count = static_cast<std::int64_t>(file.bank.names.size()),
+               dim = file.manifest.embedding_dim;
+    Matrix& rows = file.bank.embeddings;
+    rows.rows = file.bank.names.size();
+    rows.columns = static_cast<std::size_t>(dim);
+    rows.data = constant(file, graph, embeddings, {count, dim}).data;
+    if (sha256(graph.tensors.at(embeddings).raw) != sha)
+        damaged(file, "its labels do not have the recorded SHA-256");
+    for (const char* name : {"scores", "similarity", "embedding"})
+        if (!graph.outputs.count(name)) damaged(file, std::string("it gives no '") + name + "'");
+    if (!head) return;
+    head->scales = constant(file, graph, scales, {count});
+    head->biases = constant(file, graph, biases, {count});
+    const std::string problem = head->problem(rows);
+    if (!problem.empty()) damaged(file, "of its head, " + problem);
+    file.bank.head = std::make_shared<const Head>(std::move(*head));
 }
 
 }  // namespace
@@ -63,21 +80,26 @@ TaggerFile TaggerFile::read(const std::string& given) {
     file.manifest = Manifest::parse(file.path, manifest->second);
     const Value document = read_json(own->second, given, Code::bundle);
     Problems problems;
-    const Table table(Field(&document, "", problems), {"format_version", "labels", "templates",
-                                                       "scores", "top_k", "labels_sha256"});
-    table["format_version"].whole_choice(1);
+    const Table table(
+        Field(&document, "", problems),
+        {"format_version", "labels", "templates", "scores", "top_k", "labels_sha256", "head"},
+        {"head"});
+    const std::int64_t version = table["format_version"].whole_choice({1, head_version});
     table["labels"].each([&](const Field& label) { file.bank.names.push_back(label.any_text()); });
     table["templates"].each(
         [&](const Field& prompt) { file.bank.templates.push_back(prompt.text(1000)); });
     file.scores = table["scores"].choice({"softmax", "cosine", "multilabel"});
     file.top_k = table["top_k"].maybe_whole(1, 1 << 24);
     const std::string sha = table["labels_sha256"].text(255);
+    std::optional<Head> head;
+    if (const Field field = table["head"]; !field.missing() && !field.null())
+        head = Head::read(field);
+    if (table.fine() && head.has_value() != (version == head_version))
+        table.add("a tagger of a head has the format_version 2, and 'head'");
     problems.raise(given);
-    read_labels(file, graph, sha);
+    read_numbers(file, graph, sha, std::move(head));
     file.bank.space_id = file.manifest.space_id;
-    const auto wrong = file.bank.problems();
-    if (!wrong.empty())
-        throw Error(Code::label, "ill-formed label bank: " + joined(wrong, "; ") + ".");
+    file.bank.check_parts();
     return file;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <unordered_set>
 
 #include "../clips/pool.h"
@@ -20,50 +21,78 @@ constexpr std::size_t most_letters = 1000;  // of a name or a template
 constexpr std::uint64_t most_text = 256 << 20;
 constexpr double norm_tolerance = 1e-3;
 
-std::vector<std::string> embedding_problems(const Array& array,
-                                            const std::vector<std::string>* names) {
-    if (array.shape.size() != 2 ||
-        (names && array.shape[0] != static_cast<std::int64_t>(names->size())))
-        return {"embeddings have shape " + array.shown_shape() + ", not (" +
-                (names ? std::to_string(names->size()) : "n") + ", dim)"};
-    return {};
+std::string name_problem(const std::vector<std::string>& names) {
+    if (names.empty()) return "no labels";
+    std::vector<std::string> problems;
+    std::unordered_set<std::string> seen, said;
+    const auto add = [&](std::string problem) {
+        if (said.insert(problem).second) problems.push_back(std::move(problem));
+    };
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        const std::string& name = names[i];
+        const std::string label = "label " + std::to_string(i);
+        const auto letters = unicode::decode(name);
+        if (unicode::stripped(name).empty()) {
+            const auto whole = unicode::decode(quoted(name));
+            add(label + " is " + printable(unicode::encode(whole.substr(0, 80))) + ", not a name");
+        } else if (letters.size() > most_letters) {
+            add(label + " has " + std::to_string(letters.size()) + " characters, at most 1000 are");
+        } else if (std::any_of(letters.begin(), letters.end(), unicode::is_control)) {
+            add(label + ", '" + printable(name) + "', holds control characters");
+        } else if (!seen.insert(name).second) {
+            add(quoted(name) + " is listed twice");
+        }
+    }
+    return listed(problems);
 }
 
-std::vector<std::string> norm_problems(const Matrix& rows) {
+std::string shape_problem(const Array& array, const std::vector<std::string>* names) {
+    if (array.shape.size() == 2 &&
+        (!names || array.shape[0] == static_cast<std::int64_t>(names->size())))
+        return "";
+    return "embeddings have shape " + tuple(array.shape) + ", not (" +
+           (names ? std::to_string(names->size()) : "n") + ", dim)";
+}
+
+std::string norm_problem(const Matrix& rows) {
     double worst = 0.0;
     for (std::size_t i = 0; i < rows.rows; ++i) {
         double sum = 0.0;
         for (std::size_t j = 0; j < rows.columns; ++j)
             sum += static_cast<double>(rows.row(i)[j]) * rows.row(i)[j];
-        if (!std::isfinite(sum)) return {"embeddings hold NaN or infinite values"};
+        if (!std::isfinite(sum)) return "embeddings hold NaN or infinite values";
         worst = std::max(worst, std::fabs(std::sqrt(sum) - 1.0));
     }
     if (worst > norm_tolerance)
-        return {"embeddings are not of unit norm (off by " + general(worst, 2) + ")"};
-    return {};
+        return "embeddings are not of unit norm (off by " + general(worst, 2) + ")";
+    return "";
 }
 
 struct Meta {
     std::string space_id;
     std::vector<std::string> names, templates;
+    std::optional<Head> head;  // without its numbers
 };
 
-bool read_meta(const Array& array, Meta& meta, std::vector<std::string>& problems) {
+bool read_meta(const Array& array, bool is_head, Meta& meta, std::vector<std::string>& problems) {
     if (array.shape.size() != 1) {
-        problems.push_back("meta is uint8 " + array.shown_shape() + ", not the bytes of a text");
+        problems.push_back("meta is uint8 " + tuple(array.shape) + ", not the bytes of a text");
         return false;
     }
     try {
         const Value document = parse_json(array.data);
         Problems found;
-        const Table table(Field(&document, "", found),
-                          {"format", "format_version", "space_id", "names", "templates"});
-        table["format"].choice({"clap-export-labels"});
-        table["format_version"].whole_choice(1);
+        const Table table(Field(&document, "", found), {"format", "format_version", "space_id",
+                                                        "names", is_head ? "head" : "templates"});
+        table["format"].choice({is_head ? "clap-export-head" : "clap-export-labels"});
+        table["format_version"].whole_choice({1});
         meta.space_id = table["space_id"].text(255);
         table["names"].each([&](const Field& name) { meta.names.push_back(name.any_text()); });
-        table["templates"].each(
-            [&](const Field& prompt) { meta.templates.push_back(prompt.text(most_letters)); });
+        if (is_head)
+            meta.head = Head::read(table["head"]);
+        else
+            table["templates"].each(
+                [&](const Field& prompt) { meta.templates.push_back(prompt.text(most_letters)); });
         found.raise("meta");
         return true;
     } catch (const Error& error) {
@@ -74,11 +103,19 @@ bool read_meta(const Array& array, Meta& meta, std::vector<std::string>& problem
     return false;
 }
 
+std::vector<float> floats(const Array& array) {
+    std::vector<float> found(array.data.size() / sizeof(float));
+    if (!found.empty()) std::memcpy(found.data(), array.data.data(), array.data.size());
+    return found;
+}
+
 Matrix matrix(const Array& array) {
     const auto rows = static_cast<std::size_t>(array.shape[0]),
                columns = static_cast<std::size_t>(array.shape[1]);
-    Matrix found(rows, columns);
-    if (!array.data.empty()) std::memcpy(found.data.data(), array.data.data(), array.data.size());
+    Matrix found;
+    found.rows = rows;
+    found.columns = columns;
+    found.data = floats(array);
     if (!array.fortran) return found;
     Matrix turned(rows, columns);
     for (std::size_t i = 0; i < rows; ++i)
@@ -103,18 +140,25 @@ LabelBank LabelBank::load(const std::string& given) {
     LabelBank bank;
     Meta meta;
     auto problems = std::move(archive.problems);
-    const bool named = archive.has_meta && read_meta(archive.meta, meta, problems);
-    if (archive.has_embeddings) {
-        auto found = embedding_problems(archive.embeddings, named ? &meta.names : nullptr);
-        if (found.empty()) {
-            bank.embeddings = matrix(archive.embeddings);
-            found = norm_problems(bank.embeddings);
-        }
-        problems.insert(problems.end(), found.begin(), found.end());
+    const auto add = [&](std::string problem) {
+        if (!problem.empty()) problems.push_back(std::move(problem));
+    };
+    const Array *rows = archive.find("embeddings"), *said = archive.find("meta");
+    const bool named = said && read_meta(*said, archive.is_head, meta, problems);
+    if (rows) {
+        const std::string problem = shape_problem(*rows, named ? &meta.names : nullptr);
+        if (problem.empty()) bank.embeddings = matrix(*rows);
+        add(problem.empty() ? norm_problem(bank.embeddings) : problem);
     }
-    if (named)
-        for (const std::string& problem : name_problems(meta.names)) problems.push_back(problem);
-    if (!problems.empty() || !named || !archive.has_embeddings)
+    if (named) add(name_problem(meta.names));
+    if (meta.head && problems.empty()) {  // nothing is missing, then
+        const Array *scales = archive.find("scales"), *biases = archive.find("biases");
+        meta.head->scales = {scales->shape, floats(*scales)};
+        meta.head->biases = {biases->shape, floats(*biases)};
+        add(meta.head->problem(bank.embeddings));
+        bank.head = std::make_shared<const Head>(std::move(*meta.head));
+    }
+    if (!problems.empty() || !named || !rows)
         throw Error(Code::label, "'" + path + "' is no usable label bank: " +
                                      joined(problems, "; ") + ". Build it again.");
     bank.names = std::move(meta.names);
@@ -125,9 +169,8 @@ LabelBank LabelBank::load(const std::string& given) {
 
 LabelBank LabelBank::build(const Encoder& encoder, const std::vector<std::string>& names,
                            const std::vector<std::string>& templates) {
-    const auto problems = name_problems(names);
-    if (!problems.empty())
-        throw Error(Code::label, "these labels cannot be used: " + joined(problems, "; ") + ".");
+    const std::string problem = name_problem(names);
+    if (!problem.empty()) throw Error(Code::label, "these labels cannot be used: " + problem + ".");
     LabelBank bank;
     bank.names = names;
     bank.templates = templates;
@@ -149,11 +192,12 @@ LabelBank LabelBank::build(const Encoder& encoder, const std::vector<std::string
     return bank;
 }
 
-std::vector<std::string> LabelBank::problems() const {
-    auto found = name_problems(names);
-    if (embeddings.rows != names.size()) found.push_back("embeddings have another number of rows");
-    for (const std::string& problem : norm_problems(embeddings)) found.push_back(problem);
-    return found;
+void LabelBank::check_parts() const {
+    std::vector<std::string> problems;
+    for (const std::string& problem : {name_problem(names), norm_problem(embeddings)})
+        if (!problem.empty()) problems.push_back(problem);
+    if (!problems.empty())
+        throw Error(Code::label, "ill-formed label bank: " + joined(problems, "; ") + ".");
 }
 
 void LabelBank::check_space(const std::string& wanted) const {
@@ -161,8 +205,11 @@ void LabelBank::check_space(const std::string& wanted) const {
         throw Error(
             Code::bundle,
             "the label bank belongs to embedding space " + space_id + ", the bundle to " + wanted +
-                ": their cosines would mean nothing. Build the bank again with this bundle: "
-                "clap-export labels BUNDLE FILE -o bank.npz");
+                ": their cosines would mean nothing. " +
+                (head ? "It is a head: fit it again on a library of this bundle: clap-export head "
+                        "LIB LABELS -o head.npz"
+                      : "Build the bank again with this bundle: clap-export labels BUNDLE FILE -o "
+                        "bank.npz"));
 }
 
 void LabelBank::check_fits(const std::string& wanted_space, std::size_t dim) const {
@@ -198,36 +245,9 @@ std::vector<std::string> read_labels(const std::string& given) {
         if (!name.empty() && name[0] != '#') names.emplace_back(name);
         at = end + 1;
     }
-    const auto problems = name_problems(names);
-    if (!problems.empty())
-        throw Error(Code::label, "'" + path + "': " + joined(problems, "; ") + ".");
+    const std::string problem = name_problem(names);
+    if (!problem.empty()) throw Error(Code::label, "'" + path + "': " + problem + ".");
     return names;
-}
-
-std::vector<std::string> name_problems(const std::vector<std::string>& names) {
-    if (names.empty()) return {"no labels"};
-    std::vector<std::string> problems;
-    std::unordered_set<std::string> seen, said;
-    const auto add = [&](std::string problem) {
-        if (said.insert(problem).second) problems.push_back(std::move(problem));
-    };
-    for (std::size_t i = 0; i < names.size(); ++i) {
-        const std::string& name = names[i];
-        const std::string label = "label " + std::to_string(i);
-        const auto letters = unicode::decode(name);
-        if (unicode::stripped(name).empty()) {
-            const auto whole = unicode::decode(quoted(name));
-            add(label + " is " + printable(unicode::encode(whole.substr(0, 80))) + ", not a name");
-        } else if (letters.size() > most_letters) {
-            add(label + " has " + std::to_string(letters.size()) + " characters, at most 1000 are");
-        } else if (std::any_of(letters.begin(), letters.end(), unicode::is_control)) {
-            add(label + ", '" + printable(name) + "', holds control characters");
-        } else if (!seen.insert(name).second) {
-            add(quoted(name) + " is listed twice");
-        }
-    }
-    if (problems.empty()) return {};
-    return {listed(problems)};
 }
 
 void check_template(const std::string& prompt) {

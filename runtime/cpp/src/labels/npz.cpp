@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -20,6 +21,9 @@ constexpr std::uint64_t local_header = 30, central_header = 46, end_header = 22;
 constexpr std::uint64_t most_shrunk = 20, always = 1 << 16;
 constexpr std::uint64_t most_directory = 1 << 20;
 constexpr double most_elements = 281474976710656.0;  // 2^48
+constexpr std::size_t most_problems = 20;
+constexpr const char* known[] = {"embeddings", "meta", "scales", "biases"};
+constexpr std::size_t of_banks = 2;  // of them
 
 struct Entry {
     std::string name;
@@ -250,7 +254,7 @@ std::string type_of(const std::string& code) {
     return found == names.end() ? code : found->second;
 }
 
-std::optional<Array> array(const OpenFile& file, const Entry& entry, const char* type,
+std::optional<Array> array(const OpenFile& file, const Entry& entry, const std::string& type,
                            std::vector<std::string>& problems) {
     std::string data = content(file, entry);
     if (data.size() < 10 || data.compare(0, 6, "\x93NUMPY") != 0)
@@ -270,17 +274,16 @@ std::optional<Array> array(const OpenFile& file, const Entry& entry, const char*
     double elements = 1;
     for (std::int64_t n : found.shape) elements *= static_cast<double>(n);
     if (elements > most_elements)
-        throw NotAnArchive{"an array has the shape " + found.shown_shape().substr(0, 80)};
+        throw NotAnArchive{"an array has the shape " + tuple(found.shape).substr(0, 80)};
     if (found.type != type) {
-        const bool floats = std::strcmp(type, "float32") == 0;
         problems.push_back(entry.name + " are " + found.type + ", " +
-                           (floats ? "not float32" : "not the bytes of a text"));
+                           (type == "float32" ? "not float32" : "not the bytes of a text"));
         return std::nullopt;
     }
     const std::uint64_t size = data.size() - before - length;
     const std::uint64_t item = found.type == "float32" ? 4 : 1;
     if (elements * static_cast<double>(item) != static_cast<double>(size))
-        throw NotAnArchive{"'" + entry.name + "' of shape " + found.shown_shape() + " has " +
+        throw NotAnArchive{"'" + entry.name + "' of shape " + tuple(found.shape) + " has " +
                            std::to_string(size) + " bytes"};
     data.erase(0, before + length);
     found.data = std::move(data);
@@ -289,39 +292,38 @@ std::optional<Array> array(const OpenFile& file, const Entry& entry, const char*
 
 }  // namespace
 
-std::string Array::shown_shape() const {
-    std::string found = "(";
-    for (std::size_t i = 0; i < shape.size(); ++i)
-        found += (i ? ", " : "") + std::to_string(shape[i]);
-    return found + (shape.size() == 1 ? ",)" : ")");
+const Array* Archive::find(const std::string& name) const {
+    const auto found = arrays.find(name);
+    return found == arrays.end() ? nullptr : &found->second;
 }
 
 Archive read_npz(const OpenFile& file) {
     Archive found;
-    const std::vector<Entry> entries = directory(file);
-    std::set<std::string> unknown;
-    const auto count = [&](const char* name) {
-        return std::count_if(entries.begin(), entries.end(),
-                             [&](const Entry& e) { return e.name == name; });
+    std::map<std::string, Entry> entries;  // of those that are there twice, the last one
+    std::set<std::string> twice;
+    for (Entry& entry : directory(file)) {
+        if (entries.count(entry.name)) twice.insert(entry.name);
+        entries[entry.name] = std::move(entry);
+    }
+    const auto is_known = [](const std::string& name) {
+        return std::find(std::begin(known), std::end(known), name) != std::end(known);
     };
-    for (const Entry& entry : entries)
-        if (entry.name != "embeddings" && entry.name != "meta") unknown.insert(entry.name);
-    for (const std::string& name : unknown)
-        found.problems.push_back("unknown array '" + printable(name.substr(0, 80)) + "'");
-    for (const char* name : {"embeddings", "meta"})
-        if (!count(name)) found.problems.push_back(std::string("missing array '") + name + "'");
-    for (const char* name : {"embeddings", "meta"})
-        if (count(name) > 1) found.problems.push_back(std::string("two arrays '") + name + "'");
-    if (found.problems.size() > 20) found.problems.resize(20);
-    for (const char* name : {"embeddings", "meta"}) {
-        const auto last = std::find_if(entries.rbegin(), entries.rend(),
-                                       [&](const Entry& e) { return e.name == name; });
-        if (last == entries.rend()) continue;
-        const bool meta = std::strcmp(name, "meta") == 0;
-        if (auto made = array(file, *last, meta ? "uint8" : "float32", found.problems)) {
-            (meta ? found.meta : found.embeddings) = std::move(*made);
-            (meta ? found.has_meta : found.has_embeddings) = true;
-        }
+    found.is_head = entries.count("scales") || entries.count("biases");
+    for (const auto& [name, entry] : entries)
+        if (!is_known(name))
+            found.problems.push_back("unknown array '" + printable(name.substr(0, 80)) + "'");
+    for (std::size_t i = 0; i < (found.is_head ? std::size(known) : of_banks); ++i)
+        if (!entries.count(known[i]))
+            found.problems.push_back(std::string("missing array '") + known[i] + "'");
+    for (const char* name : known)
+        if (twice.count(name)) found.problems.push_back(std::string("two arrays '") + name + "'");
+    if (found.problems.size() > most_problems) found.problems.resize(most_problems);
+    for (const char* name : known) {
+        const auto entry = entries.find(name);
+        if (entry == entries.end()) continue;
+        const char* type = std::strcmp(name, "meta") == 0 ? "uint8" : "float32";
+        if (auto made = array(file, entry->second, type, found.problems))
+            found.arrays[name] = std::move(*made);
     }
     return found;
 }

@@ -1,7 +1,9 @@
-// The archive of a label bank: two arrays in an `.npz`, stored or deflated, read without pickle.
+// The archive of a label bank: two arrays in an `.npz`, stored or deflated, read without pickle; of
+// a head four.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,8 +17,6 @@ struct Array {
     std::vector<std::int64_t> shape;
     bool fortran = false;
     std::string data;  // as it lies there
-
-    std::string shown_shape() const;  // as Python shows a tuple
 };
 
 // The file is cut off, or something else altogether.
@@ -25,9 +25,11 @@ struct NotAnArchive {
 };
 
 struct Archive {
-    bool has_embeddings = false, has_meta = false;
-    Array embeddings, meta;
+    std::map<std::string, Array> arrays;  // those of their type: float32, and `meta` of uint8
+    bool is_head = false;                 // a head's own arrays are there, whatever is in them
     std::vector<std::string> problems;
+
+    const Array* find(const std::string& name) const;
 };
 
 // Throws NotAnArchive, and errors of the file.

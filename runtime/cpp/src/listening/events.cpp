@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
+#include <unordered_set>
 
 #include "../error.h"
 #include "../plain/shown.h"
@@ -11,8 +11,9 @@ namespace clap::inner {
 
 namespace {
 
-constexpr double silence = 0.0;    // the score of a label that a segment does not have
-constexpr double rounding = 1e-4;  // seconds by which times may be off
+constexpr double silence = 0.0;               // the score of a label that a segment does not have
+constexpr double rounding = 1e-4;             // seconds by which times may be off
+constexpr std::int64_t most_smoothed = 9999;  // windows that are held
 
 void check_number(const char* name, double value, const char* wanted) {
     if (!std::isfinite(value))
@@ -43,8 +44,11 @@ void Rule::check() const {
 Events::Events(const Rule& rule, std::int64_t smooth, const std::string& smoothing)
     : rule_(rule), median_(smoothing == "median") {
     rule.check();
-    if (smooth < 1)
-        throw Error(Code::argument, "smooth=" + std::to_string(smooth) + ": pass at least 1.");
+    if (smooth < 1 || smooth > most_smoothed)
+        throw Error(
+            Code::argument,
+            "smooth=" + std::to_string(smooth) + ": pass " +
+                (smooth < 1 ? "at least 1." : "at most " + std::to_string(most_smoothed) + "."));
     if (smooth % 2 == 0)
         throw Error(Code::argument,
                     "smooth=" + std::to_string(smooth) + ": pass an odd number of windows.");
@@ -57,7 +61,7 @@ Events::Events(const Rule& rule, std::int64_t smooth, const std::string& smoothi
 std::vector<Event> Events::push(const Segment& segment) {
     std::vector<Event> found;
     if (!recent_.empty()) {
-        const Scored& newest = recent_.back();
+        const Span& newest = recent_.back().span;
         if (segment.start < newest.start)
             throw Error(Code::argument, "a segment at " + fixed(segment.start, 3) +
                                             " s came behind one at " + fixed(newest.start, 3) +
@@ -67,9 +71,8 @@ std::vector<Event> Events::push(const Segment& segment) {
             pause();
         }
     }
-    Scored window{segment.start, segment.end, {}};
-    for (const Prediction& one : segment.predictions)
-        window.scores.emplace_back(one.label, one.score);
+    Scored window{{segment.start, segment.end}, {}, {}};
+    for (const Prediction& one : segment.predictions) window.add(one.label, one.score);
     recent_.push_back(std::move(window));
     if (recent_.size() > 2 * half_ + 1) recent_.pop_front();
     if (++waiting_ > half_) decide(next(), found);
@@ -104,69 +107,70 @@ Events::Scored Events::next() {
     const std::size_t first = at > half_ ? at - half_ : 0,
                       last = std::min(recent_.size(), at + half_ + 1);
     if (last - first == 1) return recent_[first];
-    Scored found{recent_[at].start, recent_[at].end, {}};
-    std::set<std::string> seen;
+    Scored found{recent_[at].span, {}, {}};
     for (std::size_t i = first; i < last; ++i)
-        for (const auto& [label, score] : recent_[i].scores) {
-            if (!seen.insert(label).second) continue;
+        for (const std::string& label : recent_[i].labels) {
+            if (found.scores.count(label)) continue;
             std::vector<double> values;
-            for (std::size_t j = first; j < last; ++j)
-                values.push_back(score_of(recent_[j].scores, label));
-            double middle = 0.0;
-            if (median_) {
-                std::sort(values.begin(), values.end());
-                const std::size_t half = values.size() / 2;
-                middle = values.size() % 2 ? values[half] : (values[half - 1] + values[half]) / 2;
-            } else {
-                for (double value : values) middle += value;
-                middle /= static_cast<double>(values.size());
-            }
-            found.scores.emplace_back(label, middle);
+            for (std::size_t j = first; j < last; ++j) values.push_back(recent_[j].of(label));
+            found.add(label, smoothed(std::move(values)));
         }
     return found;
 }
 
-double Events::score_of(const Scores& scores, const std::string& label) {
-    for (const auto& [name, score] : scores)
-        if (name == label) return score;
-    return silence;
+double Events::smoothed(std::vector<double> values) const {
+    if (!median_) {
+        double sum = 0.0;
+        for (double value : values) sum += value;
+        return sum / static_cast<double>(values.size());
+    }
+    std::sort(values.begin(), values.end());
+    const std::size_t half = values.size() / 2;
+    return values.size() % 2 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+void Events::Scored::add(const std::string& label, double score) {
+    if (scores.emplace(label, score).second) labels.push_back(label);
+}
+
+double Events::Scored::of(const std::string& label) const {
+    const auto found = scores.find(label);
+    return found == scores.end() ? silence : found->second;
 }
 
 void Events::decide(const Scored& window, std::vector<Event>& found) {
-    const double centre = window.centre();
-    double start = window.start;
+    const double centre = window.span.centre();
+    double start = window.span.start;
     if (before_) {
         const double border = (before_->centre() + centre) / 2;
         start = std::max(start, border);
         for (State& state : states_) state.settle(std::min(before_->end, border));
     }
-    before_ = window;
-    // Those that are on come first, in the order in which they began; then new ones.
-    std::vector<std::string> labels;
-    std::set<std::string> open;
-    for (const State& state : states_) {
-        labels.push_back(state.label);
-        open.insert(state.label);
-    }
-    for (const auto& [label, score] : window.scores)
-        if (!open.count(label)) labels.push_back(label);
+    before_ = window.span;
+    std::vector<State> kept, fresh;
     std::vector<Event> began;
-    for (const std::string& label : labels) {
-        const double score = score_of(window.scores, label);
-        auto state = std::find_if(states_.begin(), states_.end(),
-                                  [&](const State& s) { return s.label == label; });
-        if (state != states_.end() && state->is_over(rule_, score, start, centre)) {
-            state->close(rule_, found);
-            states_.erase(state);
-            state = states_.end();
+    const auto begin = [&](const std::string& label, double score) {
+        if (score < rule_.on) return;
+        fresh.push_back({label, start, start, -INFINITY, start});
+        fresh.back().hear(rule_, score, centre, began);
+    };
+    // Those that are on come first, in the order in which they began; then new ones.
+    std::unordered_set<std::string> open;
+    for (State& state : states_) {
+        open.insert(state.label);
+        const double score = window.of(state.label);
+        if (state.is_over(rule_, score, start, centre)) {
+            state.close(rule_, found);
+            begin(state.label, score);
+        } else {
+            state.hear(rule_, score, centre, began);
+            kept.push_back(std::move(state));
         }
-        if (state == states_.end()) {
-            if (score < rule_.on) continue;
-            states_.push_back({label, start, start, -INFINITY, start});
-            state = states_.end() - 1;
-        }
-        state->hear(rule_, score, centre, began);
     }
+    for (const std::string& label : window.labels)
+        if (!open.count(label)) begin(label, window.of(label));
+    states_ = std::move(kept);
+    states_.insert(states_.end(), fresh.begin(), fresh.end());
     found.insert(found.end(), began.begin(), began.end());
 }
 

@@ -8,7 +8,7 @@
 #include <deque>
 #include <optional>
 #include <string>
-#include <utility>
+#include <unordered_map>
 #include <vector>
 
 #include "../classifier.h"
@@ -47,14 +47,19 @@ class Events {
     std::vector<Event> finish();
 
   private:
-    using Scores =
-        std::vector<std::pair<std::string, double>>;  // by label, in the order of the predictions
-
-    // A window, and scores of it by label.
-    struct Scored {
+    struct Span {
         double start, end;
-        Scores scores;
         double centre() const { return (start + end) / 2; }
+    };
+
+    // A window, and scores of it by label; they keep the order of the predictions.
+    struct Scored {
+        Span span;
+        std::vector<std::string> labels;
+        std::unordered_map<std::string, double> scores;
+
+        void add(const std::string& label, double score);
+        double of(const std::string& label) const;
     };
 
     // A label that is on, or was less than its gap ago.
@@ -72,8 +77,8 @@ class Events {
         Event event(bool ended) const;
     };
 
-    static double score_of(const Scores& scores, const std::string& label);
     Scored next();
+    double smoothed(std::vector<double> values) const;
     void rest(std::vector<Event>& found);
     void pause();
     void decide(const Scored& window, std::vector<Event>& found);
@@ -84,7 +89,7 @@ class Events {
     std::deque<Scored> recent_;
     std::size_t waiting_ = 0;  // of the recent ones, for those behind them
     std::vector<State> states_;
-    std::optional<Scored> before_;  // the last one that was decided
+    std::optional<Span> before_;  // the last one that was decided
 };
 
 }  // namespace clap::inner

@@ -9,12 +9,6 @@
 
 namespace clap::inner {
 
-namespace {
-
-constexpr std::size_t batch_size = 4;
-
-}  // namespace
-
 Listener::Listener(std::shared_ptr<const Classifier> classifier, double sample_rate, double hop,
                    std::optional<double> gate)
     : classifier_(std::move(classifier)), spec_(classifier_->manifest().audio), gate_(gate) {
@@ -129,7 +123,7 @@ void Listener::push(std::vector<float> samples) {
         std::vector<Cut> batch;
         cutter_->push(samples.data(), samples.size(), [&](Cut cut) {
             batch.push_back(std::move(cut));
-            if (batch.size() == batch_size) classify(batch);
+            if (batch.size() == Encoder::batch) classify(batch);
         });
         classify(batch);
     });
@@ -162,9 +156,10 @@ void Listener::classify(std::vector<Cut>& batch) {
         if (loud[i]) {
             const float* row = rows.row(next++);
             segment.predictions = classifier_->rank(std::vector<float>(row, row + rows.columns));
+        } else {
+            ++silent_;
         }
         found_.push_back(std::move(segment));
-        ++(loud[i] ? windows_ : silent_);
     }
     batch.clear();
 }

@@ -28,8 +28,7 @@ class Listener {
     std::vector<Segment> flush();
 
     double seconds() const;  // the clock: when the next chunk's first sample is
-    std::int64_t windows() const { return windows_; }  // given to the encoder
-    std::int64_t silent() const { return silent_; }    // that the gate kept from it
+    std::int64_t silent() const { return silent_; }  // windows that the gate kept from the encoder
 
   private:
     void begin();
@@ -49,7 +48,7 @@ class Listener {
     std::string form_;  // type of the first chunk, and its channels
     std::size_t channels_ = 0;
     std::int64_t samples_ = 0;  // fed so far, bridged ones too
-    std::int64_t windows_ = 0, silent_ = 0;
+    std::int64_t silent_ = 0;
     double missing_ = 0.0, owed_ = 0.0, base_ = 0.0;
     bool begun_ = false;
     std::vector<Segment> found_;

@@ -98,9 +98,15 @@ std::string Field::choice(Names choices) const {
     return *choices.begin();
 }
 
-void Field::whole_choice(std::int64_t choice) const {
-    if (!value_ || (value_->is(Value::Kind::whole) && value_->number == choice)) return;
-    add("is " + shown(*value_) + ", must be one of " + std::to_string(choice));
+std::int64_t Field::whole_choice(std::initializer_list<std::int64_t> choices) const {
+    if (!value_) return *choices.begin();
+    std::vector<std::string> names;
+    for (const std::int64_t choice : choices) {
+        if (value_->is(Value::Kind::whole) && value_->number == choice) return choice;
+        names.push_back(std::to_string(choice));
+    }
+    add("is " + shown(*value_) + ", must be one of " + joined(names, ", "));
+    return *choices.begin();
 }
 
 std::optional<std::int64_t> Field::maybe_whole(double low, double high) const {

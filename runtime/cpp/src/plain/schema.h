@@ -49,7 +49,7 @@ class Field {
     std::string any_text() const;
     bool flag() const;
     std::string choice(Names choices) const;
-    void whole_choice(std::int64_t choice) const;
+    std::int64_t whole_choice(std::initializer_list<std::int64_t> choices) const;
     std::optional<std::int64_t> maybe_whole(double low, double high) const;
     std::optional<std::string> maybe_choice(Names choices) const;
     void each(const std::function<void(const Field&)>& look) const;  // of a list

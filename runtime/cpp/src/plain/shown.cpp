@@ -164,6 +164,18 @@ std::string shortly(std::string_view text) {
            unicode::encode(shown.substr(shown.size() - behind));
 }
 
+std::string tuple(const std::vector<std::int64_t>& numbers) {
+    std::vector<std::string> found;
+    for (std::int64_t number : numbers) found.push_back(std::to_string(number));
+    return "(" + joined(found, ", ") + (numbers.size() == 1 ? ",)" : ")");
+}
+
+std::string tuple(const std::vector<std::string>& texts) {
+    std::vector<std::string> found;
+    for (const std::string& text : texts) found.push_back(quoted(text));
+    return "(" + joined(found, ", ") + (texts.size() == 1 ? ",)" : ")");
+}
+
 std::string joined(const std::vector<std::string>& parts, std::string_view between) {
     std::string out;
     for (std::size_t i = 0; i < parts.size(); ++i) {

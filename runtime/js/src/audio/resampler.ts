@@ -54,10 +54,7 @@ export class Resampler {
     this.hold(filter, products, null, filter.taps + this.down + 1); // behind the recording there is silence
     const found = this.ready(filter, products, total - this.given);
     const missing = total - this.given; // a product that should be whole may come out a hair above it
-    if (missing <= 0) return found;
-    const padded = new Float32Array(found.length + missing);
-    padded.set(found);
-    return padded;
+    return missing > 0 ? joined([found, new Float32Array(missing)]) : found;
   }
 
   /** Of the whole recording, in output samples. */

@@ -1,5 +1,7 @@
 /** Samples that wait to be heard, at most so many: what is more is dropped, and told as a gap. */
 
+import { joined } from "../audio/resampler.js";
+
 export interface Waiting {
   readonly samples: Float32Array;
   /** Samples that were dropped before these. */
@@ -27,13 +29,8 @@ export class Backlog {
   /** All that waits, in one; null where nothing does. */
   take(): Waiting | null {
     if (this.count === 0) return null;
-    const samples = new Float32Array(this.count);
-    let at = 0;
-    for (const chunk of this.chunks) {
-      samples.set(chunk, at);
-      at += chunk.length;
-    }
     const { missing } = this;
+    const samples = joined(this.chunks);
     this.chunks = [];
     this.count = this.missing = 0;
     return { samples, missing };

@@ -95,12 +95,8 @@ function sourceOf(from: From): BundleSource {
   return "files" in from ? new FilesSource(from.files) : new MemorySource(from.buffers, from.name);
 }
 
-async function taggerBytes(from: From): Promise<{ data: Bytes; name: string }> {
-  if ("url" in from) {
-    const data = await fetched(from.url);
-    if (data === null) throw new BundleError(`'${from.url}' does not exist.`);
-    return { data, name: from.url };
-  }
+async function taggerBytes(from: From): Promise<{ data: Bytes | null; name: string }> {
+  if ("url" in from) return { data: await fetched(from.url), name: from.url };
   if ("files" in from && from.files[0]) return { data: await from.files[0].arrayBuffer(), name: from.files[0].name };
   const [entry] = "buffers" in from ? Object.entries(from.buffers) : [];
   if (entry === undefined) throw new BundleError("no tagger was given: pass its file.");

@@ -4,7 +4,7 @@ import { BundleError, ClapError } from "../errors.js";
 import type { AudioSpec } from "../format/audio-spec.js";
 import { sha256 } from "../format/sha256.js";
 import { finite } from "../text/arguments.js";
-import { quoted, repr, round, shown } from "../text/pythonic.js";
+import { float, quoted, repr, round, shown } from "../text/pythonic.js";
 import { choice, flag, maybe, number, type Of, optional, record, text, whole } from "../text/schema.js";
 
 const COUNTED = ["spaced", "past_intro", "head", "middle"];
@@ -59,13 +59,9 @@ function contradiction(policy: Chosen): string | null {
     );
   }
   if (policy.hop !== null && ["spaced", "past_intro", "fusion"].includes(policy.windows)) {
-    return `windows=${quoted(policy.windows)} have no hop, and it is ${general(policy.hop)}`;
+    return `windows=${quoted(policy.windows)} have no hop, and it is ${float(policy.hop)}`;
   }
   return null;
-}
-
-function general(hop: number): string {
-  return Number.isInteger(hop) ? `${hop}.0` : String(hop);
 }
 
 /**

@@ -7,7 +7,7 @@ import { Classifier, type Segment } from "../classifier.js";
 import { clipSpaceId, type Policy, POLICY } from "../clips/policy.js";
 import { Encoder } from "../encoder.js";
 import type { Engine } from "../engines/engine.js";
-import { AudioError, BundleError, ClapError, LabelError } from "../errors.js";
+import { AudioError, ClapError } from "../errors.js";
 import { Bundle } from "../format/bundle.js";
 import { textEncoder } from "../format/manifest.js";
 import { LabelBank } from "../labels.js";
@@ -118,9 +118,7 @@ export class Reader {
 
   private async loadBank(file: unknown): Promise<LabelBank> {
     const path = this.path(file);
-    const data = await this.files.read(path);
-    if (data !== null) return LabelBank.load(data, path);
-    throw new LabelError(`no label bank at '${path}'. Make one: clap-export labels BUNDLE FILE -o bank.npz`);
+    return LabelBank.load(await this.files.read(path), path);
   }
 
   private async classifier(given: Input): Promise<Classifier> {
@@ -128,7 +126,7 @@ export class Reader {
     const encoder = await this.encoder(given);
     const chosen = bank === undefined || bank === null ? (labels as string[]) : await this.loadBank(bank);
     return Classifier.of(encoder, chosen, {
-      scores: (scores ?? "softmax") as Mode,
+      scores: (scores ?? null) as Mode | null,
       threshold: (threshold ?? null) as number | null,
       topK: (top_k ?? null) as number | null,
       ...(template === undefined || template === null ? {} : { templates: template as string }),
@@ -184,8 +182,13 @@ export class Reader {
     const found = await this.loadBank(bank);
     const { manifest } = await Bundle.open(this.files.bundle(this.path(bundle)));
     found.checkFits(manifest.space_id, manifest.embedding_dim);
-    const { names, templates, embeddings: data, dim } = found;
-    return { names: [...names], templates: [...templates], embeddings: { data, shape: [names.length, dim] } };
+    const { names, templates, embeddings: data, dim, head } = found;
+    return {
+      names: [...names],
+      templates: [...templates],
+      embeddings: { data, shape: [names.length, dim] },
+      ...(head && { scores: head.about.scores, scales: head.scales, biases: head.biases }),
+    };
   }
 
   private async timeline(given: Input): Promise<Outputs> {
@@ -234,9 +237,8 @@ export class Reader {
 
   private async tagger(given: Input): Promise<Outputs> {
     const path = this.path(given.tagger);
-    const data = await this.files.read(path);
-    if (data === null) throw new BundleError(`'${path}' does not exist.`);
-    const tagger = await Tagger.open(data, { engine: this.engine, topK: (given.top_k ?? null) as number | null }, path);
+    const options = { engine: this.engine, topK: (given.top_k ?? null) as number | null };
+    const tagger = await Tagger.open(await this.files.read(path), options, path);
     try {
       return ranked(await tagger.predict(await this.sound(given)));
     } finally {

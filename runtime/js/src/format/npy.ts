@@ -9,6 +9,12 @@ export interface Npy {
   readonly data: Uint8Array;
 }
 
+/** Numbers of any shape, row after row. */
+export interface Floats {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // \x93NUMPY
 const MOST_HEADER = 1 << 14;
 const HEADER = /^\{'descr': '([<>|=][a-zA-Z]\d+)', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), ?\} *\n?$/;
@@ -44,12 +50,13 @@ export function parseNpy(file: Uint8Array, label: string): Npy {
   return { dtype, shape, fortran: fortran === "True", data };
 }
 
-/** Numbers of an array of float32, row after row. */
-export function floats(array: Npy): Float32Array {
-  const copy = array.data.slice();
-  const flat = new Float32Array(copy.buffer, 0, copy.length / 4);
-  const [rows = 0, columns = 0] = array.shape;
-  if (!array.fortran || array.shape.length !== 2) return flat;
+/** The numbers of an array of float32. */
+export function floats({ shape, fortran, data }: Npy): Floats {
+  const flat = new Float32Array(data.slice().buffer);
+  return { shape, data: fortran && shape.length === 2 ? turned(flat, shape) : flat };
+}
+
+function turned(flat: Float32Array, [rows = 0, columns = 0]: readonly number[]): Float32Array {
   const found = new Float32Array(flat.length);
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) found[row * columns + column] = flat[column * rows + row] as number;

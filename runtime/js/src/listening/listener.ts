@@ -10,7 +10,7 @@ import { hopSamples, type Policy, starts, timelinePolicy } from "../clips/policy
 import { AudioError, ClapError } from "../errors.js";
 import type { AudioSpec } from "../format/audio-spec.js";
 import { finite, maybeWhole } from "../text/arguments.js";
-import { repr } from "../text/pythonic.js";
+import { repr, tuple } from "../text/pythonic.js";
 import { loudness } from "./loudness.js";
 
 const JITTER = 0.1; // seconds by which a chunk's timestamp may differ from the clock
@@ -179,7 +179,6 @@ export class Listener {
   /** Mono samples of a chunk that fits the stream. */
   private checked(chunk: Chunk): Float32Array {
     const where = `the chunk at ${this.seconds.toFixed(3)} s of the stream`;
-    const name = `array of shape`;
     let mono: Float32Array;
     let form: string;
     try {
@@ -199,7 +198,7 @@ export class Listener {
             "of a stream that has no end. Feed one channel, or choose another policy.",
         );
       }
-      const called = `the ${name} (${shape.length === 1 ? `${shape[0]},` : shape.join(", ")})`;
+      const called = `the array of shape ${tuple(shape)}`;
       const levels = new Levels(called);
       mono = levels.mono(scaled(arrays, called));
       levels.check();

@@ -2,7 +2,7 @@
 
 import { ClapError } from "../errors.js";
 import { finite } from "../text/arguments.js";
-import { Float, float, repr, shown } from "../text/pythonic.js";
+import { shown } from "../text/pythonic.js";
 
 export interface RuleOptions {
   /** Score from which a label is on; above 0, which is the score of silence, and at most 1. Default 0.5. */
@@ -28,18 +28,14 @@ export class Rule {
     this.until = off === null ? this.on : finite("off", off);
     if (!(this.until > 0 && this.until <= this.on && this.on <= 1)) {
       throw new ClapError(
-        `on=${given(on)}, off=${given(off)}: pass scores above 0, which silence has, and up to 1, and an \`off\` that ` +
+        `on=${shown(on)}, off=${shown(off)}: pass scores above 0, which silence has, and up to 1, and an \`off\` that ` +
           "is not above `on`.",
       );
     }
     for (const [name, value] of Object.entries({ minimum, gap })) {
-      if (finite(name, value, "a number of seconds") < 0) throw new ClapError(`${name}=${given(value)}: pass at least 0 seconds.`);
+      if (finite(name, value, "a number of seconds") < 0) throw new ClapError(`${name}=${shown(value)}: pass at least 0 seconds.`);
     }
     this.minimum = minimum;
     this.gap = gap;
   }
-}
-
-function given(value: unknown): string {
-  return typeof value === "number" ? (Number.isInteger(value) ? repr(value) : float(value)) : shown(value instanceof Float ? value.value : value);
 }

@@ -1,7 +1,7 @@
 /** What callers pass: numbers of the right kind and size, or one sentence. */
 
 import { ClapError } from "../errors.js";
-import { repr, shown } from "./pythonic.js";
+import { shown } from "./pythonic.js";
 
 /**
  * A whole number of at least `least`, and at most `most`.
@@ -32,7 +32,7 @@ export function maybeWhole(name: string, value: unknown, least = 1): number | nu
  */
 export function finite(name: string, value: unknown, wanted = "a finite number"): number {
   if (typeof value !== "number" || !Number.isFinite(value)) {
-    throw new ClapError(`${name}=${typeof value === "number" ? repr(value) : shown(value)}: pass ${wanted}.`);
+    throw new ClapError(`${name}=${shown(value)}: pass ${wanted}.`);
   }
   return value;
 }

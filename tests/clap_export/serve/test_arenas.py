@@ -1,0 +1,56 @@
+"""Threads of the server share memory: what one frees another takes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from tests.places import ROOT
+
+# As many threads as a server has, each of which holds memory of the C library at the same time;
+# then how many arenas the C library says it has.
+PROGRAM = """
+import ctypes, tempfile, threading
+from clap_export.serve.arenas import few_arenas
+
+few_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+all_there = threading.Barrier(21)
+
+
+def hold():
+    libc.malloc(10_000)
+    all_there.wait()
+
+
+threads = [threading.Thread(target=hold) for _ in range(20)]
+for thread in threads:
+    thread.start()
+all_there.wait()
+with tempfile.TemporaryFile() as file:
+    libc.fdopen.restype = ctypes.c_void_p
+    stream = ctypes.c_void_p(libc.fdopen(file.fileno(), b"w"))
+    libc.malloc_info(0, stream)
+    libc.fflush(stream)
+    file.seek(0)
+    print(file.read().count(b"<heap nr="))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library's malloc")
+@pytest.mark.parametrize(("asked", "most"), [(None, 2), ("4", 4), ("64", 64)])
+def test_threads_share_two_arenas_or_as_many_as_the_user_says(asked: str | None, most: int) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "MALLOC_ARENA_MAX"}
+    if asked is not None:
+        environment["MALLOC_ARENA_MAX"] = asked
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    found = int(done.stdout)
+    assert found == most if most < 20 else found > 4
