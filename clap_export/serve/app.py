@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from clap_export import __version__
 from clap_export.serve import problems
@@ -19,10 +19,11 @@ from clap_export.serve.problems import Problem
 from clap_export.serve.routes import about, banks, classify, embed, listen
 from clap_export.serve.scheduler import Cancelled, Late
 from clap_export.serve.service import Service
-from clap_export.serve.uploads import NoRoom
+from clap_export.serve.uploads import NoDisk, NoRoom
 from runtime.errors import ClapError
 
-KINDS = {404: "missing", 405: "method"}
+# The hot ones first.
+ROUTERS = (classify.router, embed.router, about.router, banks.router, listen.router)
 
 
 def create_app(service: Service, access: Access | None = None) -> FastAPI:
@@ -49,18 +50,21 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
         ],
     )  # fmt: skip
     app.state.service, app.state.access = service, access
-    for module in (classify, embed, about, banks, listen):  # the hot ones first
-        app.include_router(module.router)
-    for kind in (Problem, ClapError, Late, Cancelled, NoRoom):
+    for router in ROUTERS:
+        app.include_router(router)
+    for kind in (Problem, ClapError, Late, Cancelled, NoRoom, NoDisk):
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_middleware(Gate, access=access)
+    app.add_exception_handler(404, _missing)
+    app.add_exception_handler(405, _other_method)
+    app.add_middleware(Gate, check=access.check)
     if access.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(access.origins), allow_methods=["*"],
             allow_headers=["*"], expose_headers=["X-Request-Id", "Retry-After"],
         )  # fmt: skip
+    # Before any answer that tells another site's page that it may read it.
+    app.add_middleware(Gate, check=access.check_source)
     app.add_middleware(Entry, service=service)
     return app
 
@@ -80,8 +84,20 @@ async def _invalid(request: Request, error: Any) -> Response:
     return answer(request, invalid(error.errors()))
 
 
-async def _http(request: Request, error: Any) -> Response:
-    kind = KINDS.get(error.status_code, "http")
-    made = answer(request, Problem(error.status_code, kind, f"{error.detail}."))
-    made.headers.update(error.headers or {})
+async def _missing(request: Request, _: Any) -> Response:
+    return answer(request, problems.MISSING)
+
+
+async def _other_method(request: Request, error: Any) -> Response:
+    # The error knows the first route of this address alone, and several may share one.
+    found = {method.strip() for method in error.headers["Allow"].split(",")}
+    for router in ROUTERS:
+        for route in router.routes:
+            if isinstance(route, Route) and route.path_regex.match(request.scope["path"]):
+                found |= route.methods or set()
+    if "GET" in found:
+        found.add("HEAD")
+    taken = ", ".join(sorted(found))
+    made = answer(request, Problem(405, "method", f"this address takes {taken} alone."))
+    made.headers["Allow"] = taken
     return made

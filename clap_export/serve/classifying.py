@@ -66,9 +66,12 @@ class Classifying:
             raise Problem(422, "options", "hop is for a timeline: send timeline=true with it.")
         bank = service.bank(names_of(options.labels), options.bank, options.templates, work)
         ranking = ranking.of_labels(bank.head, options.scores)
+        top_k = options.top_k or service.top_k
         if not options.timeline:
+            service.check_answered(bank, top_k)
             return cls(bank, ranking, policy, None)
-        top_k = min(len(bank), options.top_k or service.top_k or OF_A_WINDOW)
+        top_k = min(len(bank), top_k or OF_A_WINDOW)
+        service.check_answered(bank, top_k)
         return cls(bank, ranking, policy.timeline(manifest.audio, options.hop), top_k)
 
     def rank(self, row: NDArray[np.float32]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clap_export.serve.gate import refuse
 from clap_export.serve.log import log_fault, say
-from clap_export.serve.problems import FAULT
+from clap_export.serve.problems import FAULT, MISSING
 from clap_export.serve.receiving import Gone
 from clap_export.serve.service import Service
 
@@ -37,6 +37,13 @@ SAFE = {
 }
 RAW = [(name.encode(), value.encode()) for name, value in SAFE.items()]
 CLIENT_LEFT = 499  # as nginx has it; nobody reads it
+BEGINNINGS = ("http.response.start", "websocket.http.response.start")
+PIECES = ("http.response.body", "websocket.http.response.body")
+
+
+def new_id() -> str:
+    """Of a request that brings none."""
+    return f"{_started}{next(_ids):08x}"
 
 
 class Entry:
@@ -76,7 +83,7 @@ class Entry:
     def _note(self, scope: Scope, passing: _Passing, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
         method = passing.method
-        status = passing.status or (CLIENT_LEFT if method != "WS" else 101)
+        status = passing.status or CLIENT_LEFT
         metrics = self._service.metrics
         metrics.requests.labels(f"{method} {route}", status).inc()
         metrics.seconds.labels(f"{method} {route}").observe(seconds)
@@ -95,25 +102,30 @@ class _Passing:
     def __init__(self, scope: Scope, send: Send, patience: float) -> None:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        self.id = given if ID.fullmatch(given) else f"{_started}{next(_ids):08x}"
+        self.id = given if ID.fullmatch(given) else new_id()
         scope.setdefault("state", {})["request_id"] = self.id
         self.status, self.bytes = 0, 0
-        self._send, self._patience = send, patience
-        self._path: str = scope["path"]
+        self._scope, self._send, self._patience = scope, send, patience
         self.method: str = scope.get("method", "WS")
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        kind = message["type"]
+        if kind in BEGINNINGS:
             self.status = message["status"]
             headers: list[Any] = [*message.get("headers", []), *RAW]
             headers.append((b"x-request-id", self.id.encode()))
-            if self._path not in ("/",) and not self._path.startswith("/page/"):
+            if not any(name == b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"no-store"))
             message = {**message, "headers": headers}
-        elif message["type"] == "http.response.body":
+        elif kind in PIECES:
             if self.method == "HEAD":
                 message = {**message, "body": b""}
             self.bytes += len(message.get("body", b""))
+        elif kind == "websocket.accept":
+            self.status = 101
+        elif kind == "websocket.close" and not self.status:  # no route has opened it
+            await refuse(MISSING, self._scope, self.send)
+            return
         # A client that takes no answer must not hold a place for ever.
         with fail_after(self._patience):
             await self._send(message)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
@@ -13,9 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clap_export.serve.keys import Keys
 from clap_export.serve.problems import Problem
+from runtime.errors import ClapError
 
 OPEN = ("/", "/healthz", "/readyz", "/favicon.ico")  # and the page's files
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*]+")
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,20 @@ class Access:
 
         One that only this machine reaches is asked only by names of this machine: a stranger's page
         may have its own name lead here (DNS rebinding).
-        """
-        hosts = frozenset({*LOOPBACK, host, *names}) if _is_loopback(host) or names else None
-        return cls(keys, tuple(origins), hosts)
-
-    def check(self, scope: Scope, headers: Headers) -> None:
-        """Look at a request.
 
         Raises:
-            Problem: it is refused.
+            ClapError: one of ``origins`` is none.
         """
-        self.check_source(headers)
+        known = {*LOOPBACK, *(_name_of(name) for name in (host, *names))}
+        hosts = frozenset(known) if _is_loopback(host) or names else None
+        return cls(keys, tuple(map(_origin, origins)), hosts)
+
+    def check(self, scope: Scope, headers: Headers) -> None:
+        """Look for the key of a request.
+
+        Raises:
+            Problem: 401.
+        """
         path: str = scope["path"]
         if not self.keys.wanted or path in OPEN or path.startswith("/page/"):
             return
@@ -58,7 +64,7 @@ class Access:
             return  # a browser cannot send it here: it comes in the first message
         self.check_key(key_of(headers))
 
-    def check_source(self, headers: Headers) -> None:
+    def check_source(self, _: Scope, headers: Headers) -> None:
         """By which name, and from whose page, the server is asked.
 
         Raises:
@@ -90,15 +96,15 @@ class Access:
 
 
 class Gate:
-    """The middleware.
+    """A middleware.
 
     Args:
         app: behind it.
-        access: who may ask.
+        check: looks at a request, and raises a problem if it is refused.
     """
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app, self._access = app, access
+    def __init__(self, app: ASGIApp, check: Callable[[Scope, Headers], None]) -> None:
+        self._app, self._check = app, check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -106,7 +112,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         try:
-            self._access.check(scope, Headers(scope=scope))
+            self._check(scope, Headers(scope=scope))
         except Problem as problem:
             await refuse(problem, scope, send)
             return
@@ -115,16 +121,14 @@ class Gate:
 
 async def refuse(problem: Problem, scope: Scope, send: Send) -> None:
     """Answer with a problem; a WebSocket is not opened."""
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": problem.kind})
-        return
+    kind = "websocket.http" if scope["type"] == "websocket" else "http"
     body = json.dumps(problem.document(scope["state"]["request_id"])).encode()
     headers = {"content-type": "application/json", **problem.headers}
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": f"{kind}.response.start", "status": problem.status, "headers": raw})
+    await send({"type": f"{kind}.response.body", "body": body})
 
 
 def key_of(headers: Headers) -> bytes | None:
@@ -136,11 +140,23 @@ def key_of(headers: Headers) -> bytes | None:
     return found.encode("utf-8", "replace") if found else None
 
 
+def _origin(text: str) -> str:
+    """As a browser sends it, or an error: one that is written otherwise would never be met."""
+    found = text.lower()
+    if not ORIGIN.fullmatch(found):
+        raise ClapError(
+            f"'{text}' is no origin: give the scheme and the name of a site, and the port if it "
+            "has one, as in https://example.org."
+        )
+    return found
+
+
 def _name_of(host: str) -> str:
     """A ``Host`` without its port."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    name, _, port = host.partition(":")
+    return (host if ":" in port else name).lower()  # an address of IPv6, as it is bound to
 
 
 def _is_loopback(host: str) -> bool:

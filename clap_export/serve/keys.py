@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from runtime import files
 from runtime.errors import ClapError
 
 LEAST = 16  # characters
-MOST_BYTES = 1 << 20
+MOST_BYTES = 64 << 10  # of the file: each request is compared with every key
+VISIBLE = re.compile(r"[!-~]+")  # what a header can carry
 
 
 class Keys:
@@ -32,17 +34,13 @@ class Keys:
         """From a file with a key a line; blank lines and those with ``#`` are none.
 
         Raises:
-            ClapError: it cannot be read, or has no key, or a short one.
+            ClapError: it cannot be read, or has no key, or one that is short or cannot be sent.
         """
         data = files.read(path, most=MOST_BYTES)
         if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
             log.warning(f"others can read the file of keys: chmod 600 '{path}'")
-        try:
-            lines = [line.strip() for line in data.decode("ascii").splitlines()]
-        except UnicodeDecodeError as error:
-            raise ClapError(f"'{path}' holds other characters than ASCII: write new keys.") from (
-                error
-            )
+        # What is not UTF-8 becomes a character that no key may have; an editor's mark is no key's.
+        lines = [line.strip() for line in data.decode("utf-8-sig", "replace").splitlines()]
         keys = tuple(line for line in lines if line and not line.startswith("#"))
         if not keys:
             raise ClapError(
@@ -53,6 +51,11 @@ class Keys:
                 f"'{path}' holds a key of less than {LEAST} characters: make one with: openssl "
                 "rand -hex 32"
             )
+        if not all(map(VISIBLE.fullmatch, keys)):
+            raise ClapError(
+                f"'{path}' holds a key with spaces, control characters or others than ASCII, which "
+                "no client can send: make one with: openssl rand -hex 32"
+            )
         return cls(keys)
 
     @property
@@ -62,9 +65,9 @@ class Keys:
 
     def fit(self, key: bytes) -> bool:
         """Whether a key is one of them; the time that it takes tells nothing."""
-        found = False
+        given, found = _digest(key), False
         for digest in self._digests:
-            found |= hmac.compare_digest(digest, _digest(key))
+            found |= hmac.compare_digest(digest, given)
         return found
 
 

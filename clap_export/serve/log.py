@@ -96,14 +96,17 @@ def begin(level: int = logging.INFO) -> Beside:
     is_closed = sys.__stderr__ is None
     handler = Beside(os.open(os.devnull, os.O_WRONLY) if is_closed else STDERR)
     handler.setFormatter(JsonLines())
-    # The runtime's own warnings name labels.
-    quiet = logging.ERROR
-    for name, least in (("clap_export.serve", level), ("uvicorn", quiet), ("asyncio", quiet)):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(least)
-    logging.getLogger("runtime").setLevel(logging.ERROR)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.ERROR)  # warnings of libraries, and of the runtime, quote what was sent
+    log.setLevel(level)
+    logging.getLogger("uvicorn.error").addFilter(_is_fault)
     return handler
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Uvicorn complains of each stream that is refused with a document, though it sends that."""
+    return "without completing handshake" not in record.getMessage()
 
 
 def say(event: str, **fields: object) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal, TypeVar, cast, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_origin
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +17,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 MOST_LETTERS = 100_000  # of a field with labels
 OUTER = ("query", "body", "path")  # beginnings of a complaint's place
 TYPE = re.compile(r"^(str|constrained-str)$|\[")
+UNKNOWN = "extra_forbidden"
 Labels = Annotated[str, Field(max_length=MOST_LETTERS)]
 
 
@@ -102,6 +104,18 @@ def read(
         raise invalid(error.errors()) from error
 
 
+def pairs_of(query: bytes) -> list[tuple[str, str]]:
+    """Names and values of a query.
+
+    Raises:
+        Problem: 422, it is no text.
+    """
+    try:
+        return parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise Problem(422, "options", "the query is not UTF-8.") from None
+
+
 def parameters_of(kind: type[BaseModel]) -> list[dict[str, Any]]:
     """What OpenAPI tells of options in a query."""
     return [
@@ -118,23 +132,23 @@ def invalid(errors: Sequence[Any]) -> Problem:
     if any(not e["loc"] and e["type"] in ("model_type", "model_attributes_type") for e in errors):
         return Problem(422, "options", "what was sent is no JSON object.")
     said = dict.fromkeys(
-        f"{_place(e['loc'])}: {e['msg'].removeprefix('Value error, ')}".removeprefix(": ")
-        for e in errors
+        f"{_place(e)}: {e['msg'].removeprefix('Value error, ')}".removeprefix(": ") for e in errors
     )
     return Problem(422, "options", f"{'; '.join([*said][:5])}.")
 
 
-def _place(location: Iterable[object]) -> str:
+def _place(error: Any) -> str:
     """Where a complaint is, without the names of Python's types that pydantic puts in between."""
-    parts = [str(part) for part in location]
-    return ".".join(part for part in parts if not (TYPE.search(part) or part in OUTER))
+    parts = [str(part) for part in error["loc"]]
+    unknown = [schema.shown(parts.pop())] if error["type"] == UNKNOWN else []  # a client's word
+    return ".".join([*(p for p in parts if not (TYPE.search(p) or p in OUTER)), *unknown])
 
 
 def names_of(labels: Iterable[str]) -> list[str] | dict[str, str | list[str]]:
     """What ``labels`` means: see :class:`ClassifyOptions`.
 
     Raises:
-        LabelError: JSON that is no list of names and no object of texts.
+        LabelError: JSON that is no list of names and no object of texts, or an empty one.
     """
     names: list[str] = []
     texts: dict[str, str | list[str]] = {}
@@ -143,13 +157,23 @@ def names_of(labels: Iterable[str]) -> list[str] | dict[str, str | list[str]]:
             names += [name.strip() for name in text.split(",") if name.strip()]
             continue
         found = schema.read_json(text.encode("utf-8", "surrogatepass"), "labels", LabelError)
+        if not found:
+            raise LabelError(
+                "labels are an empty list: send some, or leave them out for the server's own."
+            )
         if isinstance(found, list):
-            names += cast("list[str]", found)
+            names += map(_name, found)
         else:
             texts |= {name: _texts(name, value) for name, value in found.items()}
     if texts and names:
         raise LabelError("labels are names, or an object of names to texts: not both.")
     return texts or names
+
+
+def _name(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise LabelError(f"{schema.shown(value)} among the labels is not a name: send texts.")
 
 
 def _texts(name: str, value: object) -> str | list[str]:

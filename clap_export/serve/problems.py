@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from clap_export.serve.scheduler import Cancelled, Late
-from clap_export.serve.uploads import NoRoom
+from clap_export.serve.uploads import NoDisk, NoRoom
 from runtime.audio.limit import TooLong
 from runtime.errors import AudioError, BackendError, BundleError, ClapError, LabelError
 
@@ -47,6 +47,9 @@ class Problem(Exception):
 FAULT = Problem(
     500, "fault", "this is a fault of the server: its log has more, under the request's id."
 )
+MISSING = Problem(
+    404, "missing", "there is no such address: GET /openapi.json lists those that there are."
+)
 
 
 def without_place(sentence: str) -> str:
@@ -70,6 +73,8 @@ def of(error: BaseException) -> Problem | None:
         return Problem(503, "ending", "the server is ending: try again in a while.", 5)
     if isinstance(error, NoRoom):
         return Problem(429, "busy", "there is no room for this upload now: try again.", 5)
+    if isinstance(error, NoDisk):
+        return Problem(503, "disk", "the server's disk has no room for this upload: try later.", 60)
     if not isinstance(error, ClapError):
         return None
     sentence = without_place(str(error))

@@ -31,7 +31,7 @@ def work_of(request: Request, service: Service) -> Work:
         return Work(most)
     if not (text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text) > 0):
         raise Problem(
-            422, "deadline", "X-Deadline-Ms is a whole number of milliseconds of at least 1."
+            422, "deadline", "X-Deadline-Ms is a whole number of milliseconds, from 1 to 999999999."
         )
     return Work(min(most, int(text) / 1000))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -11,13 +12,16 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from clap_export.serve.app import create_app
+from clap_export.serve.entry import RAW, new_id
 from clap_export.serve.gate import Access
 from clap_export.serve.limits import CONNECTIONS, MIB
 from clap_export.serve.log import say
+from clap_export.serve.problems import Problem
 from clap_export.serve.service import Service
 from runtime.errors import ClapError
 
@@ -151,6 +155,28 @@ def _protocol(seconds: float) -> type[H11Protocol]:
                 self._stop()
             elif self._timer is None and (before is None or before.response_complete):
                 self._timer = self.loop.call_later(seconds, self._slow)  # of the next request
+
+        def send_400_response(self, msg: str) -> None:
+            """What came is no HTTP: say so, where an answer has not begun."""
+            if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+                self.transport.close()
+                return
+            request_id = new_id()
+            problem = Problem(400, "http", "what was sent is no request of HTTP/1.1.")
+            body = json.dumps(problem.document(request_id)).encode()
+            headers = [
+                (b"content-type", b"application/json"), (b"connection", b"close"),
+                (b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode()),
+                *RAW,
+            ]  # fmt: skip
+            for event in (
+                h11.Response(status_code=400, reason=b"Bad Request", headers=headers),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event))
+            self.transport.close()
+            say("no request", id=request_id, status=400)
 
         def handle_websocket_upgrade(self, event: Any) -> None:
             self._stop()

@@ -204,6 +204,19 @@ class Service:
         self._check_text()
         return self.banks.of(labels, templates, work)
 
+    def check_answered(self, bank: LabelBank, top_k: int | None) -> None:
+        """Look at how many labels one list of predictions may have.
+
+        Raises:
+            Problem: 413, too many.
+        """
+        count, most = min(len(bank), top_k or len(bank)), self.limits.predictions
+        if count > most:
+            raise Problem(
+                413, "too_long", f"there are {count} labels to answer, and at most {most} are: "
+                "send a smaller top_k.",
+            )  # fmt: skip
+
     def texts(self, texts: list[str], work: Work) -> NDArray[np.float32]:
         """Embeddings float32 ``[n, dim]`` of texts as they are.
 

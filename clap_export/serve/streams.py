@@ -33,6 +33,24 @@ MOST_NUMBERS = 384_000  # a second, of all channels
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
+Listed = Annotated[list[str], Field(min_length=1)]
+Described = Annotated[dict[str, str | list[str]], Field(min_length=1)]
+
+
+class Gap(BaseModel):
+    """Sound that is missing between two messages of samples."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seconds: Seconds
+
+
+class End(BaseModel):
+    """The last message."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class RuleOptions(BaseModel):
     """When a label is an event; see `runtime.Rule`."""
 
@@ -53,7 +71,7 @@ class LabelOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    labels: list[str] | dict[str, str | list[str]] = Field(default_factory=list)
+    labels: Listed | Described | None = None
     bank: str | None = Field(None, max_length=64)
     templates: list[Annotated[str, Field(max_length=1000)]] = Field(
         default_factory=list, max_length=100
@@ -216,6 +234,7 @@ class Listening:
 
     def _classifier(self, bank: LabelBank) -> StreamClassifier:
         manifest = self._service.encoder.manifest
+        self._service.check_answered(bank, self._options.top_k)
         scores = self._options.scores or self._service.scores
         ranking = Ranking.of(manifest, scores, None, None, None)
         ranking = ranking.of_labels(bank.head, self._options.scores)

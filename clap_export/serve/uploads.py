@@ -16,6 +16,10 @@ class NoRoom(Exception):
     """There is no room for an upload now: others must end first."""
 
 
+class NoDisk(Exception):
+    """The disk is full, or cannot be written to: an upload cannot be kept."""
+
+
 class Uploads:
     """Room for all uploads together.
 
@@ -51,8 +55,14 @@ class Upload:
 
         Raises:
             NoRoom: too much is kept for others.
-            AudioError: the disk is full, or cannot be written to.
+            NoDisk: there is none for it.
         """
+        try:
+            self._write(piece)
+        except AudioError as error:  # it names a folder of this machine
+            raise NoDisk from error
+
+    def _write(self, piece: bytes) -> None:
         if self._file is None:
             if self.fits(len(piece)) and self._memory.take(len(piece)):
                 self.size += len(piece)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from runtime.bundle import Bundle
 from tests.examples.dockerfile import Built, stages
 from tests.places import ROOT
 
@@ -178,6 +180,29 @@ def test_systemd_takes_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
     exposed = re.search(r"exposure level for .*: ([0-9.]+)", run("security", "--offline=1", copy))
     assert exposed is not None
     assert float(exposed[1]) < 2
+
+
+def test_limits_of_memory_are_above_the_services_own(tiny_bundle: Path) -> None:
+    pytest.importorskip("clap_export.cli.serve")
+    from clap_export.serve.limits import MIB, Limits
+
+    gib = 1024 * MIB
+    # HTSAT's 10 s at 48 kHz and 512 dimensions, on two cores: see ServeRequest.setup.
+    spec = dataclasses.replace(Bundle(tiny_bundle).manifest.audio, window_samples=480_000)
+    limits, program = Limits(quick=8), 600 * MIB
+    least = limits.most_memory(spec, 512, waiting=8) + program
+    on_gpu = Limits(quick=32).most_memory(spec, 512, waiting=64) + 2 * program
+    unit_limit = int(unit()["MemoryMax"][0].removesuffix("G")) * gib
+    (container,) = pod()["containers"]
+    pod_limit = int(container["resources"]["limits"]["memory"].removesuffix("Gi")) * gib
+    assert min(unit_limit, pod_limit) > least
+    for name, needed in (("clap", least), ("clap-cuda", on_gpu)):
+        service = compose()["services"][name]
+        (uploads,) = service["tmpfs"]
+        in_memory = int(uploads.removeprefix("/tmp:size=").removesuffix("g")) * gib
+        assert int(service["mem_limit"].removesuffix("g")) * gib > needed + in_memory, name
+    (volume,) = [one for one in pod()["volumes"] if "emptyDir" in one]
+    assert int(volume["emptyDir"]["sizeLimit"].removesuffix("Gi")) * gib > limits.disk
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import importlib.util
+import json
 import re
 import runpy
 import subprocess
@@ -45,9 +46,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def test_there_are_nine_and_the_page_lists_them_all() -> None:
+def test_there_are_ten_and_the_page_lists_them_all() -> None:
     page = (ROOT / "docs" / "getting-started.md").read_text("utf-8")
-    assert len(EXAMPLES) == 9
+    assert len(EXAMPLES) == 10
     for path in EXAMPLES:
         assert f"`examples/{path.name}`" in page
         assert f"def test_{path.stem}(" in Path(__file__).read_text("utf-8")
@@ -189,3 +190,17 @@ def test_evaluate_esc50(tiny_bundle: Path, clips: list[Path], tmp_path: Path) ->
     assert said == "3 of 4 clips, 75.0 %, 2 not read\n"
     said = run("evaluate_esc50", tiny_bundle, tmp_path, 2)
     assert said == "1 of 2 clips, 50.0 %, 0 not read\n"
+
+
+def test_stream(tiny_bundle: Path, clips: list[Path]) -> None:
+    pytest.importorskip("clap_export.cli.serve")
+    from tests.clap_export.serve.running import running
+
+    with running(tiny_bundle) as server:
+        address = f"ws://127.0.0.1:{server.port}/v1/listen"
+        told = run("stream", address, clips[3], "--labels", "dog,rain", "--hop", "0.5")
+    found = [json.loads(line) for line in told.splitlines()]
+    assert found[0] == {"type": "listening", "labels": ["dog", "rain"]}
+    assert [m["start"] for m in found if m["type"] == "segment"][:3] == [0.0, 0.5, 1.0]
+    assert found[-1]["type"] == "end"
+    assert found[-1]["seconds"] == 4 * tinybundle.WINDOW / tinybundle.RATE

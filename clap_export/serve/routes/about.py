@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from clap_export import __version__
 from clap_export.serve.metrics import CONTENT_TYPE
@@ -90,16 +91,27 @@ async def metrics(request: Request) -> Response:
     return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE)
 
 
+@cache
+def _files() -> dict[str, tuple[bytes, str]]:
+    """What the page consists of: few and small, so whole."""
+    return {
+        path.name: (path.read_bytes(), TYPES[path.suffix])
+        for path in PAGE.iterdir()
+        if path.suffix in TYPES
+    }
+
+
 @router.get("/", include_in_schema=False)
 async def index() -> Response:
     """The page."""
-    return FileResponse(PAGE / "index.html", media_type="text/html")
+    return await page("index.html")
 
 
 @router.get("/page/{name}", include_in_schema=False)
 async def page(name: str) -> Response:
     """A file of the page: of those that are there, and no path."""
-    found = next((path for path in PAGE.iterdir() if path.name == name), None)
-    if found is None or found.suffix not in TYPES:
+    if name not in _files():
         raise Problem(404, "missing", "the page has no such file.")
-    return FileResponse(found, media_type=TYPES[found.suffix])
+    content, media_type = _files()[name]
+    # Asked for each time: a newer server's page is never mixed with an older one's.
+    return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})

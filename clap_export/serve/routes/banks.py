@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from clap_export.serve import answers
 from clap_export.serve.documents import document, openapi_of
 from clap_export.serve.named import NAME
+from clap_export.serve.problems import Problem
 from clap_export.serve.routes.common import Answer, refused, service_of
 from clap_export.serve.running import beside, in_thread, work_of
 from clap_export.serve.service import Service
@@ -18,7 +19,9 @@ from clap_export.serve.work import Work
 from runtime import LabelBank
 
 router = APIRouter(tags=["banks"])
-Name = Annotated[str, Path(description="a-z, 0-9, '.', '_' and '-'", pattern=f"^{NAME.pattern}$")]
+# Only told of here: the banks look at names, and say more than pydantic does.
+PATTERN = {"pattern": f"^{NAME.pattern}$"}
+Name = Annotated[str, Path(description="a-z, 0-9, '.', '_' and '-'", json_schema_extra=PATTERN)]
 Letters = Annotated[str, Field(max_length=100_000)]
 
 
@@ -42,12 +45,20 @@ async def list_banks(request: Request) -> dict[str, Any]:
     return {"banks": named.names(), "default": named.default_name}
 
 
-@router.get("/v1/banks/{name}", response_model=answers.Bank, responses=refused(404, 409, 429, 503))
+@router.get(
+    "/v1/banks/{name}", response_model=answers.Bank, responses=refused(404, 409, 413, 429, 503)
+)
 async def get_bank(request: Request, name: Name, embeddings: bool = False) -> Response:
     """Labels and templates of a bank, and their embeddings if these are asked for."""
     service = service_of(request)
     with service.door.enter():
         bank = await _in_thread(request, service, partial(service.named.get, name))
+        most = service.limits.rows
+        if embeddings and len(bank) > most:
+            raise Problem(
+                413, "too_long", f"the bank has {len(bank)} labels, and the embeddings of at most "
+                f"{most} are answered.",
+            )  # fmt: skip
         rows = {"embeddings": answers.packed(bank.embeddings)} if embeddings else {}
         return Answer(service, {**_answer(name, bank), **rows})
 

@@ -20,7 +20,7 @@ from clap_export.serve.options import invalid
 from clap_export.serve.problems import Problem
 from clap_export.serve.scheduler import Cancelled
 from clap_export.serve.service import Service
-from clap_export.serve.streams import LabelOptions, Listening, ListenOptions
+from clap_export.serve.streams import End, Gap, LabelOptions, Listening, ListenOptions
 from clap_export.serve.work import Work
 from runtime import LabelBank, schema
 from runtime.errors import SchemaError
@@ -123,11 +123,12 @@ async def _read(
             told = _control(message)
             kind = told.pop("type", None)
             if kind == "end":
+                _checked(told, End)
                 backlog.end()
                 return
             if kind == "gap":
-                empty = np.empty((options.channels, 0), np.float32)
-                await _put(backlog, Piece(empty, options.rate, _seconds(told)))
+                gap, empty = _checked(told, Gap), np.empty((options.channels, 0), np.float32)
+                await _put(backlog, Piece(empty, options.rate, gap.seconds))
             elif kind == "labels":
                 asked, work = _checked(told, LabelOptions), Work(service.limits.deadline)
                 bank = await _in_thread(service, partial(_bank, service, asked, work))
@@ -148,7 +149,7 @@ async def _put(backlog: Backlog, piece: Piece) -> None:
 
 
 def _bank(service: Service, options: LabelOptions, work: Work) -> LabelBank:
-    return service.bank(options.labels, options.bank, options.templates, work)
+    return service.bank(options.labels or (), options.bank, options.templates, work)
 
 
 async def _in_thread(service: Service, call: Callable[[], LabelBank]) -> LabelBank:
@@ -185,13 +186,6 @@ def _checked(values: dict[str, Any], kind: type[Model]) -> Model:
         return kind.model_validate(values)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False)) from error
-
-
-def _seconds(told: dict[str, Any]) -> float:
-    seconds = told.get("seconds")
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e9:
-        raise Problem(422, "message", "a gap has a number of seconds.")
-    return float(seconds)
 
 
 async def _refuse(socket: WebSocket, error: Exception) -> None:

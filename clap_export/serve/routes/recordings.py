@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from clap_export.serve import receiving
 from clap_export.serve.admission import LARGE, Turn
-from clap_export.serve.options import read
+from clap_export.serve.options import pairs_of, read
 from clap_export.serve.routes.common import service_of
 from clap_export.serve.running import submitted, work_of
 from clap_export.serve.service import Longer
@@ -43,7 +43,7 @@ class Recording(Generic[Options]):
     """
 
     def __init__(self, request: Request, kind: type[Options]) -> None:
-        self._query = request.query_params.multi_items()
+        self._query = pairs_of(request.scope["query_string"])
         self.service, self.options = service_of(request), read(kind, self._query)
         self._request, self._inside = request, ExitStack()
         stated = request.headers.get("content-length", "")

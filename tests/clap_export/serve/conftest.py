@@ -20,10 +20,9 @@ def server(tiny_bundle: Path) -> Iterator[Running]:
 @pytest.fixture(autouse=True)
 def _log_as_it_was() -> Iterator[None]:
     """The command sets up the log of its process, which here is that of all tests."""
-    names = ("clap_export.serve", "uvicorn", "asyncio", "runtime")
-    loggers = [logging.getLogger(name) for name in names]
-    before = [(one.handlers, one.propagate, one.level) for one in loggers]
+    loggers = [logging.getLogger(name) for name in ("", "clap_export.serve")]
+    before = [(one.handlers, one.level) for one in loggers]
     yield
-    for one, (handlers, propagate, level) in zip(loggers, before, strict=True):
-        one.handlers, one.propagate = handlers, propagate
+    for one, (handlers, level) in zip(loggers, before, strict=True):
+        one.handlers = handlers
         one.setLevel(level)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from websockets.sync.client import connect
 
+from clap_export.serve.limits import Limits
 from runtime import Encoder, LabelBank
+from runtime.bundle import Bundle
 from tests.clap_export.serve.running import Running, error_of, running
 from tests.tiny import bundle as tiny
 
@@ -98,6 +102,28 @@ def test_a_bank_that_is_damaged_or_of_another_model_is_said_to_be(
                 text = error_of(answer, 409, "bank")
                 assert str(tmp_path) not in text
         assert server.client.get("/v1/banks").json()["banks"] == ["default", "other", "torn"]
+
+
+def test_a_bank_of_many_labels_is_not_answered_whole(tiny_bundle: Path, tmp_path: Path) -> None:
+    rows = np.tile(np.eye(tiny.DIM, dtype=np.float32), (2, 1))
+    space = Bundle(tiny_bundle).manifest.space_id
+    names = tuple(f"label {i}" for i in range(len(rows)))
+    LabelBank(names, (), rows, space).save(tmp_path / "many.npz")
+    limits = Limits(rows=10, predictions=len(rows) - 1)
+    with running(tiny_bundle, folder=tmp_path, limits=limits) as server:
+        assert len(server.client.get("/v1/banks/many").json()["labels"]) == len(rows)
+        answer = server.client.get("/v1/banks/many", params={"embeddings": "true"})
+        assert "at most 10" in error_of(answer, 413, "too_long")
+        query = {"bank": "many"}
+        for more in ({}, {"top_k": len(rows)}, {"timeline": "true", "top_k": len(rows)}):
+            answer = server.post("/v1/classify", SOUND, params={**query, **more})
+            assert "top_k" in error_of(answer, 413, "too_long")
+        for more in ({"top_k": 2}, {"timeline": "true"}):
+            answer = server.post("/v1/classify", SOUND, params={**query, **more})
+            assert answer.status_code == 200, answer.text
+        with connect(f"ws://127.0.0.1:{server.port}/v1/listen") as stream:
+            stream.send(json.dumps({"rate": 16_000, "bank": "many"}))
+            assert json.loads(stream.recv(10))["error"]["type"] == "too_long"
 
 
 def test_a_folder_that_cannot_be_written_is_said_to_be(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -151,6 +151,19 @@ def test_an_upload_on_the_disk_is_the_same_and_leaves_nothing(
         assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_without_room_is_the_servers_fault(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with running(tiny_bundle, limits=Limits(memory=1)) as server:
+        for options in ({"content": wav("long")}, {"files": {"file": wav("long")}}):
+            answer = server.client.post("/v1/classify", **options)
+            assert str(tmp_path) not in error_of(answer, 503, "disk")
+            assert answer.headers["retry-after"] == "60"
+        uploads = server.service.uploads
+        assert (uploads.memory.free, uploads.disk.free) == (1, server.service.limits.disk)
+
+
 def events(text: str) -> list[tuple[str, Any]]:
     found = []
     for block in text.strip().split("\n\n"):
@@ -209,6 +222,9 @@ def test_many_clients_at_once_get_their_own_answers(
         ({"labels": ""}, None, ""),  # as none: the default
         ({"labels": "dog,dog"}, "labels", "listed twice"),
         ({"labels": "[1, 2]"}, "labels", "not a name"),
+        ({"labels": "[[]]"}, "labels", "not a name"),
+        ({"labels": "[]"}, "labels", "empty list"),
+        ({"labels": "{}"}, "labels", "empty list"),
         ({"labels": "[" * 200}, "labels", "nested"),
         ({"labels": '{"a": {"b": "c"}}'}, "labels", "text"),
         ({"labels": '{"a": []}'}, "labels", "no text"),
@@ -227,6 +243,8 @@ def test_many_clients_at_once_get_their_own_answers(
         ({"top_k": "0"}, "options", "top_k"),
         ({"threshold": "nan"}, "options", "threshold"),
         ({"unknown": "1"}, "options", "unknown"),
+        ({"new[line]\n": "1"}, "options", "new["),
+        ({"n" * 500: "1"}, "options", "nnn…"),
         ({"timeline": "perhaps"}, "options", "timeline"),
     ],
 )  # fmt: skip
@@ -243,6 +261,11 @@ def test_what_cannot_be_used_is_one_sentence(
         else:
             assert answer.status_code in (404, 422)
             assert words in error_of(answer, answer.status_code, kind)
+
+
+def test_a_query_that_is_no_text_is_refused(server: Running) -> None:
+    answer = server.post("/v1/classify?labels=%ff", wav("short"))
+    assert "UTF-8" in error_of(answer, 422, "options")
 
 
 def test_an_option_that_is_given_twice_is_refused(server: Running) -> None:

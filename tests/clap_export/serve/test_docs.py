@@ -7,20 +7,22 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.clap_export.serve.running import process
 from tests.docs.pages import BLOCKS, TEXTS
+from tests.places import ROOT
 from tests.tiny import bundle as tiny
 
-(BLOCK,) = [b for b in BLOCKS if b.page == "serve.md" and b.excuse is not None]
+(BLOCK,) = [b for b in BLOCKS if b.page == "serve.md" and b.language == "sh"]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_commands_of_the_page(tiny_bundle: Path, tmp_path: Path) -> None:
-    (_, serve, *asked) = BLOCK.lines
+    (_, serve, *asked, stream) = BLOCK.lines
     options = shlex.split(serve)[3:]
     assert shlex.split(serve)[:3] == ["clap-export", "serve", "bundle"]
     for name in ("street.wav", "long.wav"):
@@ -38,12 +40,20 @@ def test_the_commands_of_the_page(tiny_bundle: Path, tmp_path: Path) -> None:
                 assert "event: result" in done.stdout
             else:
                 assert json.loads(done.stdout)["model"] == "tiny"
+        host = address.removeprefix("http://")
+        program = shlex.split(stream.replace("127.0.0.1:8000", host))[1:]
+        done = subprocess.run(
+            [sys.executable, str(ROOT / program[0]), *program[1:]],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert found[0]["labels"] == ["dog barking", "rain"]
+        assert {message["type"] for message in found} >= {"segment", "end"}
 
 
 def test_the_table_of_errors_is_complete() -> None:
     """Every kind that the code knows stands on the page, with its status."""
-    from tests.places import ROOT
-
     rows = re.findall(r"^\| ([\d, ]+) \| (`.+) \|$", TEXTS["serve.md"], re.MULTILINE)
     said = {kind for _, text in rows for kind in re.findall(r"`(\w+)`", text)}
     code = "\n".join(

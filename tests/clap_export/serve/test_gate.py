@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.datastructures import Headers
 
 from clap_export.serve.gate import Access
 from clap_export.serve.keys import Keys
@@ -17,6 +18,10 @@ from tests.tiny import bundle as tiny
 
 KEYS = ("first-key-0123456789", "second-key-0123456789")
 ORIGIN = "https://app.example"
+UPGRADE = {
+    "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+}  # fmt: skip
 
 
 def test_a_key_is_needed_for_all_but_health_and_the_page(tiny_bundle: Path) -> None:
@@ -67,9 +72,17 @@ def test_a_file_of_keys(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
         with caplog.at_level(logging.WARNING, "clap_export.serve"):
             Keys.read(path)
         assert "chmod 600" in caplog.text
-    for text in ("", "# nothing\n", "short\n", "schlüssel-schlüssel-schlüssel\n"):
-        path.write_text(text, encoding="utf-8")
-        with pytest.raises(ClapError):
+    for data in (f"{KEYS[0]}\r\n{KEYS[1]}\r\n".encode(), f"\ufeff{KEYS[0]}".encode()):
+        path.write_bytes(data)
+        assert Keys.read(path).fit(KEYS[0].encode())
+    for data, said in (
+        (b"", "no key"), (b"# nothing\n", "no key"), (b"short\n", "less than 16"),
+        ("schlüssel-schlüssel-schlüssel".encode(), "ASCII"), (KEYS[0].encode("utf-16"), "ASCII"),
+        (b"a key of several words", "spaces"), (KEYS[0].encode() + b"\0", "control"),
+        (b"0123456789abcdef\n" * 5000, "at most"),
+    ):  # fmt: skip
+        path.write_bytes(data)
+        with pytest.raises(ClapError, match=said):
             Keys.read(path)
     with pytest.raises(ClapError, match="does not exist"):
         Keys.read(tmp_path / "none")
@@ -97,9 +110,39 @@ def test_other_sites_pages_may_not_ask_unless_they_are_named(tiny_bundle: Path) 
         answer = server.client.options("/v1/classify", headers=asked)
         assert answer.status_code == 200
         assert "authorization" in answer.headers["access-control-allow-headers"].lower()
+        answer = server.client.options("/v1/classify", headers={**asked, "Origin": "https://x"})
+        error_of(answer, 403, "origin")
+        answer = server.client.options("/v1/classify", headers={**asked, "Host": "x.example"})
+        error_of(answer, 403, "host")
     with running(tiny_bundle) as server:
         answer = server.client.options("/v1/classify", headers=asked)
         error_of(answer, 403, "origin")
+
+
+def test_an_origin_is_written_as_browsers_send_it() -> None:
+    access = Access.of("127.0.0.1", Keys(), ["HTTPS://App.example:8443"])
+    access.check_source({}, Headers({"host": "localhost", "origin": "https://app.example:8443"}))
+    for text in (
+        "*",
+        "app.example",
+        "https://",
+        "https://app.example/",
+        "https://*.example",
+        "null",
+    ):
+        with pytest.raises(ClapError, match="is no origin"):
+            Access.of("127.0.0.1", Keys(), [text])
+
+
+def test_a_stream_that_is_not_opened_is_refused_with_a_document(tiny_bundle: Path) -> None:
+    with running(tiny_bundle, keys=KEYS) as server:
+        for path, headers, status, kind in (
+            ("/v1/listen", {"Authorization": "Bearer x"}, 401, "key"),
+            ("/v1/listen", {"Origin": "https://x.example"}, 403, "origin"),
+            ("/v1/space", {"X-API-Key": KEYS[0]}, 404, "missing"),
+        ):
+            address = f"http://127.0.0.1:{server.port}{path}"
+            error_of(httpx.get(address, headers={**UPGRADE, **headers}), status, kind)
 
 
 def test_a_server_of_this_machine_is_asked_by_its_names_alone(server: Running) -> None:
@@ -108,7 +151,9 @@ def test_a_server_of_this_machine_is_asked_by_its_names_alone(server: Running) -
     for name in ("rebound.example", "", "localhost.example", "127.0.0.1.example:80"):
         error_of(server.client.get("/healthz", headers={"Host": name}), 403, "host")
     assert Access.of("0.0.0.0", Keys()).hosts is None
-    assert Access.of("0.0.0.0", Keys(), names=["a.example"]).hosts is not None
+    named = Access.of("0.0.0.0", Keys(), names=["A.example", "b.example:80"])
+    for host in ("a.example:8000", "B.EXAMPLE"):
+        named.check_source({}, Headers({"host": host}))
     for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost"):
         assert Access.of(host, Keys()).hosts is not None
 
@@ -141,7 +186,7 @@ def test_the_page_fetches_nothing_and_gives_no_other_file(server: Running) -> No
     for name in ("index.html", "page.js", "page.css"):
         answer = server.client.get(f"/page/{name}")
         assert answer.status_code == 200
-        assert "cache-control" not in answer.headers or "no-store" not in str(answer.headers)
+        assert answer.headers["cache-control"] == "no-cache"
 
 
 def test_the_log_has_no_content(

@@ -15,7 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from clap_export.serve.log import Beside, JsonLines
+from clap_export.serve.log import Beside, JsonLines, begin, say
+from clap_export.serve.multipart import Form
+from clap_export.serve.problems import Problem
 from tests.clap_export.serve.running import process
 
 
@@ -73,6 +75,16 @@ def test_a_reader_who_is_gone_is_no_end() -> None:
     log.finish()
     assert log._dropped == 1
     os.close(writing)
+
+
+def test_what_libraries_say_of_a_request_stays_out(capfd: pytest.CaptureFixture[str]) -> None:
+    """The parser of forms warns of bytes that it did not expect, and quotes them."""
+    made = begin()
+    with pytest.raises(Problem):
+        Form("multipart/form-data; boundary=b", lambda _: None).write(b"--secret")
+    say("ours")
+    made.finish()
+    assert [line["event"] for line in lines(capfd.readouterr().err.encode())] == ["ours"]
 
 
 def test_lines_come_in_order_and_whole() -> None:
