@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -17,6 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from clap_export.serve.app import create_app
+from clap_export.serve.arenas import give_back
 from clap_export.serve.entry import RAW, new_id
 from clap_export.serve.gate import Access
 from clap_export.serve.limits import CONNECTIONS, MIB
@@ -30,6 +32,7 @@ KEEP_ALIVE = 10  # seconds between two requests of a connection
 MESSAGE = 1 * MIB  # bytes of a message of a stream
 BACKLOG = 1024  # connections that wait to be accepted
 TICK = 0.05
+GIVE_BACK = 60  # seconds
 # A lane that comes back from its engine, or a thread that has its result, waits so long for one
 # that computes in Python: with Python's own 5 ms, engines stand still at many short requests.
 SWITCH = 0.0005
@@ -71,6 +74,7 @@ class Server(uvicorn.Server):
             log_config=None, access_log=False, server_header=False, lifespan="off",
             backlog=BACKLOG, proxy_headers=False, timeout_graceful_shutdown=1,
             timeout_keep_alive=KEEP_ALIVE, h11_max_incomplete_event_size=MOST_HEADERS,
+            callback_notify=partial(asyncio.to_thread, give_back), timeout_notify=GIVE_BACK,
         )  # fmt: skip
         super().__init__(config)
 

@@ -1,4 +1,4 @@
-"""Threads of the server share memory: what one frees another takes."""
+"""Threads of the server share memory: what one frees another takes, or the system."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.places import ROOT
 
 # As many threads as a server has, each of which holds memory of the C library at the same time;
 # then how many arenas the C library says it has.
-PROGRAM = """
+SHARED = """
 import ctypes, tempfile, threading
 from clap_export.serve.arenas import few_arenas
 
@@ -42,14 +42,45 @@ with tempfile.TemporaryFile() as file:
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library's malloc")
+# 200 MB in small pieces, of which the last one stays.
+FREED = """
+import ctypes
+import psutil
+from clap_export.serve.arenas import give_back
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.restype, libc.free.argtypes = None, [ctypes.c_void_p]
+pieces = []
+for _ in range(50_000):
+    pieces.append(libc.malloc(4000))
+    ctypes.memset(pieces[-1], 1, 4000)
+for piece in pieces[:-1]:
+    libc.free(piece)
+before = psutil.Process().memory_info().rss
+give_back()
+print((before - psutil.Process().memory_info().rss) >> 20)
+"""
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library's malloc")
+
+
+@glibc
+def test_what_is_free_below_something_that_lives_goes_back_to_the_system() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FREED],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert int(done.stdout) > 150
+
+
+@glibc
 @pytest.mark.parametrize(("asked", "most"), [(None, 2), ("4", 4), ("64", 64)])
 def test_threads_share_two_arenas_or_as_many_as_the_user_says(asked: str | None, most: int) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "MALLOC_ARENA_MAX"}
     if asked is not None:
         environment["MALLOC_ARENA_MAX"] = asked
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", SHARED],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     found = int(done.stdout)
