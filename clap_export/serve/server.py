@@ -8,8 +8,8 @@ import os
 import signal
 import socket
 import sys
+import threading
 from dataclasses import dataclass
-from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -74,7 +74,7 @@ class Server(uvicorn.Server):
             log_config=None, access_log=False, server_header=False, lifespan="off",
             backlog=BACKLOG, proxy_headers=False, timeout_graceful_shutdown=1,
             timeout_keep_alive=KEEP_ALIVE, h11_max_incomplete_event_size=MOST_HEADERS,
-            callback_notify=partial(asyncio.to_thread, give_back), timeout_notify=GIVE_BACK,
+            callback_notify=_give_back, timeout_notify=GIVE_BACK,
         )  # fmt: skip
         super().__init__(config)
 
@@ -133,6 +133,11 @@ class Server(uvicorn.Server):
         while self.server_state.tasks and loop.time() < end + 1.0:  # they answer that it ends
             await asyncio.sleep(TICK)
         await super().shutdown(sockets)
+
+
+async def _give_back() -> None:
+    """In a thread of its own: the loop goes on, and need not wait for one that is free."""
+    threading.Thread(target=give_back, daemon=True).start()
 
 
 def _protocol(seconds: float) -> type[H11Protocol]:
