@@ -1,16 +1,11 @@
-"""What a network brings: slow, broken and leaving clients, crowds; and how the server ends."""
+"""What a network brings: slow, broken and leaving clients, and crowds."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +15,12 @@ import pytest
 from clap_export.serve.limits import Limits
 from clap_export.serve.scheduler import Plan
 from clap_export.serve.service import Service
-from tests.clap_export.serve.running import Running, error_of, process, running, until
+from tests.clap_export.serve.running import Running, error_of, running, until
+from tests.clap_export.serve.wire import answer_of, head, quiet, raw
 from tests.tiny import bundle as tiny
 
 SOUND = tiny.wav(tiny.clip(1))
 LONG = tiny.wav(tiny.clip(2, 60 * tiny.WINDOW))
-CHUNKED = b"POST /v1/classify HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\n\r\n"
-posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 
 
 def slowly(seconds: float) -> Callable[[Service], None]:
@@ -42,37 +36,6 @@ def slowly(seconds: float) -> Callable[[Service], None]:
         service.audio._run = slow
 
     return change
-
-
-def quiet(server: Running) -> None:
-    """Nothing of any request is left."""
-    service = server.service
-    until(lambda: service.door.inside == service.large.inside == 0)
-    until(lambda: service.audio.jobs == service.audio.held == 0)
-    until(lambda: service.uploads.memory.free == service.limits.memory)
-    until(lambda: service.uploads.disk.free == service.limits.disk)
-
-
-@contextmanager
-def raw(server: Running, *parts: bytes) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", server.port), 10) as made:
-        for part in parts:
-            made.sendall(part)
-        yield made
-
-
-def head(length: int, path: str = "/v1/classify", more: str = "") -> bytes:
-    return (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{more}\r\n"
-    ).encode()
-
-
-def answer_of(made: socket.socket) -> bytes:
-    found = b""
-    with suppress(ConnectionError):
-        while piece := made.recv(65536):
-            found += piece
-    return found
 
 
 def test_headers_that_do_not_come(tiny_bundle: Path) -> None:
@@ -324,65 +287,6 @@ def test_a_fault_of_ours_tells_no_more_than_its_id(tiny_bundle: Path) -> None:
         quiet(server)
 
 
-def test_head_is_get_without_a_body(server: Running) -> None:
-    for path in ("/healthz", "/readyz", "/", "/page/page.js", "/v1/space", "/metrics"):
-        got, asked = server.client.get(path), server.client.head(path)
-        assert (asked.status_code, asked.content) == (200, b""), path
-        assert asked.headers["content-type"] == got.headers["content-type"]
-        if path != "/metrics":  # which counts what was asked
-            assert asked.headers["content-length"] == str(len(got.content)), path
-    for path in ("/page/page.js", "/"):  # a part of it is never asked for, and parts are bounded
-        part = server.client.get(path, headers={"Range": "bytes=5-1"})
-        assert part.status_code == 200
-    refused = server.client.head("/v1/classify")
-    assert (refused.status_code, refused.content) == (405, b"")
-    assert server.client.head("/nothing").status_code == 404
-    asking = b"HEAD /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    with raw(server, asking) as made:
-        assert answer_of(made).endswith(b"\r\n\r\n")
-
-
-def test_what_an_address_takes_is_said(server: Running) -> None:
-    for method, path, allowed in (
-        ("PUT", "/v1/banks/a", "DELETE, GET, HEAD, POST"), ("OPTIONS", "/v1/classify", "POST"),
-        ("POST", "/openapi.json", "GET, HEAD"), ("DELETE", "/", "GET, HEAD"),
-    ):  # fmt: skip
-        answer = server.client.request(method, path)
-        assert f"takes {allowed} alone" in error_of(answer, 405, "method")
-        assert answer.headers["allow"] == allowed
-    assert "/openapi.json" in error_of(server.client.get("/v1/spaces"), 404, "missing")
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: x\r\n\r\n",
-        b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
-        CHUNKED % b"localhost" + b"zz\r\n",
-    ],
-    ids=range(5),
-)  # fmt: skip
-def test_what_is_no_http(server: Running, sent: bytes) -> None:
-    with raw(server, sent) as made:
-        head, _, body = answer_of(made).partition(b"\r\n\r\n")
-    lines = head.decode("ascii").split("\r\n")
-    assert lines[0] == "HTTP/1.1 400 Bad Request"
-    headers = [line.split(": ", 1) for line in lines[1:]]
-    error_of(httpx.Response(400, headers=headers, content=body), 400, "http")
-    quiet(server)
-
-
-def test_nonsense_behind_an_answer_ends_the_connection(
-    server: Running, caplog: pytest.LogCaptureFixture
-) -> None:
-    with raw(server, CHUNKED % b"x") as made:
-        assert b"403 Forbidden" in made.recv(65536)
-        made.sendall(b"zz\r\n")
-        answer_of(made)  # to its end, and no error of asyncio's
-    assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
-
-
 def test_counters(server: Running) -> None:
     server.post("/v1/classify", SOUND)
     text = server.client.get("/metrics").text
@@ -396,73 +300,3 @@ def test_counters(server: Running) -> None:
 
 
 # ------------------------------------------------------------------ the process
-
-
-@posix
-def test_a_signal_lets_requests_end(tiny_bundle: Path) -> None:
-    with process(tiny_bundle, "--labels", "dog,sea") as (made, address):
-        port = int(address.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as open_:
-            open_.sendall(head(len(SOUND)) + SOUND[:100])
-            time.sleep(0.3)
-            made.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
-            with pytest.raises(httpx.ConnectError):
-                httpx.get(f"{address}/healthz")
-            open_.sendall(SOUND[100:])
-            assert b"predictions" in answer_of(open_)
-        assert made.wait(10) == 0
-        assert made.stderr is not None
-        lines = [json.loads(line) for line in made.stderr]
-        assert [line["event"] for line in lines] == ["draining", "request", "ended"]
-
-
-@posix
-def test_patience_ends(tiny_bundle: Path) -> None:
-    with process(tiny_bundle, "--drain-seconds", "0.5") as (made, address):
-        port = int(address.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as open_:
-            open_.sendall(head(1000))
-            time.sleep(0.2)
-            made.send_signal(signal.SIGINT)
-            assert made.wait(10) == 0
-
-
-@posix
-def test_a_second_signal_ends_at_once(tiny_bundle: Path) -> None:
-    with process(tiny_bundle) as (made, address):
-        port = int(address.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as open_:
-            open_.sendall(head(1000))
-            time.sleep(0.2)
-            made.send_signal(signal.SIGTERM)
-            time.sleep(0.2)
-            assert made.poll() is None
-            made.send_signal(signal.SIGTERM)
-            assert made.wait(2) == 143
-
-
-def test_what_cannot_be_served_is_one_sentence(tiny_bundle: Path, tmp_path: Path) -> None:
-    from click.testing import CliRunner
-
-    from clap_export.cli import main
-
-    keys = tmp_path / "keys"
-    keys.write_text("short\n")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        for arguments, words in (
-            (["--port", port], "cannot be had"),
-            (["--host", "192.0.2.1", "--port", 0], "cannot be had"),
-            (["--api-key-file", keys], "16 characters"),
-            (["--api-key-file", tmp_path / "none"], "does not exist"),
-            (["--banks", tmp_path / "none"], "no folder"),
-            (["--allow-banks"], "--banks DIR"),
-            (["--labels", tmp_path / "none.txt"], "no label file"),
-            (["--windows", "nothing"], "windows="),
-            (["--provider", "abacus"], "unknown provider"),
-        ):
-            words_given = ["serve", str(tiny_bundle), *map(str, arguments)]
-            done = CliRunner().invoke(main, words_given)
-            assert done.exit_code == 2, (arguments, done.output, done.exception)
-            assert words in done.output
