@@ -49,7 +49,9 @@ def cluster() -> Iterator[Any]:
 
     # Ray logs its exceptions with their frames. pytest keeps what is logged until a test ends, and
     # the frames keep actors, whose CPUs the rest of the test waits for.
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    log = logging.getLogger("ray.data")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     before = dict(os.environ)
     os.environ.update(PYTHONPATH=str(ROOT), RAY_USAGE_STATS_ENABLED="0", OMP_NUM_THREADS="1")
     nodes = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
@@ -61,6 +63,7 @@ def cluster() -> Iterator[Any]:
         nodes.shutdown()
         os.environ.clear()
         os.environ.update(before)
+        log.setLevel(level)
 
 
 def workers(node: Any) -> dict[psutil.Process, str]:
