@@ -68,21 +68,42 @@ class Cnn14(nn.Module):
         """Encode a batch of clips of one length.
 
         Args:
-            log_mel: ``[batch, frames, n_mels]``, decibels; at least ``config.reduction`` frames.
+            log_mel: ``[batch, frames, n_mels]``, decibels; at least ``config.reduction`` frames, or
+                ``config.patch_frames``.
 
         Returns:
-            ``[batch, width]``, not normalised, never negative.
+            ``[batch, width]``, not normalised, never negative: of patches their mean.
 
         Raises:
             ValueError: too few frames, or another number of mel bins.
         """
+        return self.tagged(log_mel)[0]
+
+    def tagged(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """The embedding ``[batch, width]``, and as ``[batch, patches, width]`` what tells tags.
+
+        Whole patches are heard, as many as there are: what is left at the end is not.
+        """
         config = self.config
         frames, n_mels = int(log_mel.shape[1]), int(log_mel.shape[2])
-        if n_mels != config.n_mels or frames < config.reduction:
+        least = config.patch_frames or config.reduction
+        if n_mels != config.n_mels or frames < least:
             raise ValueError(
                 f"the spectrogram has {frames} frames of {n_mels} mel bins; this encoder takes at "
-                f"least {config.reduction} frames of {config.n_mels}: fill shorter clips"
+                f"least {least} frames of {config.n_mels}: fill shorter clips"
             )
+        if config.patch_frames is None:
+            vector = self._encode(log_mel)
+            return vector, vector.unsqueeze(1)
+        patches = frames // config.patch_frames
+        whole = log_mel[:, : patches * config.patch_frames]
+        each = self._encode(whole.reshape(-1, config.patch_frames, n_mels))
+        each = each.reshape(-1, patches, config.width)
+        return each.mean(dim=1), each
+
+    def _encode(self, log_mel: Tensor) -> Tensor:
+        config = self.config
+        frames, n_mels = int(log_mel.shape[1]), int(log_mel.shape[2])
         # Mel bins are the last axis, so every frame is one sample of the normalisation: the same
         # statistics as over [batch, n_mels, frames], without a transpose before and after.
         x = self.bn0(log_mel.reshape(-1, n_mels))
@@ -95,8 +116,3 @@ class Cnn14(nn.Module):
         x = x.max(dim=2).values + x.mean(dim=2)
         x = F.dropout(x, config.head_dropout, self.training)
         return F.dropout(F.relu(self.fc1(x)), config.head_dropout, self.training)
-
-    def tagged(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
-        """The embedding ``[batch, width]``, and as ``[batch, 1, width]`` what tells tags."""
-        vector = self(log_mel)
-        return vector, vector.unsqueeze(1)

@@ -40,6 +40,7 @@ class Cnn14Config:
     channels: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)  # of each convolution block
     block_dropout: float = 0.2  # after each block, in training
     head_dropout: float = 0.5  # before and after the embedding layer, in training
+    patch_frames: int | None = None  # heard in patches of so many frames, one after the other
 
     def __post_init__(self) -> None:
         # JSON has no tuples: a config read back from a file comes with a list.
@@ -55,6 +56,8 @@ class Cnn14Config:
                 f"n_mels {self.n_mels} is too small: {len(self.channels)} blocks reduce it "
                 f"{self.reduction} times; use at least {self.reduction} mel bins or fewer blocks"
             )
+        if self.patch_frames is not None:
+            within("patch_frames", self.patch_frames, MAX_SIDE, least=self.reduction)
 
     @property
     def reduction(self) -> int:

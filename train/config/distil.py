@@ -75,15 +75,24 @@ class AudioLessonConfig:
         files: audio files, folders of them (searched to the bottom) or globs.
         cache: an ``.npz`` with the teacher's embeddings of these clips, used if it is there and
             made if not. The stretches are then the same in every epoch: the clips' windows. Without
-            it the teacher hears stretches from anywhere in a clip, anew in every step.
-        epochs: times that every window's length of audio is heard, on average.
+            it the teacher hears stretches from anywhere in a clip, anew in every step, and where
+            ``augment`` mixes two of them it hears the mixture.
+        seconds: length of a stretch; the student's window if not given. Shorter ones are for
+            students that hear in patches: what a second holds is learned second by second.
+        epochs: times that every stretch's length of audio is heard, on average.
         batch_size: stretches in a step.
         learning_rate: its peak, after a warm-up and before half a cosine down to 0.
+        ema: share of the weights' moving average that a step leaves; that average is the result. 0
+            is for the last step's weights.
+        amp: type of the towers' products.
     """
 
     epochs: int
     batch_size: int
     learning_rate: float
+    ema: float = 0.0
+    amp: Literal["off", "bf16"] = "off"
+    seconds: float | None = None
     listings: tuple[ListingConfig, ...] = ()
     files: tuple[str, ...] = ()
     cache: str | None = None
@@ -92,6 +101,7 @@ class AudioLessonConfig:
         checks = _loop_checks(self)
         heard = bool(self.listings or self.files)
         checks.need(heard, "there is nothing to listen to: give 'listings', 'files' or both")
+        checks.bound("seconds", least=0.1, most=3600)
         checks.done()
 
 
@@ -109,12 +119,14 @@ class TextLessonConfig:
         epochs: times that every text is read.
         batch_size: texts in a step.
         learning_rate: its peak, as for audio.
+        ema: of the weights, as for audio.
     """
 
     sources: tuple[TextSource, ...]
     epochs: int
     batch_size: int
     learning_rate: float
+    ema: float = 0.0
     templates: tuple[str, ...] = ()
     spans: int = 0
     vocabulary: int | None = None
@@ -137,7 +149,7 @@ class DistilConfig:
     Attributes:
         out: folder for everything that the run writes.
         text: ``teacher`` keeps the teacher's text tower as it is; ``distil`` trains the student's.
-        augment: of what the student hears; the teacher hears every stretch as it is.
+        augment: of what the student hears; the teacher hears every stretch as it is, or mixed.
         threads: of torch; its own choice if not given.
         device: ``auto`` takes CUDA where there is one.
     """
@@ -183,6 +195,7 @@ def _loop_checks(lesson: AudioLessonConfig | TextLessonConfig) -> Checks:
     # One stretch alone has no statistics to normalise by, and no other to be compared with.
     checks.bound("batch_size", least=2, most=MOST_INT)
     checks.bound("learning_rate", above=0, most=MOST_RATE)
+    checks.bound("ema", least=0, below=1)
     return checks
 
 

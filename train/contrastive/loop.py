@@ -22,9 +22,10 @@ from train.contrastive.lora import inject, merged
 from train.contrastive.optimiser import rates, set_learning, set_rates
 from train.contrastive.saver import Saver
 from train.contrastive.state import Partial, RunState
-from train.contrastive.step import AMP, Learner, prepare_towers
+from train.contrastive.step import Learner, prepare_towers
 from train.contrastive.teachers import Teachers
 from train.data.clips import ClipStore, Draws
+from train.machine.amp import AMP
 from train.machine.device import channels_last
 from train.machine.distributed import Ranks, synchronise_batch_norm
 from train.machine.progress import track

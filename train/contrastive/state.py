@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from clap_export.model.clap import LOGIT_SCALE_MAX, ClapModel
 from runtime.errors import ClapError
@@ -19,6 +18,7 @@ from train.contrastive import optimiser
 from train.contrastive.gain import Gain
 from train.losses import SIGMOID_BIAS
 from train.machine import state_file
+from train.machine.moving_average import moving_average
 from train.schedule import Plateau, cosine_factor, warmup_factor
 from train.tagger import Lesson
 
@@ -68,7 +68,7 @@ class RunState:
         self.optimiser = optimiser.build(model, others, loop)
         self.average: AveragedModel | None = None
         if loop.ema > 0:
-            self.average = AveragedModel(model, multi_avg_fn=_warm_ema(loop.ema), use_buffers=True)
+            self.average = moving_average(model, loop.ema)
         self.plateau = Plateau(
             loop.plateau_factor, loop.plateau_patience, rising=loop.plateau_on == "task"
         )
@@ -178,19 +178,3 @@ class RunState:
         }  # fmt: skip
         kept = {"average": self.average, "lesson": self.lesson}
         return parts | {name: part for name, part in kept.items() if part is not None}
-
-
-def _warm_ema(decay: float) -> Callable[[Any, Any, Any], None]:
-    """An average whose memory grows with the run, so that it is of use in the first epochs too."""
-
-    def update(averaged: Any, current: Any, count: Any) -> None:
-        # Tensors of one type at a time. Whole numbers are counts and position ids: rounded down in
-        # every step, an average of equal ones would creep towards 0.
-        if not averaged[0].is_floating_point():
-            for mean, now in zip(averaged, current, strict=True):
-                mean.copy_(now)
-            return
-        n = int(count)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, count)
-
-    return update

@@ -17,11 +17,10 @@ from train.contrastive.captions import CaptionBank
 from train.contrastive.state import RunState
 from train.data.texts import encode
 from train.losses import sigmoid_loss, softmax_loss, teacher_loss
+from train.machine.amp import autocast
 from train.machine.random_streams import Place
 from train.machine.run import Run
 from train.tagger import LessonBatch
-
-AMP = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Learner:
@@ -140,8 +139,7 @@ class Learner:
         return self._bank.states[self._run.send(np.array(texts, np.int64))].float()
 
     def _autocast(self) -> torch.autocast:
-        amp = self._config.loop.amp
-        return torch.autocast(self._run.device.type, AMP[amp], enabled=amp != "off")
+        return autocast(self._run.device, self._config.loop.amp)
 
 
 def prepare_towers(model: ClapModel, config: TrainConfig) -> None:

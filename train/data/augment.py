@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torchaudio
@@ -27,15 +29,42 @@ def mix(
         probability: of a clip to be mixed.
         rng: source of randomness.
     """
-    batch = len(waveforms)
-    partner = send(partners(batch, rng), waveforms.device)
-    share = rng.beta(1.0, 1.0, size=batch) * 0.5 + 0.5  # the first clip stays the louder one
-    share = np.where(rng.random(batch) < probability, share, 1.0)
-    p = send(share.astype(np.float32), waveforms.device)[:, None]
-    level, norm = _rms(waveforms), (p.square() + (1 - p).square()).sqrt()
-    beside = (1 - p) / norm * level / level[partner]  # both at the first clip's level
-    mixed = p / norm * waveforms + beside * waveforms[partner]
-    return mixed, p * target + (1 - p) * target[partner]
+    mixing = Mixing.draw(len(waveforms), probability, rng, waveforms.device)
+    return mixing.sounds(waveforms), mixing.targets(target)
+
+
+@dataclass(frozen=True, eq=False)
+class Mixing:
+    """Which clip of a batch is added to which, and at what level; see :func:`mix`.
+
+    Attributes:
+        partner: ``[batch]``, the clip that is added.
+        share: ``[batch, 1]`` of the first clip, 0.5 to 1; 1 adds nothing.
+    """
+
+    partner: Tensor
+    share: Tensor
+
+    @classmethod
+    def draw(
+        cls, batch: int, probability: float, rng: np.random.Generator, device: torch.device
+    ) -> Mixing:
+        """Partners and shares; each clip is mixed with this probability."""
+        partner = send(partners(batch, rng), device)
+        share = rng.beta(1.0, 1.0, size=batch) * 0.5 + 0.5  # the first clip stays the louder one
+        share = np.where(rng.random(batch) < probability, share, 1.0)
+        return cls(partner, send(share.astype(np.float32), device)[:, None])
+
+    def sounds(self, waveforms: Tensor) -> Tensor:
+        """``[batch, samples]`` of any rate, mixed."""
+        p = self.share
+        level, norm = _rms(waveforms), (p.square() + (1 - p).square()).sqrt()
+        beside = (1 - p) / norm * level / level[self.partner]  # both at the first clip's level
+        return p / norm * waveforms + beside * waveforms[self.partner]
+
+    def targets(self, target: Tensor) -> Tensor:
+        """``[batch, n]``, mixed in the same shares."""
+        return self.share * target + (1 - self.share) * target[self.partner]
 
 
 def partners(count: int, rng: np.random.Generator) -> np.ndarray:

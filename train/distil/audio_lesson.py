@@ -16,9 +16,11 @@ from runtime.cores import usable_cores
 from runtime.errors import ClapError
 from train.config.distil import DistilConfig
 from train.data import prefetch
-from train.data.augment import MelAugment, mix, mixstyle
+from train.data.augment import MelAugment, Mixing, mixstyle
+from train.distil.bridge_loss import Answer, BridgeLoss
 from train.distil.loss import regression_loss
-from train.distil.stretches import Stretches
+from train.distil.stretches import Stretches, split
+from train.machine.amp import autocast
 from train.machine.device import channels_last
 from train.machine.run import Run
 from train.zero_shot.embedding import embed_clips
@@ -35,8 +37,10 @@ class AudioLesson:
         stretches: of the recordings, with the teacher.
         targets: ``[stretches, dim]`` of the teacher, one for each; None to have the teacher listen
             to other stretches of the same recordings in every step.
-        run: its config and device. Where ``augment`` mixes two stretches, the embedding that the
-            student should give lies between theirs, at the same share.
+        run: its config and device. Where ``augment`` mixes two stretches, a teacher that listens
+            hears both at once; of stored targets, the student's should lie between the two, at the
+            same share. The student of a bridge learns from what its teacher hears by
+            :class:`BridgeLoss`, from stored targets as any other.
 
     Raises:
         ClapError: fewer stretches than one batch.
@@ -63,17 +67,25 @@ class AudioLesson:
         self.steps = len(self._used) // self._batch_size
         weight = stretches.weight[self._used]
         self._share = np.cumsum(weight) / weight.sum()
+        self._bridge: BridgeLoss | None = None
         if targets is None:
             self._held_target = stretches.embed(stretches.on_grid(self._held)).cpu()
+            if model.bridge is not None:
+                heard = np.stack(list(map(self._even, stretches.on_grid(self._held))))
+                answers = [self._answer(run.send(part)) for part in split(heard)]
+                self._bridge = BridgeLoss(model, stretches.teacher, Answer.together(answers))
+                self._bridge.to(run.device)
         else:
             self._held_target = torch.from_numpy(targets[self._held].astype(np.float32))
-        channels_last(model.audio_encoder)
+        for tower in (model, stretches.teacher):
+            channels_last(tower.audio_encoder)
 
     def modules(self) -> list[nn.Module]:
         """The audio tower, and what tells a bridge's tags from its vectors."""
         model = self._model
         head = [] if model.bridge is None else [model.bridge.head]
-        return [model.audio_encoder, model.audio_projection, *head]
+        guess = [] if self._bridge is None else [self._bridge]
+        return [model.audio_encoder, model.audio_projection, *head, *guess]
 
     def losses(self, epoch: int) -> Iterator[Tensor]:
         """One loss for each batch of stretches, which threads cut ahead."""
@@ -84,33 +96,57 @@ class AudioLesson:
             start = float(self._stretches.start[stretch])
             if self._targets is None:
                 start = self._stretches.anywhere(stretch, own)
-                heard[step, row] = self._stretches.for_teacher(stretch, start)
+                heard[step, row] = self._even(self._stretches.for_teacher(stretch, start))
             return stretch, self._vary(self._stretches.for_student(stretch, start), own)
 
-        samples = self._stretches.spec.window_samples
+        samples = self._stretches.samples
         batches = prefetch.fill(
             lambda step: drawn[step], cut, range(self.steps), lambda _step: samples,
             usable_cores(), self._run.device.type == "cuda",
         )  # fmt: skip
         with closing(batches):
             for step, batch in enumerate(batches):
+                rng, waveforms = self._run.generator(epoch, step), self._run.send(batch.windows)
+                mixing = Mixing.draw(len(waveforms), self._augment.mix, rng, waveforms.device)
+                log_mel = self._varied(mixing.sounds(waveforms), rng)
                 if self._targets is None:
                     clips = [heard.pop((step, row)) for row in range(self._batch_size)]
-                    target = self._stretches.embed(clips)
+                    sounds = mixing.sounds(self._run.send(np.stack(clips)))
+                    yield self._taught(log_mel, sounds)
                 else:
-                    stored = self._targets[batch.indices].astype(np.float32)
-                    target = self._run.send(stored)
-                yield self._loss(self._run.send(batch.windows), target, (epoch, step))
+                    stored = self._run.send(self._targets[batch.indices].astype(np.float32))
+                    yield self._regression(log_mel, mixing.targets(stored))
 
-    def _loss(self, waveforms: Tensor, target: Tensor, place: tuple[int, int]) -> Tensor:
-        rng = self._run.generator(*place)
-        waveforms, target = mix(waveforms, target, self._augment.mix, rng)
-        with torch.no_grad():
-            log_mel = self._model.mel(waveforms)
-            if rng.random() < self._augment.mixstyle:
-                log_mel = mixstyle(log_mel, rng)
-            log_mel = self._masks(log_mel)
-        return regression_loss(self._model.embed_log_mel(log_mel), normalise(target))
+    @torch.no_grad()
+    def _varied(self, waveforms: Tensor, rng: np.random.Generator) -> Tensor:
+        """``[batch, frames, n_mels]`` for the student."""
+        log_mel = self._model.mel(waveforms)
+        if rng.random() < self._augment.mixstyle:
+            log_mel = mixstyle(log_mel, rng)
+        return self._masks(log_mel)
+
+    def _taught(self, log_mel: Tensor, sounds: Tensor) -> Tensor:
+        """The loss against what the teacher hears in ``[batch, samples]`` at its rate."""
+        if self._bridge is None:
+            return self._regression(log_mel, self._stretches.embed(list(sounds.cpu().numpy())))
+        target = self._answer(sounds)
+        return self._bridge(Answer.of(self._model, log_mel, self._run.config.audio.amp), target)
+
+    def _regression(self, log_mel: Tensor, target: Tensor) -> Tensor:
+        with autocast(log_mel.device, self._run.config.audio.amp):
+            found = self._model.embed_log_mel(log_mel)
+        return regression_loss(found, normalise(target))
+
+    @torch.no_grad()
+    def _answer(self, sounds: Tensor) -> Answer:
+        teacher = self._stretches.teacher
+        return Answer.of(teacher, teacher.mel(sounds), self._run.config.audio.amp)
+
+    def _even(self, x: np.ndarray) -> np.ndarray:
+        """A stretch for the teacher, as long as all others: the student's fill rule."""
+        stretches = self._stretches
+        samples = round(stretches.seconds * stretches.teacher.config.audio.sample_rate)
+        return fill(x[:samples], samples, stretches.spec.fill)
 
     def held_out(self) -> float:
         """Mean cosine to the teacher on the recordings that are not learned from."""
@@ -133,12 +169,12 @@ class AudioLesson:
         return self._used[rng.permutation(chosen)].reshape(self.steps, self._batch_size)
 
     def _vary(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Speed and gain, and the student's own fill rule: ``[window_samples]``."""
-        augment, spec = self._augment, self._stretches.spec
+        """Speed and gain, and the student's own fill rule: ``[samples]`` of a stretch."""
+        augment, samples = self._augment, self._stretches.samples
         if augment.speed > 0:
             factor = rng.uniform(1 - augment.speed, 1 + augment.speed)
             x = soxr.resample(x, factor, 1.0, quality="QQ") if len(x) > 1 else x
-        x = fill(x[: spec.window_samples], spec.window_samples, spec.fill)
+        x = fill(x[:samples], samples, self._stretches.spec.fill)
         if augment.gain_db > 0:
             x = x * np.float32(10 ** (rng.uniform(-augment.gain_db, augment.gain_db) / 20))
         return x

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from train.machine.moving_average import moving_average
 from train.machine.progress import track
 from train.machine.random_streams import seed_torch
 from train.schedule import cosine_factor
@@ -31,6 +33,11 @@ class Pace(Protocol):
     @property
     def learning_rate(self) -> float:
         """Its peak."""
+        ...
+
+    @property
+    def ema(self) -> float:
+        """Share of the weights' moving average that a step leaves; 0 for no average."""
         ...
 
 
@@ -79,6 +86,10 @@ class Course:
         lesson: what is learned.
         pace: in how many epochs, and at which rate.
         seed: of the run.
+
+    Attributes:
+        average: of the lesson's modules, if there is to be one: what is heard by on sounds and
+            texts that are held out, and what a finished course leaves.
     """
 
     def __init__(self, lesson: TowerLesson, pace: Pace, seed: int) -> None:
@@ -88,6 +99,8 @@ class Course:
         self.optimiser = torch.optim.AdamW(
             self._parameters, lr=self._peak, weight_decay=0.01, fused=True
         )
+        self._modules = nn.ModuleList(lesson.modules())
+        self.average = moving_average(self._modules, pace.ema) if pace.ema > 0 else None
 
     def run(self, epoch: int) -> Record:
         """Learn for one epoch (counted from 0)."""
@@ -104,11 +117,41 @@ class Course:
             loss.backward()
             nn.utils.clip_grad_norm_(self._parameters, 1.0)
             self.optimiser.step()
+            if self.average is not None:
+                self.average.update_parameters(self._modules)
             losses.append(loss.detach())
             step += 1
         for module in lesson.modules():
             module.eval()
-        return Record(
-            lesson.name, epoch + 1, torch.stack(losses).double().mean().item(), lesson.held_out(),
-            time.monotonic() - began,
-        )  # fmt: skip
+        if self.average is not None and epoch + 1 == self.epochs:
+            self._modules.load_state_dict(self.average.module.state_dict())
+        with self.averaged():
+            cosine = lesson.held_out()
+        mean = torch.stack(losses).double().mean().item()
+        return Record(lesson.name, epoch + 1, mean, cosine, time.monotonic() - began)
+
+    def state(self) -> dict[str, Any]:
+        """What the next epoch goes on from, of tensors and plain values."""
+        average = None if self.average is None else self.average.state_dict()
+        parts, steps = self._modules.state_dict(), self.optimiser.state_dict()
+        return {"modules": parts, "optimiser": steps, "average": average}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state`; what torch raises for another one is not caught."""
+        self._modules.load_state_dict(state["modules"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The student has the averaged weights, if there are such, and then its own again."""
+        if self.average is None:
+            yield
+            return
+        own = {name: value.clone() for name, value in self._modules.state_dict().items()}
+        self._modules.load_state_dict(self.average.module.state_dict())
+        try:
+            yield
+        finally:
+            self._modules.load_state_dict(own)

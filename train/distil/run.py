@@ -90,7 +90,9 @@ def _read(config: DistilConfig, teacher: Checkpoint) -> tuple[list[str], str]:
 def _stretches(config: DistilConfig, teacher: ClapModel) -> Stretches:
     spec = config.student.audio
     found = find(config.audio.listings, config.audio.files)
-    made = Stretches(Recordings(found, [spec, teacher.config.audio]), spec, teacher)
+    made = Stretches(
+        Recordings(found, [spec, teacher.config.audio]), spec, teacher, config.audio.seconds
+    )
     log.info("%d recordings, %d stretches", len(made.recordings), len(made))
     return made
 

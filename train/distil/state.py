@@ -46,14 +46,14 @@ class DistilState:
 
         Args:
             folder: of the run.
-            course: that is under way, whose optimiser is kept.
+            course: that is under way.
 
         Raises:
             ClapError: no space, or no right to write.
         """
         content = {
             "fingerprint": self._fingerprint, "history": self.history,
-            "student": self._student.state_dict(), "optimiser": course.optimiser.state_dict(),
+            "student": self._student.state_dict(), "course": course.state(),
         }  # fmt: skip
         state_file.write(folder / LAST, content)
         self._write_metrics(folder)
@@ -77,7 +77,7 @@ class DistilState:
             self._student.load_state_dict(state["student"])
             last = state["history"][-1]
             now = next(c for c in self.courses if c.lesson.name == last["tower"])
-            now.optimiser.load_state_dict(state["optimiser"])
+            now.load_state(state["course"])
             self.history = [asdict(schema.read(Record, x, "")) for x in state["history"]]
         except Exception as error:  # torch takes the parts for what they should be
             raise ClapError(f"{path} is damaged: delete it to begin anew.") from error

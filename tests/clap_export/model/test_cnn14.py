@@ -215,3 +215,42 @@ def test_onnx_graph_is_clean_and_equal(tmp_path: Path) -> None:
         (got,) = session.run(None, {"log_mel": log_mel.numpy()})
         assert got.shape == want.shape
         assert np.abs(got - want).max() < 1e-5 * np.abs(want).max()
+
+
+PATCHES = dataclasses.replace(TINY, patch_frames=6)
+
+
+def test_patches_are_heard_one_by_one() -> None:
+    encoder, clips = random_encoder(PATCHES), decibels(3, 20, 9)  # three patches, two frames left
+    whole = random_encoder(TINY)
+    with torch.no_grad():
+        vector, each = encoder.tagged(clips)
+        for i in range(3):
+            alone = whole(clips[:, 6 * i : 6 * i + 6])
+            torch.testing.assert_close(each[:, i], alone)
+        torch.testing.assert_close(vector, each.mean(dim=1))
+        torch.testing.assert_close(encoder(clips), vector)
+        longer = torch.cat([clips[:, :18], 5 * clips[:, 18:]], dim=1)
+        torch.testing.assert_close(encoder(longer), vector)
+
+
+def test_less_than_a_patch_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 6 frames of 9"):
+        random_encoder(PATCHES)(decibels(1, 5, 9))
+    with pytest.raises(ValueError, match=r"patch_frames is 3, must be from 4 to"):
+        dataclasses.replace(TINY, patch_frames=3)
+
+
+def test_patches_in_a_graph(tmp_path: Path) -> None:
+    encoder, path = random_encoder(PATCHES), tmp_path / "patches.onnx"
+    torch.onnx.export(
+        encoder, (decibels(2, 20, 9),), str(path), input_names=["x"], output_names=["y"],
+        dynamic_axes={"x": {0: "batch"}}, dynamo=False,
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for batch in (1, 5):
+        clips = decibels(batch, 20, 9)
+        with torch.no_grad():
+            want = encoder(clips).numpy()
+        (found,) = session.run(None, {"x": clips.numpy()})
+        np.testing.assert_allclose(found, want, atol=1e-5)

@@ -130,6 +130,25 @@ def test_the_student_hears_the_gain_and_the_teacher_does_not(scene: Scene) -> No
     assert ratio.max() / ratio.min() > 1.1
 
 
+def test_the_teacher_hears_the_mixture(scene: Scene) -> None:
+    """What both hear is mixed of the same stretches in the same shares."""
+    lesson = scene.lesson(live=True, mix=1.0)
+    student, teacher = lesson._model, scene.teacher.model
+    heard: dict[str, torch.Tensor] = {}
+    for name, model in (("student", student), ("teacher", teacher)):
+        mel = model.mel.forward
+        model.mel.forward = lambda x, mel=mel, name=name: (heard.update({name: x}), mel(x))[1]
+    next(lesson.losses(0))
+    ours, theirs = heard["student"].numpy(), heard["teacher"].numpy()
+    count = round(scene.stretches.seconds * tiny.RATE)
+    at, then = np.arange(ours.shape[1]) / tinydistil.RATE, np.arange(count) / tiny.RATE
+    same = np.stack([np.interp(at, then, row[:count]) for row in theirs])
+    agree = [np.corrcoef(a, b)[0, 1] for a, b in zip(ours, same, strict=True)]
+    assert np.mean(agree) > 0.93  # of what the student's band has
+    plain = scene.lesson(live=True)
+    assert losses(plain, 0) != losses(scene.lesson(live=True, mix=1.0), 0)
+
+
 def test_held_out_cosine_is_that_of_the_held_out_clips(scene: Scene) -> None:
     lesson = scene.lesson()
     rows = np.flatnonzero(scene.stretches.held_out())

@@ -15,6 +15,7 @@ import torch
 from clap_export.checkpoints import load
 from runtime.errors import ClapError
 from tests import tiny
+from tests.tiny import bridge as tinybridge
 from tests.tiny import distil as tinydistil
 from train.config.data import ListingConfig
 from train.distil.recordings import Found, Recordings, find
@@ -170,3 +171,29 @@ def test_a_recording_is_held_out_whole_and_always_the_same(tmp_path: Path) -> No
     assert names[0] == names[1]
     assert len(names[0]) == 2  # both files of one take, of 15
     assert [int(s.held_out().sum()) for s in held] == [6, 6]
+
+
+def test_a_teacher_that_hears_in_patches_hears_a_stretch_as_it_is(tmp_path: Path) -> None:
+    model, spec = tinybridge.yamnet(), replace(tinydistil.SPEC, window_samples=2 * tinydistil.RATE)
+    recordings = Recordings(heard(tmp_path, [0.4, 2.5]), [spec, model.config.audio])
+    stretches = Stretches(recordings, spec, model, 1.0)
+    assert stretches.samples == tinydistil.RATE
+    assert stretches.owner.tolist() == [0, 1, 1, 1]
+    found = stretches.embed(stretches.on_grid(np.arange(4)))
+    for row, start in enumerate([0.0, 0.0, 1.0, 1.5]):
+        x = recordings.cut(stretches.owner[row], start, 1.0, model.config.audio)
+        sound = torch.from_numpy(np.resize(x, model.config.audio.sample_rate))
+        with torch.no_grad():
+            want = model.embed_audio(sound[None])[0]
+        torch.testing.assert_close(found[row], want, atol=1e-5, rtol=0)
+    assert stretches.key("space") != Stretches(recordings, spec, model, 1.5).key("space")
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.5])
+def test_stretches_too_short_or_too_long_are_refused(tmp_path: Path, seconds: float) -> None:
+    model, spec = tinybridge.yamnet(), replace(tinydistil.SPEC, window_samples=2 * tinydistil.RATE)
+    recordings = Recordings(heard(tmp_path, [2.5]), [spec, model.config.audio])
+    with pytest.raises(
+        ClapError, match=r"audio\.seconds is \d\.5: .* 2 s of .* least the 0\.975 s"
+    ):
+        Stretches(recordings, spec, model, seconds)

@@ -260,7 +260,7 @@ def test_a_damaged_state_is_said_and_kept(tmp_path: Path) -> None:
     path = config.folder / "last.pt"
     good = torch.load(path, weights_only=True)
     whole = path.read_bytes()
-    for name in ("student", "history", "optimiser"):
+    for name in ("student", "history", "course"):
         for value in (None, {}, [], "text", [{"tower": "nose"}]):
             torch.save({**good, name: value}, path)
             bad = path.read_bytes()
