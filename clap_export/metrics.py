@@ -38,6 +38,21 @@ def average_precision(scores: np.ndarray, right: np.ndarray) -> float:
     return float((gained * hits[last] / (last + 1)).sum())
 
 
+def auroc(scores: np.ndarray, right: np.ndarray) -> float:
+    """Area under the ROC curve (Hanley and McNeil 1982): chance that a right one scores higher.
+
+    Equal scores count half.
+
+    Args:
+        scores: ``[n]``.
+        right: ``[n]`` bool, some of them true and some not.
+    """
+    ordered = np.sort(scores[~right])
+    below = np.searchsorted(ordered, scores[right], side="left")
+    upto = np.searchsorted(ordered, scores[right], side="right")
+    return float((below + upto).mean() / (2 * len(ordered)))
+
+
 def mean_average_precision(scores: np.ndarray, right: np.ndarray) -> float:
     """Mean over the labels that have a clip (macro mAP, as of FSD50K and AudioSet).
 

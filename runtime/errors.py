@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 
 class ClapError(Exception):
     """Bad input: the message says what was asked, what was found and what to do.
@@ -9,6 +11,22 @@ class ClapError(Exception):
     Command lines print it and exit with status 2. Anything else that escapes is a bug of ours and
     keeps its traceback.
     """
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def without_frames(error: E) -> E:
+    """The error, to be kept as a result.
+
+    An error that was raised holds the frames that it went through, and with them whatever lay
+    there, a recording too. This one and its causes let go of them.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 class SchemaError(ClapError):

@@ -18,7 +18,7 @@ from runtime.clips.clip import Clip, Piece
 from runtime.clips.handover import Handover, Left
 from runtime.clips.pooling import Peaks, Pool
 from runtime.encoder import Encoder
-from runtime.errors import AudioError, ClapError
+from runtime.errors import AudioError, ClapError, without_frames
 
 if TYPE_CHECKING:
     from runtime.audio.facts import Facts
@@ -282,14 +282,17 @@ def decoded(item: Item, opened: Callable[[Item], Opened], size: int) -> Generato
                 ending = Heard[Pool](item, None, clip.warning, None, clip.facts) if last else None
                 yield Given(item, piece, ending)
     except ClapError as error:
-        yield Given(item, None, Heard(item, error=error))
+        refused = Heard[Pool](item, error=without_frames(error))
+    else:
+        return
+    yield Given(item, None, refused)
 
 
 def _added(pool: Pool | Peaks, rows: NDArray[np.float32], piece: Piece) -> ClapError | None:
     try:
         pool.add(rows, piece)
     except AudioError as error:
-        return error
+        return without_frames(error)
     return None
 
 

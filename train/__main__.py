@@ -71,25 +71,29 @@ def run(config: Path, changes: tuple[str, ...], override: bool, dry_run: bool) -
     help="Config, or file of names, that MODEL was trained on: the rest counts as unseen.",
 )
 @click.option("--each-prompt", is_flag=True, help="Also score every prompt alone.")
+@click.option("--none-of-these", is_flag=True, help="Also: are sounds of no label told by scores?")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     model: Path, config: Path | None, task: str | None, data: Path | None,
     supervised: Literal["linear", "mlp", "finetune"] | None,
     templates: tuple[str, ...], extension: str | None, seed: int, plot: Path | None,
-    others: tuple[Path, ...], trained_on: Path | None, each_prompt: bool, as_json: bool,
+    others: tuple[Path, ...], trained_on: Path | None, each_prompt: bool,
+    none_of_these: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """MODEL on the tasks of CONFIG.toml, or on published benchmarks (--task and --data).
 
-    With CONFIG.toml MODEL is a checkpoint, and --with, --leave-out and --each-prompt may be given;
-    a benchmark takes a bundle's folder too, and --supervised and --extension. --template and --plot
-    go with both: with CONFIG.toml the picture is what was taken for what.
+    With CONFIG.toml MODEL is a checkpoint, and --with, --leave-out, --each-prompt and
+    --none-of-these may be given; a benchmark takes a bundle's folder too, and --supervised and
+    --extension. --template and --plot go with both: with CONFIG.toml the picture is what was taken
+    for what.
     """
     if config is None:
         from train.published import command
 
-        if others or trained_on or each_prompt:
+        if others or trained_on or each_prompt or none_of_these:
             raise ClapError(
-                "--with, --leave-out and --each-prompt go with CONFIG.toml, and not with --task."
+                "--with, --leave-out, --each-prompt and --none-of-these go with CONFIG.toml, and "
+                "not with --task."
             )
         if task is None or data is None:
             raise ClapError(
@@ -114,7 +118,7 @@ def evaluate(
     used = check_templates(templates) if templates else ()
     recipe = tasks_of(config)
     names = () if trained_on is None else training_names(trained_on)
-    found = evaluate_tasks(Asked((model, *others), used, names, each_prompt), recipe)
+    found = evaluate_tasks(Asked((model, *others), used, names, each_prompt, none_of_these), recipe)
     summary.show([summary.summarise(t, found[t.name]) for t in recipe.tasks], as_json)
     if plot is None:
         return

@@ -207,7 +207,7 @@ def serve(**given: Any) -> int:
     """
     request = ServeRequest(**given)
     from clap_export.serve import log
-    from clap_export.serve.arenas import few_arenas
+    from clap_export.serve.memory import few_arenas, settle
     from clap_export.serve.server import Place, Server
     from clap_export.serve.service import Service
 
@@ -222,6 +222,7 @@ def serve(**given: Any) -> int:
                 server = Server(service, access, place)
                 with server.bind() as listening:
                     service.warm()
+                    settle()
                     log.say("ready", model=encoder.manifest.name, memory_limit=service.most_memory)
                     server.run_on(listening)
             finally:

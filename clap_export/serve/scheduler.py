@@ -144,7 +144,7 @@ class Scheduler(Generic[T, R]):
         with self._lock:
             self._closed = True
             for job in list(self._jobs):
-                self._end(job, Cancelled())
+                self._end(job, Cancelled)
             self._work.notify_all()
         for lane in self._lanes:
             lane.join()
@@ -164,8 +164,8 @@ class Scheduler(Generic[T, R]):
         self._waiting += 1
         self._work.notify()
 
-    def _end(self, job: Job[T, R], error: BaseException) -> None:
-        """A job takes no more; its thread gets the error."""
+    def _end(self, job: Job[T, R], error: type[BaseException] | BaseException) -> None:
+        """A job takes no more; its thread gets the error, a new one of a type."""
         if job.error is None:
             job.error = error
         self._forget(job)
@@ -230,7 +230,7 @@ class Scheduler(Generic[T, R]):
             queues = (self._later, self._first) if turn else (self._first, self._later)
             job = next(queue for queue in queues if queue)[0]
             if job.deadline is not None and now > job.deadline:
-                self._end(job, Late())
+                self._end(job, Late)
                 continue
             self._queue_of(job).popleft()
             found.append(job.waiting.popleft())
@@ -295,7 +295,9 @@ class Job(Generic[T, R]):
         self.waiting: deque[_Slot[T, R]] = deque()
         self._given: deque[_Slot[T, R]] = deque()  # and not taken yet
         self.picked = 0
-        self.error: BaseException | None = None
+        # Of types, where it can be: an error that was raised keeps all that it went through, this
+        # job too, until somebody looks for cycles.
+        self.error: type[BaseException] | BaseException | None = None
         self._complete = False
 
     @property
@@ -336,11 +338,10 @@ class Job(Generic[T, R]):
         with self._lock:
             self._check()
 
-    def cancel(self, error: BaseException | None = None) -> None:
-        """End it, from any thread: the thread that gives and takes gets an error (``Cancelled``)
-        at once."""
+    def cancel(self) -> None:
+        """End it, from any thread: the thread that gives and takes gets ``Cancelled`` at once."""
         with self._lock:
-            self._scheduler._end(self, error or Cancelled())
+            self._scheduler._end(self, Cancelled)
 
     def close(self) -> None:
         """Nothing is given or taken any more."""
@@ -348,6 +349,8 @@ class Job(Generic[T, R]):
             self._scheduler._forget(self)
             self._scheduler._held -= len(self._given)
             self._given.clear()
+            if self.error is not None:
+                self.error = Cancelled
 
     def __enter__(self) -> Job[T, R]:
         return self
@@ -375,6 +378,6 @@ class Job(Generic[T, R]):
 
     def _check(self) -> None:
         if self.error is None and self.deadline is not None and time.monotonic() > self.deadline:
-            self._scheduler._end(self, Late())
+            self._scheduler._end(self, Late)
         if self.error is not None:
             raise self.error

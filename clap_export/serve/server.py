@@ -18,11 +18,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from clap_export.serve.app import create_app
-from clap_export.serve.arenas import give_back
 from clap_export.serve.entry import RAW, new_id
 from clap_export.serve.gate import Access
 from clap_export.serve.limits import CONNECTIONS, MIB
 from clap_export.serve.log import say
+from clap_export.serve.memory import give_back
 from clap_export.serve.problems import Problem
 from clap_export.serve.service import Service
 from runtime.errors import ClapError

@@ -25,7 +25,7 @@ class Work:
         self.deadline = time.monotonic() + seconds
         self._lock = threading.Lock()
         self._job: Job[object, object] | None = None
-        self._error: BaseException | None = None
+        self._stopped = False
 
     @property
     def left(self) -> float:
@@ -41,8 +41,8 @@ class Work:
         """
         with scheduler.job(self.deadline) as job:
             with self._lock:
-                if self._error is not None:
-                    raise self._error
+                if self._stopped:
+                    raise Cancelled
                 self._job = job  # type: ignore[assignment]
             try:
                 yield job
@@ -50,13 +50,13 @@ class Work:
                 with self._lock:
                     self._job = None
 
-    def stop(self, error: BaseException | None = None) -> None:
-        """End it, from any thread: its own gets the error (``Cancelled``)."""
+    def stop(self) -> None:
+        """End it, from any thread: its own gets ``Cancelled``."""
         with self._lock:
-            self._error = self._error or error or Cancelled()
+            self._stopped = True
             job = self._job
         if job is not None:
-            job.cancel(self._error)
+            job.cancel()
 
     def check(self) -> None:
         """Go on, or not.
@@ -64,7 +64,7 @@ class Work:
         Raises:
             Cancelled, Late: it has ended.
         """
-        if self._error is not None:
-            raise self._error
+        if self._stopped:
+            raise Cancelled
         if self.left < 0:
             raise Late

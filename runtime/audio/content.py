@@ -6,6 +6,8 @@ import io
 import os
 from typing import BinaryIO
 
+from runtime.errors import without_frames
+
 WINDOW = 1 << 20  # bytes of a file that are kept for looking at its structure
 
 
@@ -82,7 +84,7 @@ class View(io.RawIOBase):
             else:
                 found = self._content.at(self._start - before, wanted)
         except OSError as error:
-            self.problem = error
+            self.problem = without_frames(error)
             found = b""
         buffer[: len(found)] = found
         self._at += len(found)

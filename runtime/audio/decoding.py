@@ -61,7 +61,7 @@ class Choice:
                     seam.add(block)
                     yield self._noted(first, block)
         except track.Undecodable as error:
-            refused = error
+            refused = str(error), error.remedy
         else:
             self.trouble, refused = first.trouble, None
         if refused is not None:
@@ -70,10 +70,10 @@ class Choice:
             yield from self._behind(seam)
         self.trouble = "; ".join(filter(None, (self.trouble, self._shortfall()))) or None
 
-    def _instead(self, refused: track.Undecodable) -> Iterator[NDArray[np.float32]]:
-        """What ffmpeg gives of a part that libsndfile cannot open."""
+    def _instead(self, refused: tuple[str, str]) -> Iterator[NDArray[np.float32]]:
+        """What ffmpeg gives of a part that libsndfile refused, by reason and remedy."""
         if not self._helped or _no_sound(self._given[0], self._given[1]):
-            raise refused
+            raise track.Undecodable(*refused)
         from runtime.audio import ffmpeg, ffmpeg_track  # seldom needed, and they bring many others
 
         second = ffmpeg_track.Track(*self._given)
@@ -84,8 +84,8 @@ class Choice:
         except track.Undecodable as error:
             self.vain = True
             if ffmpeg.program() is None:
-                raise track.Undecodable(str(refused), ffmpeg.MISSING) from error
-            raise track.Undecodable(f"libsndfile: {refused}; {error}") from error
+                raise track.Undecodable(refused[0], ffmpeg.MISSING) from error
+            raise track.Undecodable(f"libsndfile: {refused[0]}; {error}") from error
         self.trouble = second.trouble
 
     def _behind(self, seam: Seam) -> Iterator[NDArray[np.float32]]:

@@ -156,7 +156,11 @@ def floats(block: NDArray[Any]) -> NDArray[np.float32]:
 
 def _raise(view: View | None) -> None:
     if view is not None and view.problem is not None:
-        raise view.problem
+        problem, view.problem = view.problem, None
+        try:
+            raise problem
+        finally:
+            del problem  # it holds this frame
 
 
 def _soundfile() -> Any:

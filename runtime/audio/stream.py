@@ -18,7 +18,7 @@ from runtime.audio.faithful import Channels, Kind, Resampling
 from runtime.audio.faithful.strung import LaterChannels
 from runtime.audio.limit import Limit, TooLong, check_max_seconds
 from runtime.audio.rates import check_not_lost, check_rate
-from runtime.errors import AudioError
+from runtime.errors import AudioError, without_frames
 
 if TYPE_CHECKING:
     from runtime.audio.arrays import Source
@@ -182,7 +182,7 @@ class Stream:
         except AudioError as error:
             if self._seconds < self._keep_from:
                 raise
-            self._broken, self._ended = error, True
+            self._broken, self._ended = without_frames(error), True
 
     def _resampled(self, blocks: Iterator[NDArray[np.float32]]) -> Generator[NDArray[np.float32]]:
         resampler: Resampling | None = None

@@ -49,13 +49,13 @@ class Handover(Generic[T]):
     def end(self, error: BaseException | None = None) -> None:
         """No other comes; the taker gets what is there, and then the error, if there is one."""
         with self._changed:
-            self._ended, self._error = True, error
+            self._ended, self._error = True, None if self._left else error
             self._changed.notify_all()
 
     def leave(self) -> None:
         """The taker wants no more."""
         with self._changed:
-            self._left = True
+            self._left, self._error = True, None
             self._things.clear()
             self._changed.notify_all()
 
@@ -70,9 +70,13 @@ class Handover(Generic[T]):
                 while not (self._things or self._ended):
                     self._changed.wait()
                 if not self._things:
-                    if self._error is not None:
-                        raise self._error
-                    return
+                    error, self._error = self._error, None
+                    if error is None:
+                        return
+                    try:
+                        raise error
+                    finally:
+                        del error  # it holds this frame
                 thing = self._things.popleft()
                 self._changed.notify_all()
             yield thing

@@ -82,6 +82,19 @@ def test_average_precision_is_scikit_learns_with_and_without_ties() -> None:
             assert average_precision(scores, right) == pytest.approx(want, abs=1e-12)
 
 
+def test_auroc_is_scikit_learns_with_and_without_ties() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(4)
+    for levels in (1, 2, 5, 1000):
+        for _ in range(25):
+            scores = rng.integers(0, levels, 40) / levels
+            right = rng.random(40) < 0.3
+            right[:2] = True, False
+            want = roc_auc_score(right, scores)
+            assert metrics.auroc(scores, right) == pytest.approx(want, abs=1e-12)
+
+
 def test_the_tolerance_factor_is_that_of_the_noncentral_t() -> None:
     from scipy.stats import nct, norm
 

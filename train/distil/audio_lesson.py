@@ -23,7 +23,6 @@ from train.distil.stretches import Stretches, split
 from train.machine.amp import autocast
 from train.machine.device import channels_last
 from train.machine.run import Run
-from train.zero_shot.embedding import embed_clips
 
 
 class AudioLesson:
@@ -150,10 +149,13 @@ class AudioLesson:
 
     def held_out(self) -> float:
         """Mean cosine to the teacher on the recordings that are not learned from."""
-        start: list[float] = self._stretches.start.tolist()
-        heard = [self._stretches.for_student(row, start[row]) for row in self._held.tolist()]
-        out = embed_clips(self._model, heard).cpu()
-        return float((out * self._held_target).sum(1).mean())
+        stretches = self._stretches
+        start: list[float] = stretches.start.tolist()
+        heard = [stretches.for_student(row, start[row]) for row in self._held.tolist()]
+        rows = np.stack([fill(x, stretches.samples, stretches.spec.fill) for x in heard])
+        with torch.no_grad():
+            parts = [self._model.embed_audio(self._run.send(part)) for part in split(rows)]
+        return float((torch.cat(parts).cpu() * self._held_target).sum(1).mean())
 
     def draw(self, epoch: int) -> np.ndarray:
         """``[steps, batch_size]`` stretches of an epoch, by weight.

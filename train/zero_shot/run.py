@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -15,6 +15,7 @@ from train.config.listings import TasksConfig
 from train.machine.device import pick_device
 from train.zero_shot.neighbours import Neighbour, nearest
 from train.zero_shot.sensitivity import Sensitivity, sensitivity
+from train.zero_shot.strangers import Strangers, strangers
 from train.zero_shot.task import ClipStoreFactory, Task, TaskResult, together
 
 
@@ -27,6 +28,7 @@ class Asked:
         templates: prompts in place of the models' default ones; several are averaged.
         trained_on: names that the model was trained on, to compare the labels with.
         each_prompt: also score each prompt alone.
+        none_of_these: also find out whether sounds that are none of the labels are told.
 
     Raises:
         ClapError: several checkpoints where one is looked at.
@@ -36,6 +38,7 @@ class Asked:
     templates: Sequence[str] = ()
     trained_on: Sequence[str] = ()
     each_prompt: bool = False
+    none_of_these: bool = False
 
     def __post_init__(self) -> None:
         if len(self.checkpoints) > 1 and (self.trained_on or self.each_prompt):
@@ -49,11 +52,13 @@ class Found:
     Attributes:
         neighbours: the training name nearest to each label.
         sensitivity: to the prompt.
+        strangers: sounds that are none of the labels.
     """
 
     result: TaskResult
     neighbours: dict[str, Neighbour] | None = None
     sensitivity: Sensitivity | None = None
+    strangers: Strangers | None = None
 
 
 def evaluate(asked: Asked, config: TrainConfig | TasksConfig) -> dict[str, Found]:
@@ -88,6 +93,8 @@ def evaluate(asked: Asked, config: TrainConfig | TasksConfig) -> dict[str, Found
             beside.append(Found(result, near, spread))
     if len(answers) > 1:
         beside = [Found(together(results, scales)) for results in zip(*answers, strict=True)]
+    if asked.none_of_these:
+        beside = [replace(one, strangers=strangers(one.result)) for one in beside]
     return {task.name: one for task, one in zip(config.tasks, beside, strict=True)}
 
 

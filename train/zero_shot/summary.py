@@ -19,6 +19,7 @@ from train.zero_shot.confusion import taken_for
 from train.zero_shot.neighbours import Neighbour
 from train.zero_shot.run import Found
 from train.zero_shot.sensitivity import Sensitivity
+from train.zero_shot.strangers import Strangers
 
 SHOWN = 10  # labels in a list; --json has all
 
@@ -49,6 +50,7 @@ class TaskSummary:
         nearest: the training name nearest to each label, where training names were given.
         seen, unseen: accuracy of the clips whose label is a training name, and of the others.
         prompts: accuracy by prompt, where it was asked for.
+        none_of_these: how sounds that are none of the labels are told, where it was asked for.
     """
 
     name: str
@@ -65,6 +67,7 @@ class TaskSummary:
     seen: Share | None = None
     unseen: Share | None = None
     prompts: Sensitivity | None = None
+    none_of_these: Strangers | None = None
 
 
 def summarise(task: TaskConfig, found: Found) -> TaskSummary:
@@ -87,7 +90,7 @@ def summarise(task: TaskConfig, found: Found) -> TaskSummary:
             for name, labels in task.groups.items()
         },
         taken_for(result), found.neighbours, _of_known(found, True), _of_known(found, False),
-        found.sensitivity,
+        found.sensitivity, found.strangers,
     )  # fmt: skip
 
 
@@ -125,7 +128,7 @@ def show(summaries: list[TaskSummary], as_json: bool) -> None:
     console = Console()
     console.print(table)
     for r in summaries:
-        for line in (*_near(r), *_prompts(r)):
+        for line in (*_near(r), *_prompts(r), *_strangers(r)):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -150,6 +153,18 @@ def _prompts(r: TaskSummary) -> Iterator[str]:
     )
     for prompt, accuracy in sorted(one.accuracy.items(), key=lambda item: -item[1]):
         yield f"  {100 * accuracy:5.1f} %  {prompt}"
+
+
+def _strangers(r: TaskSummary) -> Iterator[str]:
+    if r.none_of_these is None:
+        return
+    one = r.none_of_these
+    yield (
+        f"{r.name}: none of these labels: AUROC {one.auroc:.3f} (from {one.low:.3f} to "
+        f"{one.high:.3f} over {one.groups} groups of labels); below a score of "
+        f"{one.threshold:.3f} lie 5 % of the clips that have a label and "
+        f"{100 * one.refused:.0f} % of those that have none"
+    )
 
 
 def _percent(share: Share | TaskSummary) -> tuple[str, str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from clap_export.serve.scheduler import LEAST, Cancelled, Late, Plan, Scheduler
+from clap_export.serve.scheduler import LEAST, Cancelled, Job, Late, Plan, Scheduler
 from runtime.errors import ClapError
 
 
@@ -289,3 +291,34 @@ def test_a_plan_that_makes_no_sense_is_refused() -> None:
     for wrong in ({"max_batch": 0}, {"lanes": 0}, {"max_wait": -1.0}, {"waiting": 0}):
         with pytest.raises(ClapError):
             Plan(**{"max_batch": 1, **wrong})
+
+
+@pytest.mark.parametrize("how", ["cancelled", "late", "broken"])
+def test_a_job_that_ended_early_is_free_without_a_search_for_cycles(how: str) -> None:
+    def run(items: list[int]) -> list[int]:
+        if how == "broken":
+            raise ValueError("broken")
+        return items
+
+    scheduler = Scheduler[int, int](run, Plan(max_batch=2))
+
+    def end() -> weakref.ref[Job[int, int]]:
+        with scheduler.job(0.0 if how == "late" else None) as job:
+            if how == "cancelled":
+                job.cancel()
+            try:
+                list(job.results([1, 2, 3]))
+            except (Cancelled, Late, ValueError):
+                with pytest.raises((Cancelled, Late, ValueError)):
+                    job.check()
+                return weakref.ref(job)
+        raise AssertionError("it did not end")
+
+    gc.collect()
+    gc.disable()
+    try:
+        seen = end()
+        scheduler.close()
+        assert seen() is None
+    finally:
+        gc.enable()

@@ -154,7 +154,10 @@ def test_a_picture_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> Non
         (["--task", "esc50", "--data", "DATA", "--extension", "a/b"], "cannot end a name"),
         (["--task", "esc50", "--data", "DATA", "--seed", "-1"], "--seed -1: give a number from 0"),
         (["x.toml", "--task", "esc50"], "take no --task, --data"),
-        (["--task", "esc50", "--data", "DATA", "--with", "b"], "--each-prompt go with CONFIG.toml"),
+        (
+            ["--task", "esc50", "--data", "DATA", "--with", "b"],
+            "--none-of-these go with CONFIG.toml",
+        ),
     ],
 )
 def test_mistakes_end_with_one_sentence_and_exit_code_2(

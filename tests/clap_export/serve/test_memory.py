@@ -15,7 +15,7 @@ from tests.places import ROOT
 # then how many arenas the C library says it has.
 SHARED = """
 import ctypes, tempfile, threading
-from clap_export.serve.arenas import few_arenas
+from clap_export.serve.memory import few_arenas
 
 few_arenas()
 libc = ctypes.CDLL(None)
@@ -46,7 +46,7 @@ with tempfile.TemporaryFile() as file:
 FREED = """
 import ctypes
 import psutil
-from clap_export.serve.arenas import give_back
+from clap_export.serve.memory import give_back
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
@@ -85,3 +85,38 @@ def test_threads_share_two_arenas_or_as_many_as_the_user_says(asked: str | None,
     )  # fmt: skip
     found = int(done.stdout)
     assert found == most if most < 20 else found > 4
+
+
+KEPT = """
+import gc, weakref
+from clap_export.serve.memory import give_back, settle
+
+
+class Upload:
+    pass
+
+
+def failed():
+    upload = Upload()
+    try:
+        raise ValueError
+    except ValueError as error:
+        kept = error  # as a library may: the error holds this frame, and this frame the error
+    return weakref.ref(upload)
+
+
+gc.disable()
+settle()
+dead = failed()
+print(dead() is not None, gc.get_freeze_count() > 0)
+give_back()
+print(dead() is None)
+"""
+
+
+def test_what_errors_hold_in_cycles_is_let_go() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KEPT],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.split() == ["True", "True", "True"]
