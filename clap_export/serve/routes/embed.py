@@ -129,10 +129,7 @@ async def openai_embeddings(request: Request) -> Response:
     manifest = service.encoder.manifest
     with service.door.enter():
         asked = await document(request, OpenAiInput, service.limits)
-        if asked.model != manifest.name:
-            raise Problem(
-                404, "model", f"there is no model {asked.model!r} here: ask for {manifest.name!r}."
-            )
+        _check_model(asked.model, service)
         if asked.dimensions not in (None, manifest.embedding_dim):
             raise Problem(
                 422, "options", f"dimensions={asked.dimensions}: this model has "
@@ -160,9 +157,29 @@ async def openai_embeddings(request: Request) -> Response:
 @router.get("/v1/models", tags=["texts"], summary="The model, as OpenAI's API", responses=refused())
 async def openai_models(request: Request) -> dict[str, Any]:
     """A list of one."""
-    name = service_of(request).encoder.manifest.name
-    model = {"id": name, "object": "model", "created": 0, "owned_by": "clap-export"}
-    return {"object": "list", "data": [model]}
+    return {"object": "list", "data": [_model(service_of(request))]}
+
+
+@router.get(
+    "/v1/models/{model:path}", tags=["texts"], summary="The model by its name, as OpenAI's API",
+    responses=refused(404),
+)  # fmt: skip
+async def openai_model(request: Request, model: str) -> dict[str, Any]:
+    """The one of the list, or 404."""
+    service = service_of(request)
+    _check_model(model, service)
+    return _model(service)
+
+
+def _model(service: Service) -> dict[str, Any]:
+    name = service.encoder.manifest.name
+    return {"id": name, "object": "model", "created": 0, "owned_by": "clap-export"}
+
+
+def _check_model(asked: str, service: Service) -> None:
+    name = service.encoder.manifest.name
+    if asked != name:
+        raise Problem(404, "model", f"there is no model {asked!r} here: ask for {name!r}.")
 
 
 def _with_tokens(service: Service, texts: list[str], work: Any) -> tuple[np.ndarray, int]:

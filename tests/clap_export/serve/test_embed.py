@@ -123,6 +123,9 @@ def test_the_client_of_openai_works(server: Running, encoder: Encoder) -> None:
     texts = ["dog barking", "rain"]
     with openai.OpenAI(base_url=address, api_key="none at all") as client:
         (model,) = client.models.list().data
+        assert client.models.retrieve(model.id) == model
+        with pytest.raises(openai.NotFoundError, match="no model 'gpt/5' here: ask for 'tiny'"):
+            client.models.retrieve("gpt/5")
         for encoding in ({}, {"encoding_format": "float"}):
             made = client.embeddings.create(model=model.id, input=texts, **encoding)
             found = [item.embedding for item in made.data]

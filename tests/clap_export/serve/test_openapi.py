@@ -22,7 +22,8 @@ PROMISED = (
 
 OPERATIONS = [
     ("POST", "/v1/classify"), ("POST", "/v1/embed/audio"), ("POST", "/v1/embed/text"),
-    ("POST", "/v1/embeddings"), ("GET", "/v1/models"), ("GET", "/v1/banks"),
+    ("POST", "/v1/embeddings"), ("GET", "/v1/models"),
+    ("GET", "/v1/models/{model}"), ("GET", "/v1/banks"),
     ("GET", "/v1/banks/{name}"), ("POST", "/v1/banks/{name}"), ("DELETE", "/v1/banks/{name}"),
     ("GET", "/v1/space"), ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"),
 ]  # fmt: skip
