@@ -132,9 +132,13 @@ class Backlog:
             if self._stopped:
                 return None
             if not self._pieces:
-                if self._error is not None:
-                    raise self._error
-                return None
+                error, self._error = self._error, None
+                if error is None:
+                    return None
+                try:
+                    raise error
+                finally:
+                    del error  # it holds this frame, and so what it listens to
             piece = self._pieces.popleft()
             self._waiting = max(0.0, self._waiting - piece.seconds) if self._pieces else 0.0
             self._changed.notify_all()

@@ -14,6 +14,7 @@ from runtime import Classifier
 from runtime.audio.content import Content, View
 from runtime.clips.handover import Handover, ahead
 from runtime.errors import AudioError, without_frames
+from runtime.listening.backlog import Backlog
 
 
 class Recording(io.BytesIO):
@@ -68,6 +69,20 @@ def test_a_maker_that_failed_is_free() -> None:
             list(handover)
         except ValueError:
             return weakref.ref(handover)
+        raise AssertionError("no error")
+
+    assert take()() is None
+
+
+@pytest.mark.usefixtures("no_cycles")
+def test_a_stream_that_failed_is_free() -> None:
+    def take() -> weakref.ref[Backlog]:
+        backlog = Backlog(1.0, drop=False)
+        backlog.end(ValueError("broken"))
+        try:
+            list(backlog)
+        except ValueError:
+            return weakref.ref(backlog)
         raise AssertionError("no error")
 
     assert take()() is None

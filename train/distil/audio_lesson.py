@@ -39,7 +39,8 @@ class AudioLesson:
         run: its config and device. Where ``augment`` mixes two stretches, a teacher that listens
             hears both at once; of stored targets, the student's should lie between the two, at the
             same share. The student of a bridge learns from what its teacher hears by
-            :class:`BridgeLoss`, from stored targets as any other.
+            :class:`BridgeLoss`; from stored targets, and where a stretch takes the teacher several
+            windows, as any other.
 
     Raises:
         ClapError: fewer stretches than one batch.
@@ -69,7 +70,7 @@ class AudioLesson:
         self._bridge: BridgeLoss | None = None
         if targets is None:
             self._held_target = stretches.embed(stretches.on_grid(self._held)).cpu()
-            if model.bridge is not None:
+            if model.bridge is not None and self._in_one():
                 heard = np.stack(list(map(self._even, stretches.on_grid(self._held))))
                 answers = [self._answer(run.send(part)) for part in split(heard)]
                 self._bridge = BridgeLoss(model, stretches.teacher, Answer.together(answers))
@@ -138,8 +139,19 @@ class AudioLesson:
 
     @torch.no_grad()
     def _answer(self, sounds: Tensor) -> Answer:
-        teacher = self._stretches.teacher
+        """The teacher's, a bridge's, to ``[batch, samples]`` at its rate."""
+        stretches, teacher = self._stretches, self._stretches.teacher
+        if not stretches.patches:
+            spec = teacher.config.audio
+            rows = [fill(x, spec.window_samples, spec.fill) for x in sounds.cpu().numpy()]
+            sounds = self._run.send(np.stack(rows))
         return Answer.of(teacher, teacher.mel(sounds), self._run.config.audio.amp)
+
+    def _in_one(self) -> bool:
+        """Whether the teacher hears a stretch at once."""
+        spec = self._stretches.teacher.config.audio
+        window = spec.window_samples / spec.sample_rate
+        return self._stretches.patches or self._stretches.seconds <= window
 
     def _even(self, x: np.ndarray) -> np.ndarray:
         """A stretch for the teacher, as long as all others: the student's fill rule."""

@@ -42,6 +42,7 @@ class Stretches:
     Attributes:
         seconds: length of a stretch; shorter recordings are one stretch.
         samples: of a stretch, at the student's rate.
+        patches: the teacher hears in patches, and so a stretch as it is.
         owner: ``[stretches]`` recording of each.
         start: ``[stretches]`` in seconds.
         weight: ``[stretches]`` relative probability of being drawn.
@@ -54,8 +55,8 @@ class Stretches:
         self.recordings, self.spec, self.teacher = recordings, spec, teacher
         longest = spec.window_samples / spec.sample_rate
         self.seconds = longest if seconds is None else seconds
-        self._patches = teacher.config.audio_encoder.yamnet is not None
-        least = SHORTEST if self._patches else 0.0
+        self.patches = teacher.config.audio_encoder.yamnet is not None
+        least = SHORTEST if self.patches else 0.0
         if not least <= self.seconds <= longest:
             raise ClapError(
                 f"audio.seconds is {self.seconds:g}: a stretch has at most the {longest:g} s of "
@@ -75,7 +76,7 @@ class Stretches:
         these files, known by their content, in order."""
         hashes = self.recordings.hashes
         items = [(hashes[i], at) for i, at in zip(self.owner, self.start.tolist(), strict=True)]
-        as_it_is = ("as it is",) if self._patches else ()
+        as_it_is = ("as it is",) if self.patches else ()
         return CacheKey.of(space, items, self.seconds, *as_it_is)
 
     def anywhere(self, row: int, rng: np.random.Generator) -> float:
@@ -104,7 +105,7 @@ class Stretches:
         """The same stretch at the teacher's rate."""
         spec = self.teacher.config.audio
         x = self.recordings.cut(self.owner[row], start, self.seconds, spec)
-        if not self._patches:
+        if not self.patches:
             return x
         return fill(x, round(self.seconds * spec.sample_rate), self.spec.fill)
 
@@ -115,7 +116,7 @@ class Stretches:
     def embed(self, heard: Iterable[np.ndarray]) -> Tensor:
         """What the teacher makes of stretches that were cut for it: ``[n, dim]`` unit vectors, on
         its device."""
-        if not self._patches:
+        if not self.patches:
             return embed_clips(self.teacher, heard)
         rows, device = np.stack(list(heard)), self.teacher.logit_scale.device
         with torch.no_grad():

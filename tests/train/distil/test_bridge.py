@@ -55,6 +55,23 @@ def test_it_learns_to_tell_the_tags(config: DistilConfig, learned: Path) -> None
     assert bridge.head.weight.shape != theirs.head.weight.shape  # of a narrower tower
 
 
+@pytest.mark.parametrize("audio", ["htsat", "yamnet"])
+def test_it_learns_of_other_taggers(audio: str, tmp_path: Path) -> None:
+    """HTSAT takes windows of one length, YAMNet what there is."""
+    teacher = tinybridge.yamnet() if audio == "yamnet" else tinybridge.model(audio)
+    native.save(tmp_path / "teacher.safetensors", teacher, tiny.tokenizer().to_str())
+    student = tinydistil.student(embedding_dim=teacher.config.embedding_dim)
+    spec = replace(student.audio, window_samples=tinydistil.RATE)
+    made = tinydistil.config(
+        tmp_path, teacher=TeacherConfig(str(tmp_path / "teacher.safetensors")),
+        student=replace(student, audio=spec),
+    )  # fmt: skip
+    run(replace(made, audio=replace(made.audio, epochs=6, ema=0.5, seconds=1.0)))
+    lines = (made.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    losses = [json.loads(line)["loss"] for line in lines]
+    assert losses[-1] < losses[0]
+
+
 def test_it_reads_as_the_teacher_does(config: DistilConfig, learned: Path) -> None:
     given = encode(tiny.tokenizer(), tiny.SENTENCES, load(learned).model.config.text_encoder)
     with torch.no_grad():
