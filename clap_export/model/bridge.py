@@ -12,7 +12,7 @@ answer counts as well, for texts near one of those labels (Romera-Paredes and To
 embarrassingly simple approach to zero-shot learning", is that map):
 
     gate = sigmoid((cos to the nearest label - gate_centre) / gate_width)
-    score + gate * (cos(text - centre, map) - handicap)
+    score + gate * (unit(text - centre) . map - handicap)
 
 Both are one dot product: audio gives [evidence, map, constant, 0], text gives [attention, gated
 text, -gated handicap, rest]. The rest fills every text up to one length, so that scaling both sides

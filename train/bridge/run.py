@@ -57,7 +57,7 @@ def choose(recipe: BridgeRecipe) -> str:
     """The numbers that suit a recipe's clips, as tables for it; see :mod:`train.bridge.choose`.
 
     Raises:
-        ClapError: there are no listings, or fewer than two labels with enough clips.
+        ClapError: there are no listings, or fewer than five labels with enough clips.
     """
     if not recipe.listings:
         raise ClapError("--choose needs 'listings': it tries numbers on labelled clips.")

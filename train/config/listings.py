@@ -1,4 +1,4 @@
-"""The clips that a TOML file names, whatever else is in it: of a run, a distillation, a bridge."""
+"""The labelled clips that a TOML file names, whatever else is in it: of a run or a bridge."""
 
 from __future__ import annotations
 

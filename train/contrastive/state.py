@@ -18,7 +18,7 @@ from train.contrastive import optimiser
 from train.contrastive.gain import Gain
 from train.losses import SIGMOID_BIAS
 from train.machine import state_file
-from train.machine.moving_average import moving_average
+from train.machine.moving_average import MovingAverage
 from train.schedule import Plateau, cosine_factor, warmup_factor
 from train.tagger import Lesson
 
@@ -68,7 +68,7 @@ class RunState:
         self.optimiser = optimiser.build(model, others, loop)
         self.average: AveragedModel | None = None
         if loop.ema > 0:
-            self.average = moving_average(model, loop.ema)
+            self.average = MovingAverage(model, loop.ema)
         self.plateau = Plateau(
             loop.plateau_factor, loop.plateau_patience, rising=loop.plateau_on == "task"
         )

@@ -43,7 +43,7 @@ class AudioLesson:
             windows, as any other.
 
     Raises:
-        ClapError: fewer stretches than one batch.
+        ClapError: fewer stretches than one batch, or they are too short for the student.
     """
 
     name = "audio"
@@ -64,12 +64,22 @@ class AudioLesson:
                 f"stretches of {stretches.seconds:g} s to learn from; make it smaller, or add "
                 "recordings."
             )
+        try:
+            with torch.no_grad():
+                model.embed_audio(torch.zeros(2, stretches.samples, device=run.device))
+        except (ValueError, RuntimeError) as error:
+            raise ClapError(
+                f"audio.seconds is {stretches.seconds:g}: the [student] cannot hear so little at "
+                f"once ({error}). Make it longer."
+            ) from error
         self.steps = len(self._used) // self._batch_size
         weight = stretches.weight[self._used]
         self._share = np.cumsum(weight) / weight.sum()
         self._bridge: BridgeLoss | None = None
         if targets is None:
-            self._held_target = stretches.embed(stretches.on_grid(self._held)).cpu()
+            self._held_target = stretches.embed(
+                map(self._even, stretches.on_grid(self._held))
+            ).cpu()
             if model.bridge is not None and self._in_one():
                 heard = np.stack(list(map(self._even, stretches.on_grid(self._held))))
                 answers = [self._answer(run.send(part)) for part in split(heard)]

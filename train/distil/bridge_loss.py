@@ -91,7 +91,7 @@ class BridgeLoss(nn.Module):
         loss = ((ours - theirs).square() * self.weight).mean()
         loss = loss + DIRECTION * (1 - F.cosine_similarity(ours, theirs, dim=1)).mean()
         said = F.binary_cross_entropy(
-            student.tags.clamp(0, 1), teacher.tags.clamp(0, 1), reduction="none"
+            student.tags.nan_to_num().clamp(0, 1), teacher.tags.clamp(0, 1), reduction="none"
         )
         loss = loss + PROBABILITIES * said.sum(dim=1).mean()
         loss = loss + HINT * _relative(self.guess(student.features), teacher.features)

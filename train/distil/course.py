@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from train.machine.moving_average import moving_average
+from runtime.errors import ClapError
+from train.machine.moving_average import MovingAverage
 from train.machine.progress import track
 from train.machine.random_streams import seed_torch
 from train.schedule import cosine_factor
@@ -100,10 +102,14 @@ class Course:
             self._parameters, lr=self._peak, weight_decay=0.01, fused=True
         )
         self._modules = nn.ModuleList(lesson.modules())
-        self.average = moving_average(self._modules, pace.ema) if pace.ema > 0 else None
+        self.average = MovingAverage(self._modules, pace.ema) if pace.ema > 0 else None
 
     def run(self, epoch: int) -> Record:
-        """Learn for one epoch (counted from 0)."""
+        """Learn for one epoch (counted from 0).
+
+        Raises:
+            ClapError: the loss is no number any more.
+        """
         began, lesson = time.monotonic(), self.lesson
         seed_torch(self.seed, lesson.name, epoch)
         for module in lesson.modules():
@@ -121,13 +127,18 @@ class Course:
                 self.average.update_parameters(self._modules)
             losses.append(loss.detach())
             step += 1
+        mean = torch.stack(losses).double().mean().item()
+        if not math.isfinite(mean):
+            raise ClapError(
+                f"the loss became {mean} in {lesson.name} epoch {epoch + 1}; the state of the last "
+                f"epoch is kept. Lower the {lesson.name} lesson's learning_rate, or turn amp off."
+            )
         for module in lesson.modules():
             module.eval()
         if self.average is not None and epoch + 1 == self.epochs:
             self._modules.load_state_dict(self.average.module.state_dict())
         with self.averaged():
             cosine = lesson.held_out()
-        mean = torch.stack(losses).double().mean().item()
         return Record(lesson.name, epoch + 1, mean, cosine, time.monotonic() - began)
 
     def state(self) -> dict[str, Any]:

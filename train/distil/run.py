@@ -65,7 +65,9 @@ def run(config: DistilConfig) -> Path:
     lesson = AudioLesson(student, stretches, targets, here)
     courses.append(Course(lesson, config.audio, config.seed))
     with run_folder(config.folder):
-        state = DistilState(student, courses, fingerprint(config, stretches.key(space), sentences))
+        state = DistilState(
+            student, courses, fingerprint(config, stretches, stretches.key(space), sentences)
+        )
         _teach(state, config.folder)
         finished = config.folder / RESULT
         native.save(finished, student.eval(), content)

@@ -16,6 +16,7 @@ from runtime.files import writing
 from train.config.distil import DistilConfig
 from train.distil.cache import CacheKey
 from train.distil.course import Course, Record
+from train.distil.stretches import Stretches
 from train.machine import state_file
 
 log = logging.getLogger(__name__)
@@ -90,17 +91,23 @@ class DistilState:
             part.write_text("".join(lines), encoding="utf-8")
 
 
-def fingerprint(config: DistilConfig, heard: CacheKey, sentences: list[str]) -> str:
+def fingerprint(
+    config: DistilConfig, stretches: Stretches, heard: CacheKey, sentences: list[str]
+) -> str:
     """Hash of all that a run's numbers depend on: a run never resumes from another one's state.
 
     Args:
         config: of the run; where it runs and writes does not count.
-        heard: the stretches, with the teacher's space.
+        stretches: of the recordings: how often each is drawn, and which are held out.
+        heard: what they are, with the teacher's space.
         sentences: that the text tower learns from.
     """
     plain = schema.to_plain(config)
     for key in ("out", "device", "threads", "teacher"):
         del plain[key]
-    plain["audio"] |= {"listings": heard.items, "files": heard.teacher}
+    plain["audio"] |= {
+        "listings": [heard.items, stretches.weight.tolist(), stretches.held_out().tolist()],
+        "files": heard.teacher, "cache": config.audio.cache is not None,
+    }  # fmt: skip
     plain["texts"] = plain["texts"] and {**plain["texts"], "cache": None, "sources": sentences}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

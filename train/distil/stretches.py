@@ -76,7 +76,7 @@ class Stretches:
         these files, known by their content, in order."""
         hashes = self.recordings.hashes
         items = [(hashes[i], at) for i, at in zip(self.owner, self.start.tolist(), strict=True)]
-        as_it_is = ("as it is",) if self.patches else ()
+        as_it_is = ("as it is", self.spec.fill) if self.patches else ()
         return CacheKey.of(space, items, self.seconds, *as_it_is)
 
     def anywhere(self, row: int, rng: np.random.Generator) -> float:

@@ -55,9 +55,10 @@ def start(config: StudentConfig, teacher: Checkpoint, tokenizer: Tokenizer, seed
             shape = with_vocabulary(shape, tokenizer.get_vocab_size())
         seed_weights(seed)
         student = ClapModel(shape).eval()
-        # Tried on one window and one text: the tables are the user's own numbers.
+        # Tried on one window and the longest text: the tables are the user's own numbers.
         embed_clips(student, [np.zeros(shape.audio.window_samples, np.float32)])
-        embed_texts(student, tokenizer, ["a sound"])
+        longest = "a sound " * shape.text_encoder.max_tokens
+        embed_texts(student, tokenizer, ["a sound", longest])
     except Exception as error:  # of torch and transformers, as many kinds as there are mistakes
         reason = " ".join(str(error).split()[:30])
         raise ClapError(

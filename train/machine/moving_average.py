@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
+import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 
-def moving_average(model: nn.Module, decay: float) -> AveragedModel:
+class MovingAverage(AveragedModel):
     """The average of a model's weights and buffers; ``update_parameters`` takes in a step.
 
-    Its memory grows with the run up to ``decay``, so that it is of use in the first epochs too.
+    Its memory grows with the run up to ``decay``, so that it is of use in the first epochs too. It
+    counts steps on the CPU: a GPU is asked for no number.
 
     Args:
         model: at its first step.
         decay: share of the average that a step leaves, from 0 to below 1.
     """
-    return AveragedModel(model, multi_avg_fn=_warm(decay), use_buffers=True)
 
+    n_averaged: torch.Tensor
 
-def _warm(decay: float) -> Callable[[Any, Any, Any], None]:
-    def update(averaged: Any, current: Any, count: Any) -> None:
-        # Tensors of one type at a time. Whole numbers are counts and position ids: rounded down in
-        # every step, an average of equal ones would creep towards 0.
-        if not averaged[0].is_floating_point():
-            for mean, now in zip(averaged, current, strict=True):
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, use_buffers=True)
+        self._decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take in the weights and buffers of a step."""
+        n = int(self.n_averaged)
+        share = min(self._decay, (1 + n) / (10 + n)) if n else 0.0
+        means, values = ([*m.parameters(), *m.buffers()] for m in (self.module, model))
+        for mean, now in zip(means, values, strict=True):
+            # Whole numbers are counts and position ids: rounded down in every step, an average of
+            # equal ones would creep towards 0.
+            if mean.is_floating_point():
+                mean.lerp_(now, 1 - share)
+            else:
                 mean.copy_(now)
-            return
-        n = int(count)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, count)
-
-    return update
+        self.n_averaged += 1

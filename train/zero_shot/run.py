@@ -41,8 +41,12 @@ class Asked:
     none_of_these: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.checkpoints) > 1 and (self.trained_on or self.each_prompt):
-            raise ClapError("--leave-out and --each-prompt look at one model: leave --with out.")
+        several = len(self.checkpoints) > 1
+        if several and (self.trained_on or self.each_prompt or self.none_of_these):
+            raise ClapError(
+                "--leave-out, --each-prompt and --none-of-these look at one model: leave --with "
+                "out."
+            )
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,11 @@ def evaluate(asked: Asked, config: TrainConfig | TasksConfig) -> dict[str, Found
     if len(answers) > 1:
         beside = [Found(together(results, scales)) for results in zip(*answers, strict=True)]
     if asked.none_of_these:
-        beside = [replace(one, strangers=strangers(one.result)) for one in beside]
+        names = [task.name for task in config.tasks]
+        beside = [
+            replace(one, strangers=strangers(one.result, name))
+            for name, one in zip(names, beside, strict=True)
+        ]
     return {task.name: one for task, one in zip(config.tasks, beside, strict=True)}
 
 

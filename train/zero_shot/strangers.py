@@ -25,7 +25,7 @@ class Strangers:
         groups: how many.
         threshold: best score below which 5 % of the clips of candidates lie, the mean over groups:
             what to refuse by.
-        refused: share of the clips of no candidate that it refuses.
+        refused: share of the clips of no candidate that it refuses, the mean over groups.
     """
 
     auroc: float
@@ -36,11 +36,15 @@ class Strangers:
     refused: float
 
 
-def strangers(result: TaskResult) -> Strangers:
+def strangers(result: TaskResult, name: str) -> Strangers:
     """Take a fifth of the labels that have clips from the candidates, and so on through all.
 
     Labels are dealt out in turn, so that neighbours in a list, often of one kind, lie in different
     groups. A clip counts by its best score among what is left, right or wrong.
+
+    Args:
+        result: in cosines: probabilities would know of the labels that were taken out.
+        name: of the task, for sentences.
 
     Raises:
         ClapError: clips of fewer than two labels, or fewer than three candidates.
@@ -48,19 +52,18 @@ def strangers(result: TaskResult) -> Strangers:
     present = np.unique(result.truth)
     if len(present) < 2 or len(result.labels) < 3:
         raise ClapError(
-            f"the clips have {len(present)} of {len(result.labels)} candidates as their labels: "
-            "to tell sounds that are none of the labels takes clips of two labels, and three "
-            "candidates."
+            f"--none-of-these: the clips of task {name} have {len(present)} of "
+            f"{len(result.labels)} candidates as their labels: to tell sounds that are none of the "
+            "labels takes clips of two labels, and three candidates."
         )
     count = min(GROUPS, len(present))
-    areas, thresholds, refused = list[float](), list[float](), list[float]()
+    scores, areas, thresholds = list[np.ndarray](), list[float](), list[float]()
     for group in (present[i::count] for i in range(count)):
         kept = np.setdiff1d(np.arange(len(result.labels)), group)
         best, strange = result.scores[:, kept].max(axis=1), np.isin(result.truth, group)
         areas.append(auroc(best, ~strange))
         thresholds.append(float(np.quantile(best[~strange], REFUSED)))
-        refused.append(float((best[strange] < thresholds[-1]).mean()))
-    return Strangers(
-        float(np.mean(areas)), min(areas), max(areas), count, float(np.mean(thresholds)),
-        float(np.mean(refused)),
-    )  # fmt: skip
+        scores.append(best[strange])
+    threshold = float(np.mean(thresholds))
+    refused = float(np.mean([(best < threshold).mean() for best in scores]))
+    return Strangers(float(np.mean(areas)), min(areas), max(areas), count, threshold, refused)

@@ -16,12 +16,14 @@ import train.__main__ as command_line
 from clap_export.checkpoints import load
 from clap_export.cli import main as clap_export
 from clap_export.export.pack import write_bundle
+from clap_export.model.config import AudioEncoderConfig
 from runtime import Encoder, schema
 from runtime.errors import ClapError
 from runtime.files import owning
 from tests import tiny
 from tests.tiny import distil as tinydistil
 from tests.tiny import run as tinyrun
+from train.config.data import ListingConfig
 from train.config.distil import DistilConfig, TeacherConfig
 from train.distil import run as module
 from train.distil.course import Course
@@ -252,6 +254,82 @@ def test_another_config_does_not_go_on_with_a_runs_state(tmp_path: Path) -> None
         with pytest.raises(ClapError, match=r"last\.pt is the state of a run with another config"):
             run(other)
     assert (config.folder / "last.pt").read_bytes() == kept
+
+
+def test_other_draws_do_not_go_on_with_a_runs_state(tmp_path: Path) -> None:
+    """The same clips, but drawn as often as others, or held out by other groups."""
+    config = tinydistil.config(tmp_path)
+    listing = tmp_path / "clips.csv"
+    files = sorted((tmp_path / "sounds").glob("*.wav"))
+    listing.write_text("file,take\n" + "".join(f"{f},{i // 3}\n" for i, f in enumerate(files)))
+    listed = ListingConfig(str(listing), "file", recording="take")
+    config = replace(config, audio=replace(config.audio, files=(), listings=(listed,), epochs=1))
+    run(config)
+    half = [replace(listed, where={"take": [str(i) for i in range(8)]}, weight=9.0), listed]
+    for other in (half, [replace(listed, recording=None)]):
+        audio = replace(config.audio, listings=tuple(other))
+        with pytest.raises(ClapError, match=r"last\.pt is the state of a run with another config"):
+            run(replace(config, audio=audio))
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    config = tinydistil.config(tmp_path)
+    wild = replace(config, audio=replace(config.audio, learning_rate=1e6, epochs=3))
+    with pytest.raises(ClapError, match=r"the loss became (nan|inf) in audio epoch \d; .* Lower"):
+        run(wild)
+    assert not (config.folder / "model.safetensors").exists()
+
+
+def test_a_student_that_cannot_hear_a_stretch_is_refused(tmp_path: Path) -> None:
+    config = tinydistil.config(tmp_path)
+    encoder = config.student.audio_encoder.cnn14
+    assert encoder is not None
+    patches = replace(encoder, patch_frames=30)  # of 20 ms: 0.6 s
+    audio = AudioEncoderConfig(cnn14=patches)
+    student = replace(config.student, audio_encoder=audio)
+    short = replace(config, student=student, audio=replace(config.audio, seconds=0.5))
+    with pytest.raises(ClapError, match=r"audio\.seconds is 0\.5: .* at least 30 frames"):
+        run(short)
+
+
+def test_a_text_tower_with_fewer_places_than_tokens_is_refused(tmp_path: Path) -> None:
+    config = tinydistil.with_text(tmp_path)
+    encoder = config.student.text_encoder
+    assert encoder is not None
+    few = replace(encoder, options={**encoder.options, "max_position_embeddings": 4})
+    with pytest.raises(ClapError, match=r"the \[student\] cannot be built as it is described"):
+        run(replace(config, student=replace(config.student, text_encoder=few)))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_an_average_is_resumed_and_is_the_result(
+    ema: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after each epoch of both towers, the result is that of a run at once."""
+    config = tinydistil.with_text(tmp_path, out=str(tmp_path / "a"))
+    assert config.texts is not None
+    config = replace(
+        config, audio=replace(config.audio, ema=ema), texts=replace(config.texts, ema=ema)
+    )
+    run(config)
+    whole, apart = weights(config), replace(config, out=str(tmp_path / "b"))
+    epoch = Course.run
+
+    def once(course: Course, number: int) -> object:
+        monkeypatch.setattr(Course, "run", stop)
+        return epoch(course, number)
+
+    def stop(*_: object) -> object:
+        raise KeyboardInterrupt
+
+    for _ in range(3):
+        monkeypatch.setattr(Course, "run", once)
+        with pytest.raises(KeyboardInterrupt):
+            run(apart)
+    monkeypatch.setattr(Course, "run", epoch)
+    run(apart)
+    for name, value in weights(apart).items():
+        assert torch.equal(value, whole[name]), name
 
 
 def test_a_damaged_state_is_said_and_kept(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from runtime.errors import ClapError
 from tests import tiny
 from tests.tiny import run as tinyrun
 from train.__main__ import main
+from train.zero_shot.run import Asked
 from train.zero_shot.strangers import strangers
 from train.zero_shot.task import TaskResult
 
@@ -36,14 +37,14 @@ def test_it_is_what_a_loop_over_groups_gives(apart: float) -> None:
         kept = [i for i in range(len(LABELS)) if i not in group]
         best = [max(row[i] for i in kept) for row in result.scores]
         areas.append(roc_auc_score([t not in group for t in result.truth], best))
-    found = strangers(result)
+    found = strangers(result, "t")
     assert found.groups == 5
     assert found.auroc == pytest.approx(np.mean(areas))
     assert (found.low, found.high) == (pytest.approx(min(areas)), pytest.approx(max(areas)))
 
 
 def test_well_apart_all_are_told_and_not_at_all_by_chance() -> None:
-    told, blind = strangers(made(1, 5.0)), strangers(made(1, 0.0))
+    told, blind = strangers(made(1, 5.0), "t"), strangers(made(1, 0.0), "t")
     assert told.auroc == told.refused == 1.0
     assert 0.4 < blind.auroc < 0.6
     assert blind.refused < 0.2
@@ -52,8 +53,8 @@ def test_well_apart_all_are_told_and_not_at_all_by_chance() -> None:
 
 def test_clips_of_one_label_tell_nothing() -> None:
     one = TaskResult(LABELS, made(0, 1.0).scores, np.zeros(90, int))
-    with pytest.raises(ClapError, match="the clips have 1 of 12 candidates"):
-        strangers(one)
+    with pytest.raises(ClapError, match="the clips of task t have 1 of 12 candidates"):
+        strangers(one, "t")
 
 
 def test_evaluate_says_it(tmp_path: Path) -> None:
@@ -69,3 +70,8 @@ def test_evaluate_says_it(tmp_path: Path) -> None:
     assert 0 <= one["low"] <= one["auroc"] <= one["high"] <= 1
     plain = CliRunner().invoke(main, [*arguments[:-1], "--json"], catch_exceptions=False).stdout
     assert json.loads(plain)[0]["none_of_these"] is None
+
+
+def test_several_models_have_no_cosines_in_common(tmp_path: Path) -> None:
+    with pytest.raises(ClapError, match="--none-of-these look at one model"):
+        Asked((tmp_path / "a", tmp_path / "b"), none_of_these=True)
