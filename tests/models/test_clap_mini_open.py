@@ -110,13 +110,22 @@ def test_nothing_of_the_unseen_classes_has_a_label(monkeypatch: pytest.MonkeyPat
 
 
 @needs_audio
-def test_sounds_without_labels_are_credited() -> None:
-    with (SHARED_AUDIO / "wild" / "metadata.csv").open(newline="", encoding="utf-8") as file:
-        used = list(csv.DictReader(file))
+@pytest.mark.parametrize("name", ["events", "wild"])
+def test_what_it_has_heard_is_credited(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with (SHARED_AUDIO / name / "metadata.csv").open(newline="", encoding="utf-8") as file:
+        of = {row["filename"]: row for row in csv.DictReader(file)}
+    ears = distil.load(RECIPES / "clap-mini-open.toml").audio
+    (listing,) = [x for x in ears.listings if Path(x.path or "").parent.name == name]
+    folder = (SHARED_AUDIO / name).resolve()
+    heard = [x.file.path.resolve().relative_to(folder) for x in find((listing,), ())]
+    used = [of[path.as_posix()] for path in heard]
     with MODEL.with_suffix(".credits.csv").open(newline="", encoding="utf-8") as file:
-        credited = list(csv.DictReader(file))
+        credited = [line for line in csv.DictReader(file) if line["set"] == name]
     assert sum(int(line["clips"]) for line in credited) == len(used)
-    assert {line["source"] for line in credited} == {row["repo"] for row in used}
+    whom = ("source_repo", "author") if name == "events" else ("repo", "credits")
+    named = {(line["source"], line["author"]) for line in credited}
+    assert {(row[whom[0]], row[whom[1]]) for row in used} == named
 
 
 def test_it_was_validated_on_what_clap_mini_is() -> None:
