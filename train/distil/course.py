@@ -37,11 +37,6 @@ class Pace(Protocol):
         """Its peak."""
         ...
 
-    @property
-    def ema(self) -> float:
-        """Share of the weights' moving average that a step leaves; 0 for no average."""
-        ...
-
 
 class TowerLesson(Protocol):
     """What one tower learns.
@@ -88,13 +83,14 @@ class Course:
         lesson: what is learned.
         pace: in how many epochs, and at which rate.
         seed: of the run.
+        ema: share of the weights' moving average that a step leaves; 0 for no average.
 
     Attributes:
         average: of the lesson's modules, if there is to be one: what is heard by on sounds and
             texts that are held out, and what a finished course leaves.
     """
 
-    def __init__(self, lesson: TowerLesson, pace: Pace, seed: int) -> None:
+    def __init__(self, lesson: TowerLesson, pace: Pace, seed: int, ema: float = 0.0) -> None:
         self.lesson, self.epochs, self.seed = lesson, pace.epochs, seed
         self._peak = pace.learning_rate
         self._parameters = [p for module in lesson.modules() for p in module.parameters()]
@@ -102,7 +98,7 @@ class Course:
             self._parameters, lr=self._peak, weight_decay=0.01, fused=True
         )
         self._modules = nn.ModuleList(lesson.modules())
-        self.average = MovingAverage(self._modules, pace.ema) if pace.ema > 0 else None
+        self.average = MovingAverage(self._modules, ema) if ema > 0 else None
 
     def run(self, epoch: int) -> Record:
         """Learn for one epoch (counted from 0).

@@ -61,9 +61,9 @@ def run(config: DistilConfig) -> Path:
     if config.texts is not None:
         taught = _taught(config, teacher, sentences, CacheKey.of(space, sentences))
         lesson = TextLesson(student, tokenizer, taught, config.texts, config.seed)
-        courses.append(Course(lesson, config.texts, config.seed))
+        courses.append(Course(lesson, config.texts, config.seed, config.texts.ema))
     lesson = AudioLesson(student, stretches, targets, here)
-    courses.append(Course(lesson, config.audio, config.seed))
+    courses.append(Course(lesson, config.audio, config.seed, config.audio.ema))
     with run_folder(config.folder):
         state = DistilState(
             student, courses, fingerprint(config, stretches, stretches.key(space), sentences)
