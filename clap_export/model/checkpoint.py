@@ -43,6 +43,9 @@ class Checkpoint:
         for key, before in (("layer_norm_eps", 1e-5), ("activation", "gelu")):
             if htsat.get(key) == before:
                 del htsat[key]
+        cnn14 = config["audio_encoder"]["cnn14"] or {}
+        if cnn14.get("patch_frames", 0) is None:
+            del cnn14["patch_frames"]
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         digest.update(hashlib.sha256(self.tokenizer.encode()).digest())
         for name, tensor in sorted(self.model.state_dict().items()):

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from clap_export.cli import main
 from clap_export.sounds.catalogue import SOUNDS, write_demo_sounds
+from runtime import schema
 from tests import tiny
 from tests.docs.pages import BLOCKS, TEXTS, commands
 from tests.fakes.tensorrt_builder import machine
@@ -25,6 +26,8 @@ from tests.places import RECIPES, ROOT
 from train.__main__ import main as train_main
 from train.config import bridge as bridge_config
 from train.config import contrastive as train_config
+from train.config.distil import TextLessonConfig
+from train.config.toml_file import read_toml
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -232,6 +235,10 @@ def test_configs_are_read(text: str, tmp_path: Path) -> None:
     if "default_template" in text:  # a bridge's is whole
         mine.write_text(text, encoding="utf-8")
         assert bridge_config.load(mine).out
+        return
+    if text.startswith("[texts]"):  # of a distillation
+        mine.write_text(text, encoding="utf-8")
+        assert schema.read(TextLessonConfig, read_toml(mine)["texts"], "texts").epochs
         return
     base = "" if "extends" in text else 'extends = "clap2022.toml"\n'
     if text.startswith("init"):  # in place of a model of its own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -139,19 +140,20 @@ def test_stopping_ends_both_sides() -> None:
     assert list(full) == []
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signals here")
 def test_a_signals_handler_may_stop_it() -> None:
     """In the thread that waits in it."""
     backlog = Backlog(1.0, drop=True)
-    before = signal.signal(signal.SIGALRM, lambda *_: backlog.stop())
+    before = signal.signal(signal.SIGUSR1, lambda *_: backlog.stop())
+    later = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1))
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         start = time.monotonic()
+        later.start()
         assert list(backlog) == []
         assert time.monotonic() - start < 5
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        later.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_length_that_is_none() -> None:

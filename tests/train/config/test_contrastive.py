@@ -12,6 +12,7 @@ from clap_export.model.htsat import HtsatConfig
 from runtime.errors import ClapError, SchemaError
 from tests.places import RECIPES
 from train.config.contrastive import TrainConfig, load
+from train.config.toml_file import read_toml
 from train.data.vocabulary import with_vocabulary
 from train.zero_shot.task import read_candidates
 
@@ -19,7 +20,7 @@ from train.zero_shot.task import read_candidates
 RECIPES = [
     path
     for path in sorted((RECIPES).glob("*.toml"))
-    if "[teacher]" not in path.read_text(encoding="utf-8")
+    if "teacher" not in read_toml(path)
     and not path.stem.startswith("clap-open")
     and not path.stem.endswith("-teacher")
 ]
