@@ -54,6 +54,11 @@ class Bridge(nn.Module):
         """What the tagger hears: ``[batch, patches, tagged_width]`` to ``[batch, tags]``."""
         return self.head(tagged).sigmoid().mean(dim=1)
 
+    def evidence(self, heard: Tensor) -> Tensor:
+        """What was heard of each tag, against what is usual: ``[batch, tags]`` of probabilities."""
+        floor = self.config.floor
+        return torch.log(heard + floor) - torch.log(self.usual + floor)
+
     def features(self, vector: Tensor) -> Tensor:
         """What the learned map takes of the tower's vector ``[batch, width]``."""
         return vector.clamp(min=0).sqrt() if self.config.root else vector
@@ -65,9 +70,7 @@ class Bridge(nn.Module):
             tagged: ``[batch, patches, tagged_width]``.
             mapped: ``[batch, text_dim]``, what the learned map makes of :meth:`features`.
         """
-        floor = self.config.floor
-        heard = self.probabilities(tagged).float()
-        evidence = torch.log(heard + floor) - torch.log(self.usual + floor)
+        evidence = self.evidence(self.probabilities(tagged).float())
         nothing = torch.zeros_like(evidence[:, :1])
         if mapped is None:
             return torch.cat([evidence, nothing], dim=1)

@@ -77,12 +77,10 @@ class AudioLesson:
         self._share = np.cumsum(weight) / weight.sum()
         self._bridge: BridgeLoss | None = None
         if targets is None:
-            self._held_target = stretches.embed(
-                map(self._even, stretches.on_grid(self._held))
-            ).cpu()
+            heard = list(map(self._even, stretches.on_grid(self._held)))
+            self._held_target = stretches.embed(heard).cpu()
             if model.bridge is not None and self._in_one():
-                heard = np.stack(list(map(self._even, stretches.on_grid(self._held))))
-                answers = [self._answer(run.send(part)) for part in split(heard)]
+                answers = [self._answer(run.send(part)) for part in split(np.stack(heard))]
                 self._bridge = BridgeLoss(model, stretches.teacher, Answer.together(answers))
                 self._bridge.to(run.device)
         else:

@@ -54,11 +54,6 @@ class Answer:
             torch.cat(mapped) if mapped else None,
         )
 
-    def evidence(self, bridge: Bridge) -> Tensor:
-        """``[batch, tags]``: what was heard of each tag, against what is usual."""
-        floor = bridge.config.floor
-        return torch.log(self.tags + floor) - torch.log(bridge.usual + floor)
-
 
 class BridgeLoss(nn.Module):
     """A student's answers against its teacher's.
@@ -74,20 +69,19 @@ class BridgeLoss(nn.Module):
             counts the more the less it does, or speech and music would drown all others.
     """
 
+    _bridge: Bridge
     weight: Tensor
 
     def __init__(self, student: ClapModel, teacher: ClapModel, heard: Answer) -> None:
         super().__init__()
         object.__setattr__(self, "_bridge", bridge_of(student))  # learns as part of the student
         self.guess = nn.Linear(student.audio_encoder.width, teacher.audio_encoder.width)
-        weight = 1 / (heard.evidence(self._bridge).std(dim=0, correction=0) + SPREAD)
+        weight = 1 / (self._bridge.evidence(heard.tags).std(dim=0, correction=0) + SPREAD)
         self.register_buffer("weight", weight / weight.mean())
-
-    _bridge: Bridge
 
     def forward(self, student: Answer, teacher: Answer) -> Tensor:
         """Mean loss of a batch."""
-        ours, theirs = student.evidence(self._bridge), teacher.evidence(self._bridge)
+        ours, theirs = self._bridge.evidence(student.tags), self._bridge.evidence(teacher.tags)
         loss = ((ours - theirs).square() * self.weight).mean()
         loss = loss + DIRECTION * (1 - F.cosine_similarity(ours, theirs, dim=1)).mean()
         said = F.binary_cross_entropy(

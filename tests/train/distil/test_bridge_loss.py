@@ -97,7 +97,7 @@ def test_an_answer_is_what_the_bridge_makes_of_a_sound() -> None:
     with torch.no_grad():
         found, raw = Answer.of(model, log_mel), model.raw_audio(log_mel)
         tags = len(model.bridge.config.tags)
-        torch.testing.assert_close(found.evidence(model.bridge), raw[:, :tags])
+        torch.testing.assert_close(model.bridge.evidence(found.tags), raw[:, :tags])
         assert found.mapped is not None
         torch.testing.assert_close(found.mapped, raw[:, tags : tags + found.mapped.shape[1]])
         parts = [Answer.of(model, part) for part in log_mel.split(1)]
