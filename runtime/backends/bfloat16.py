@@ -15,6 +15,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.backends import signal_stack
+
 # Variables that keep its kernels to older instruction sets, and the sets that have no bfloat16. It
 # fails on them if it is told to compute in it.
 CAPS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
@@ -33,11 +35,12 @@ def missing(openvino: Any) -> str:
     cap = next(filter(None, map(os.environ.get, CAPS)), "")
     if cap.upper() in WITHOUT:
         return f"the environment keeps OpenVINO to {cap}, which has no bfloat16"
-    core = openvino.Core()
-    # Its own choice: among its capabilities it names bfloat16 also where it would emulate it.
-    if core.get_property("CPU", "INFERENCE_PRECISION_HINT") == openvino.Type.bf16:
-        return ""
-    return f"this CPU has no bfloat16 ({core.get_property('CPU', 'FULL_DEVICE_NAME')})"
+    with signal_stack.kept():
+        core = openvino.Core()
+        # Its own choice: among its capabilities it names bfloat16 also where it would emulate it.
+        if core.get_property("CPU", "INFERENCE_PRECISION_HINT") == openvino.Type.bf16:
+            return ""
+        return f"this CPU has no bfloat16 ({core.get_property('CPU', 'FULL_DEVICE_NAME')})"
 
 
 @dataclass(frozen=True)

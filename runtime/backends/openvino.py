@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import forks
-from runtime.backends import bfloat16, quiet
+from runtime.backends import bfloat16, quiet, signal_stack
 from runtime.content import Content
 from runtime.cores import engine_threads
 from runtime.errors import BackendError
@@ -48,7 +48,7 @@ class OpenVinoBackend:
         if engine_threads(threads):
             settings["INFERENCE_NUM_THREADS"] = engine_threads(threads)
         try:
-            with forks.inside_library():
+            with forks.inside_library(), signal_stack.kept():
                 core: Any = openvino.Core()
                 read = core.read_model(content.data)
                 self.input_names = _names(read.inputs)

@@ -259,9 +259,9 @@ def test_a_large_file_takes_no_time_and_no_memory() -> None:
     weights = numpy_helper.from_array(np.zeros((64 << 20) // 4, np.float32), "w")
     nodes = [helper.make_node("Identity", ["waveform"], ["embedding"])] * 500
     data = model(nodes, [weights]).SerializeToString()
-    start = time.process_time()
+    start = time.thread_time()  # other tests' engines may have threads that still run
     onnx_file.check(data, "x")
-    assert time.process_time() - start < 0.05  # seconds; it is 0.01
+    assert time.thread_time() - start < 0.05  # seconds; it is 0.01
 
 
 def test_damaged_graphs_are_refused_or_read_and_nothing_else() -> None:
