@@ -64,7 +64,7 @@ class LogMel(nn.Module):
                 spectrum = torch.fft.rfft(frames * self.window)
                 power = spectrum.real.square() + spectrum.imag.square()
                 return self._decibels(power @ self.filterbank)
-            return self._decibels(self.two_stage(padded)).transpose(1, 2)
+            return self._decibels(self.two_stage(padded))
 
     def _decibels(self, mel: Tensor) -> Tensor:
         return 10.0 / math.log(10.0) * torch.log(torch.clamp(mel, min=self.config.amin))

@@ -58,7 +58,7 @@ class YamnetMel(LogMel):
             n_fft, hop = self.config.n_fft, self.config.hop_length
             signal = F.pad(waveform.float(), (0, n_fft - WINDOW))
             if self.two_stage is not None:
-                return torch.log(self.two_stage(signal) + YAMNET_FLOOR).transpose(1, 2)
+                return torch.log(self.two_stage(signal) + YAMNET_FLOOR)
             spectrum = torch.fft.rfft(signal.unfold(1, n_fft, hop) * self.window)
             # On a CPU several times quicker than abs() of complex numbers.
             magnitude = (spectrum.real.square() + spectrum.imag.square()).sqrt()

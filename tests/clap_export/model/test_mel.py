@@ -90,7 +90,7 @@ def assert_close(
 
 
 @pytest.mark.parametrize("dft", ["fft", "graph"])
-@pytest.mark.parametrize(("n_fft", "hop"), [(256, 97), (256, 64), (256, 300), (512, 160)])
+@pytest.mark.parametrize(("n_fft", "hop"), [(256, 97), (256, 64), (256, 300), (512, 160), (290, 7)])
 @pytest.mark.parametrize(("scale", "norm"), [("slaney", "slaney"), ("htk", None)])
 def test_matches_the_slow_reference(dft: str, n_fft: int, hop: int, scale, norm) -> None:
     config = dataclasses.replace(tiny.MEL, n_fft=n_fft, hop_length=hop, scale=scale, norm=norm)
@@ -197,18 +197,16 @@ def test_bins_above_the_filterbank_are_left_out_and_change_nothing() -> None:
     mel = frontend(config, "graph")
     assert mel.two_stage is not None
     assert whole.two_stage is not None
-    assert mel.two_stage.first.shape[0] < whole.two_stage.first.shape[0]
+    assert mel.two_stage.second.numel() < whole.two_stage.second.numel()
     waveform = tiny.waveforms(1, 3001)
     assert_close(mel(waveform)[0].numpy(), slow_log_mel(waveform[0].numpy(), config))
 
 
 @pytest.mark.parametrize(
-    ("n_fft", "hop", "columns"),
-    [(1024, 480, 32), (1024, 320, 32), (256, 97, 1), (400, 160, 20), (512, 100, 4), (64, 64, 8)],
+    ("n_fft", "columns"), [(1024, 32), (256, 16), (400, 20), (512, 16), (64, 8), (1102, 29)]
 )
-def test_the_dft_is_split_near_its_square_root(n_fft: int, hop: int, columns: int) -> None:
-    assert split(n_fft, hop) == columns
-    assert n_fft % columns == hop % columns == 0
+def test_the_dft_is_split_near_its_square_root(n_fft: int, columns: int) -> None:
+    assert split(n_fft) == columns
 
 
 def test_any_window_will_do() -> None:
