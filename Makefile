@@ -53,7 +53,10 @@ PEERS := torch,openvino,transformers,transformers-bf16
 bench: .venv/installed
 	rm -rf $(WORK) && mkdir $(WORK)
 	$(BIN)/clap-export demo --ckpt models/clap-mini.safetensors --out $(WORK)/demo
-	$(BIN)/clap-export bench $(WORK)/demo/bundle --batch 1,4,16 --json benchmarks/cpu/clap-mini.json \
+	for p in $(BF16) int8; do $(BIN)/clap-export --ckpt models/clap-mini.safetensors \
+		--out $(WORK)/mini-$$p --precision $$p --calibrate $(WORK)/demo/sounds || exit 1; done
+	$(BIN)/clap-export bench $(WORK)/demo/bundle $(foreach p,$(BF16) int8,$(WORK)/mini-$p) \
+		--provider cpu,openvino --batch 1,4,16 --json benchmarks/cpu/clap-mini.json \
 		--markdown benchmarks/cpu/clap-mini.md --plot benchmarks/cpu/clap-mini.png
 	$(BIN)/python benchmarks/originals/checkpoint.py transformers $(WORK)/htsat-tiny
 	for p in fp32 fp16 $(BF16); do \

@@ -2,8 +2,8 @@
 
     python benchmarks/cpu/cores.py [--write] NAME=BUNDLE...
 
-Each number of cores has a process of its own, bound to so many, and they take turns. Recordings
-last 5 s at 44.1 kHz, as WAV. Writes cores.json beside this file; half a minute for each bundle.
+Each number of cores has a process of its own, bound to so many, and they take turns. A bundle in
+bfloat16 is run on OpenVINO alone. Recordings last 5 s at 44.1 kHz, as WAV. Writes cores.json beside this file; half a minute for each bundle.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from clap_export.bench.machine import machine  # noqa: E402 - run as a script
 from clap_export.sounds.catalogue import write_demo_sounds  # noqa: E402
+from runtime.bundle import Bundle  # noqa: E402
 from runtime.schema import to_plain  # noqa: E402
 
 RESULTS = Path(__file__).with_name("cores.json")
@@ -72,7 +73,8 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         files = [str(path) for path in write_demo_sounds(Path(folder), 5.0, 44_100)]
         for name, bundle in (one.split("=", 1) for one in bundles):
-            for provider in providers:
+            graph = Bundle(bundle).manifest.audio_graph
+            for provider in ("openvino",) if graph.bfloat16 else providers:
                 best = dict.fromkeys(range(1, len(every) + 1), 0.0)
                 for _ in range(runs):
                     for count in best:
@@ -81,7 +83,7 @@ def main(
                 for count, found in best.items():
                     share = found / (count * best[1])
                     cases.append({
-                        "model": name, "provider": provider, "cores": count,
+                        "model": name, "precision": graph.precision, "provider": provider, "cores": count,
                         "per_second": round(found, 2), "of_so_many": round(share, 3),
                         "enough": share >= ENOUGH,
                     })  # fmt: skip

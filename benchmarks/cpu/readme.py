@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from clap_export.bench import Report
@@ -16,6 +17,7 @@ from clap_export.bench.tables import MIB, number
 from runtime import schema
 
 HERE = Path(__file__).parent
+ENGINES = {"cpu": "ONNX Runtime", "openvino": "OpenVINO"}
 ROOT = HERE.parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
@@ -102,7 +104,7 @@ def _ours(found: Sequence[Measured], precision: str, engine: str) -> Measured:
 
 def mini() -> str:
     """clap-mini's stages."""
-    (one,) = report("clap-mini").candidates
+    one = _ours(report("clap-mini").candidates, "fp32", "cpu")
     stages: dict[str, Latency] = {}
     for stage in one.stages:
         stages.setdefault(stage.name, stage.latency)  # the first lookup is that of 50 labels
@@ -120,6 +122,20 @@ def mini() -> str:
     }
     shown = [(k, f"{number(t.median_ms)} ms", f"{number(t.p90_ms)} ms") for k, t in rows.items()]
     return table(("what", "median", "p90"), shown)
+
+
+def precisions(name: str) -> str:
+    """Windows in memory to embeddings, in each precision on each engine."""
+    rows: dict[str, tuple[str, ...]] = {}
+    for one in report(name).candidates:
+        if one.engine in ENGINES:
+            # Without bfloat16 an engine runs such a bundle in FP32, which has its row already.
+            shown = f"{one.model.audio_precision.upper()}, {ENGINES[one.engine]}"
+            each = (f"{b.latency.median_ms / b.windows:.2f}" for b in one.batches)
+            apart = "" if one.cosine is None else f"{max(0.0, 1 - one.cosine):.1e}"
+            rows.setdefault(shown, (shown, *each, apart))
+    sizes = (f"batch {batch.windows}" for batch in report(name).candidates[0].batches)
+    return table(("ms a window", *sizes, "1 - cosine"), rows.values())
 
 
 def accuracy() -> str:
@@ -191,10 +207,39 @@ def cores() -> str:
     """What more cores give."""
     found = json.loads((HERE / "cores.json").read_text(encoding="utf-8"))["cases"]
     rows = [
-        (one["model"], str(one["cores"]), f"{one['per_second']:.1f}", f"{one['of_so_many']:.2f}")
+        (
+            f"{one['model']}, {one['precision'].upper()}, {ENGINES[one['provider']]}",
+            str(one["cores"]), f"{one['per_second']:.1f}", f"{one['of_so_many']:.2f}",
+        )
         for one in found
-    ]
+    ]  # fmt: skip
     return table(("`predict_many`", "cores", "recordings/s", "of n times one core"), rows)
+
+
+def labels() -> str:
+    """How long banks of many labels take."""
+    found = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))["cases"]
+    made: dict[str, dict[str, float]] = {}
+    for one in found:
+        times = f" in {one['templates']} templates" if one["templates"] > 1 else ""
+        column = f"{one['names']:,} names{times}"
+        made.setdefault(one["model"], {})[column] = one["seconds"]
+    rows = [(name, *(f"{seconds:.1f} s" for seconds in times.values()))
+            for name, times in made.items()]  # fmt: skip
+    return table(("bank of", *next(iter(made.values()))), rows)
+
+
+def before() -> str:
+    """One recording, beside an earlier version."""
+    found = json.loads((HERE / "before.json").read_text(encoding="utf-8"))["cases"]
+    rows = []
+    for one in found:
+        isa = f", limited to {one['isa']}" if one["isa"] else ""
+        code = {"before": "before", "this": "now"}[one["code"]]
+        name = f"{one['model']}{isa}, {code}, {ENGINES[one['provider']]}"
+        times = (f"{one[key]:.1f} ms" for key in ("median_ms", "p90_ms"))
+        rows.append((name, *times, f"{one['of_before']:.2f}"))
+    return table(("file to 50 label scores", "median", "p90", "of before"), rows)
 
 
 def training() -> str:
@@ -221,12 +266,16 @@ TABLES = {
     "speed": speed,
     "peers": peers,
     "mini": mini,
+    "htsat-precisions": partial(precisions, "htsat-tiny"),
+    "mini-precisions": partial(precisions, "clap-mini"),
     "accuracy": accuracy,
     "models": models,
     "install": install,
     "start": start,
     "steps": steps,
     "cores": cores,
+    "labels": labels,
+    "before": before,
     "training": training,
 }
 
