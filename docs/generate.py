@@ -1,7 +1,7 @@
-"""What is generated in these pages: the drawing of the rooms, and the reference of the commands.
+"""What is generated in these pages: the drawing of the rooms, the commands, and training's options.
 
 ``python docs/generate.py`` writes the drawing into its page, which a test holds against the layers'
-own table. The commands are put in while MkDocs builds the site (this file is one of its hooks).
+own table. The others are put in while MkDocs builds the site (this file is one of its hooks).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 ROOMS = re.compile(r"<!-- rooms -->.*?<!-- /rooms -->", re.DOTALL)
 COMMANDS = "<!-- commands -->"
+OPTIONS = re.compile(r"<!-- options (run|distil|bridge) -->")
 
 
 def rooms() -> str:
@@ -76,8 +77,17 @@ def pages(command: click.Command, name: str, parent: click.Context | None) -> It
             yield from pages(found, below, context)
 
 
+def options(kind: str) -> str:
+    """All keys of a config, as Markdown."""
+    sys.path.insert(0, str(ROOT))
+    from train.config import describe
+
+    return describe.page(describe.root(kind))
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """MkDocs' hook: put the reference where the page wants it."""
+    """MkDocs' hook: put what is generated where a page wants it."""
+    markdown = OPTIONS.sub(lambda found: options(found[1]), markdown)
     return markdown.replace(COMMANDS, reference()) if COMMANDS in markdown else markdown
 
 

@@ -190,6 +190,15 @@ def yamnet(saved_model: Path, output: Path) -> None:
 
 
 @main.command()
+@click.argument("kind", type=click.Choice(["run", "distil", "bridge"]))
+def options(kind: str) -> None:
+    """Print every key that the config of a run, a distillation or a bridge may have."""
+    from train.config import describe
+
+    click.echo(describe.page(describe.root(kind)), nl=False)
+
+
+@main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--choose", is_flag=True, help="Print numbers that suit its clips; build nothing.")
 def bridge(config: Path, choose: bool) -> None:

@@ -3,7 +3,8 @@
     python benchmarks/cpu/cores.py [--write] NAME=BUNDLE...
 
 Each number of cores has a process of its own, bound to so many, and they take turns. A bundle in
-bfloat16 is run on OpenVINO alone. Recordings last 5 s at 44.1 kHz, as WAV. Writes cores.json beside this file; half a minute for each bundle.
+bfloat16 is run on OpenVINO alone. Recordings last 5 s at 44.1 kHz, as WAV. Writes cores.json beside
+this file; half a minute for each bundle and engine.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def main(
                 for count, found in best.items():
                     share = found / (count * best[1])
                     cases.append({
-                        "model": name, "precision": graph.precision, "provider": provider, "cores": count,
+                        "model": name, "precision": graph.precision, "provider": provider,
+                        "cores": count,
                         "per_second": round(found, 2), "of_so_many": round(share, 3),
                         "enough": share >= ENOUGH,
                     })  # fmt: skip

@@ -113,6 +113,12 @@ def bench(request: Request, progress: Callable[[str], None] = lambda _: None) ->
         )
 
 
+def cosine(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
+    """Of two embeddings, whatever their norms: a peer in half precision is not quite at 1."""
+    a, b = x.astype(np.float64), y.astype(np.float64)
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
 class _Runner:
     """One candidate: its process, and what has been measured so far."""
 
@@ -135,7 +141,7 @@ class _Runner:
         alike = first is None or _alike(self.model, first.model)
         if alike:
             pairs = zip(self.embeddings, others, strict=True)
-            self.cosine = min(float(x @ y) for x, y in pairs)
+            self.cosine = min(cosine(x, y) for x, y in pairs)
         if items and (alike or self._candidate.kind == "bundle"):
             progress(f"accuracy of {self.model.name} ({self._candidate.kind})")
             names = sorted(frozenset().union(*(item.labels for item in items)))

@@ -106,6 +106,12 @@ def test_a_pass_takes_the_sum_of_medians() -> None:
     assert timing.pass_seconds([[1.0, 9.0, 2.0], [0.5, 0.1, 0.2]]) == pytest.approx(2.2)
 
 
+def test_a_cosine_is_of_directions_alone() -> None:
+    x, y = np.float32([3, 4, 0]), np.float32([0, 0.008, 0.006])
+    assert measure.cosine(x, 1.003 * x) == pytest.approx(1, abs=1e-7)
+    assert measure.cosine(x, y) == pytest.approx(0.64, abs=1e-7)
+
+
 def test_a_batch_by_hand() -> None:
     found = measure.batch_of(8, [[0.2, 0.4, 0.1]], window_seconds=5.0)
     assert found.windows == 8
