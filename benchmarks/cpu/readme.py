@@ -65,7 +65,6 @@ def speed() -> str:
         how = f", {best.model.audio_precision.upper()}{best.engine.removeprefix('transformers')}"
         shown[f"transformers 5.23 at its best{how}"] = best
     shown |= {
-        "PyTorch 2.11, our model": next(one for one in found if one.engine == "torch"),
         "clap-export, FP32 on ONNX Runtime": _ours(found, "fp32", "cpu"),
         "clap-export, FP32 on OpenVINO": _ours(found, "fp32", "openvino"),
         **_where_measured(found, "clap-export, BF16 on OpenVINO", "bf16"),
