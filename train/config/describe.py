@@ -82,15 +82,12 @@ def _tables(config: type, path: str, header: str, shown: dict[type, str]) -> Ite
     keys: list[Key] = []
     for one in fields(config):
         found, many = _table_of(hints[one.name])
-        if found is None:
-            kind = _words(hints[one.name])
-            keys.append(Key(one.name, kind, _default(one), meanings.get(one.name, "")))
-            continue
-        name = f"{path}.{one.name}" if path else one.name
-        given = _default(one)
-        kind = "tables" if many else "table"
-        keys.append(Key(one.name, kind, given and "", meanings.get(one.name, "")))
-        inner.append((found, name, "[[{}]]" if many else "[{}]"))
+        kind, default = _words(hints[one.name]), _default(one)
+        if found is not None:
+            kind, default = "tables" if many else "table", None if default is None else ""
+            name = f"{path}.{one.name}" if path else one.name
+            inner.append((found, name, "[[{}]]" if many else "[{}]"))
+        keys.append(Key(one.name, kind, default, meanings.get(one.name, "")))
     shown[config] = header.format(path) if path else ""
     yield Table(shown[config], about, tuple(keys))
     for found, name, form in inner:
@@ -166,9 +163,7 @@ def _words(hint: Any) -> str:
     for part in _parts(hint):
         origin, inside = get_origin(part), get_args(part)
         if origin is Literal:
-            found += [
-                f'`"{value}"`' if isinstance(value, str) else f"`{value}`" for value in inside
-            ]
+            found += [f"`{_toml(value)}`" for value in inside]
         elif origin in (tuple, list):
             found.append(f"list of {_words(inside[0])}")
         elif origin is dict:
