@@ -41,17 +41,19 @@ def run(code: str, *arguments: object) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+# It sleeps for short times: a signal that falls between Python's last look for one and the sleep's
+# system call does not end that sleep, but is seen after it.
 MIDDLE = """
 with files.writing(sys.argv[1]) as part:
     part.write_bytes(b"half")
     print("middle", flush=True)
-    time.sleep(60)
+    for _ in range(600): time.sleep(0.1)
 """
 HARD_FOLDER = """
 with files.scratch(sys.argv[1]) as folder:
     (folder / "made").mkdir()
     print("middle", flush=True)
-    time.sleep(60)
+    for _ in range(600): time.sleep(0.1)
 """
 
 

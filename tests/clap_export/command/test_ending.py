@@ -131,7 +131,8 @@ WAITS = "for _ in range(600): time.sleep(0.1)"
 IN_A_BOUNDARY = """
             from runtime import ClapError, audio
             class Slow:
-                def read(self, *size): time.sleep(60)
+                def read(self, *size):
+                    for _ in range(600): time.sleep(0.1)
             audio.load(Slow())
 """
 # A library that has one error for whatever goes wrong inside.
