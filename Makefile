@@ -64,7 +64,7 @@ bench: .venv/installed
 	$(BIN)/clap-export --ckpt $(WORK)/htsat-tiny --out $(WORK)/int8 --precision int8 \
 		--calibrate $(WORK)/demo/sounds
 	$(BIN)/clap-export bench $(BUNDLES) --provider cpu,openvino --against $(PEERS) \
-		--ckpt $(WORK)/htsat-tiny --batch 1,4 --runs 8 --json benchmarks/cpu/htsat-tiny.json \
+		--ckpt $(WORK)/htsat-tiny --batch 1,4 --runs 9 --rest 1 --json benchmarks/cpu/htsat-tiny.json \
 		--markdown benchmarks/cpu/htsat-tiny.md --plot benchmarks/cpu/htsat-tiny.png
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/cpu/frontend.py benchmarks/cpu/frontend.md
 	$(BIN)/python benchmarks/training.py benchmarks/cpu/training.json

@@ -33,7 +33,7 @@ from benchmarks.generated.checkpoints import clap_model  # noqa: E402 - it need 
 from clap_export.bench.ceilings import gpu_seconds  # noqa: E402
 from clap_export.bench.gpu import Meter  # noqa: E402
 from clap_export.bench.machine import machine  # noqa: E402
-from clap_export.bench.timing import GpuSeconds, interleave, latency  # noqa: E402
+from clap_export.bench.timing import OwnSeconds, interleave, latency  # noqa: E402
 from clap_export.checkpoints import load  # noqa: E402
 from runtime import schema  # noqa: E402
 from runtime.cores import usable_cores  # noqa: E402
@@ -223,8 +223,8 @@ def _evaluating(one: Any) -> Any:
     return one
 
 
-def _on_gpu(task: Callable[[], object]) -> Callable[[], GpuSeconds]:
-    return lambda: GpuSeconds(gpu_seconds(task))
+def _on_gpu(task: Callable[[], object]) -> Callable[[], OwnSeconds]:
+    return lambda: OwnSeconds(gpu_seconds(task))
 
 
 def _matmul_tflops(device: torch.device, dtype: torch.dtype) -> float:

@@ -16,7 +16,7 @@ from clap_export import invented
 from clap_export.bench.candidate import FOLDER, Candidate, Plan
 from clap_export.bench.report import Model
 from clap_export.bench.rows import Row, batch_rows, loading_rows
-from clap_export.bench.timing import GpuSeconds
+from clap_export.bench.timing import OwnSeconds
 from runtime.audio_graph import graph_inputs
 from runtime.backends import open_backend, open_engine
 from runtime.bundle import Bundle
@@ -187,7 +187,7 @@ class BundleSubject:
         windows, spec = self._windows(), self._bundle.manifest.audio
 
         def run(feed: dict[str, NDArray[Any]], part: int) -> Callable[[], object]:
-            return lambda: GpuSeconds(backend.milliseconds(feed)[part] / 1000)
+            return lambda: OwnSeconds(backend.milliseconds(feed)[part] / 1000)
 
         rows: list[Row] = []
         for size in self._plan.batches:

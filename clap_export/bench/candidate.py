@@ -78,10 +78,12 @@ class Plan:
     Attributes:
         clips: recordings to classify.
         batches: sizes of batches, in windows.
+        rest: seconds without work before a recording that is timed as rested; None for no such row.
     """
 
     clips: tuple[Path, ...]
     batches: tuple[int, ...]
+    rest: float | None = None
 
     @property
     def names(self) -> list[str]:
@@ -123,6 +125,7 @@ class Request:
         clips: recordings to classify; without any, a siren of 5 s at 44.1 kHz is generated.
         batches: sizes to run the audio encoder with, in windows; None takes the device's default.
         runs: counted ones of every task.
+        rest: seconds without work, after which a recording is timed as well; None for no such row.
         listing: labelled recordings (see :func:`clap_export.parity.accuracy.read_listing`) to
             measure accuracy on.
     """
@@ -136,6 +139,7 @@ class Request:
     clips: tuple[Path, ...] = ()
     batches: tuple[int, ...] | None = None
     runs: int = DEFAULT_RUNS
+    rest: float | None = None
     listing: Path | None = None
 
 

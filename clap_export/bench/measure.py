@@ -42,7 +42,7 @@ DEFAULT_BATCHES: dict[Device, tuple[int, ...]] = {
     "cpu": (1, 4, 16),
     "cuda": (1, 8, 16, 32, 64, 128, 256),
 }
-MIN_RUNS = 3
+MIN_RUNS, MOST_REST = 3, 60.0
 ROUNDS, WARMUPS, SETUP_RUNS = 3, 3, 3
 CLIP_SECONDS, CLIP_RATE = 5.0, 44_100
 ENGINES = {
@@ -65,8 +65,8 @@ def bench(request: Request, progress: Callable[[str], None] = lambda _: None) ->
 
     Raises:
         BackendError: ``cuda`` without a GPU.
-        ClapError: nothing to measure, a batch below 1, fewer than 3 runs, a clip, listing or
-            candidate that cannot be used, or a provider that is not available.
+        ClapError: nothing to measure, a batch below 1, fewer than 3 runs, no length of a rest, a
+            clip, listing or candidate that cannot be used, or a provider that is not available.
     """
     found, device, runs = candidates(request), request.device, request.runs
     sizes = _check(request)
@@ -81,7 +81,7 @@ def bench(request: Request, progress: Callable[[str], None] = lambda _: None) ->
             ceilings = _ceilings()
         paths = request.clips or (_made_clip(Path(folder)),)
         records = tuple(_clip(path) for path in paths)
-        plan = Plan(paths, sizes)
+        plan = Plan(paths, sizes, request.rest)
         runners: list[_Runner] = []
         for candidate in found:
             progress(f"opening {candidate.path.name} ({candidate.kind})")
@@ -283,6 +283,8 @@ def _check(request: Request) -> tuple[int, ...]:
         raise ClapError(f"batches={list(batches)}: pass sizes of at least 1, such as 1,8,32.")
     if request.runs < MIN_RUNS:
         raise ClapError(f"runs={request.runs}: pass at least {MIN_RUNS}, fewer say nothing.")
+    if request.rest is not None and not 0 < request.rest <= MOST_REST:
+        raise ClapError(f"rest={request.rest}: pass seconds, above 0 and up to {MOST_REST:g}.")
     missing = [f"'{clip}'" for clip in request.clips if not clip.is_file()]
     if missing:
         raise ClapError(f"no recording at {', '.join(missing)}: check the path.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clap_export.bench.candidate import Plan
+from clap_export.bench.timing import OwnSeconds
 from runtime import audio
 
 
@@ -39,6 +41,25 @@ def loading_rows(paths: Sequence[Path], rate: int) -> list[Row]:
         detail = f"{rates} to {rate} Hz"
         rows.append(Row("resample", detail, tuple(resample(*clip) for clip in changed)))
     return rows
+
+
+def rested_rows(tasks: Sequence[Callable[[], object]], rest: float | None) -> list[Row]:
+    """End to end after ``rest`` seconds without work, as where recordings come now and then: the
+    weights have left the CPU's caches by then, most of all on a machine that others share."""
+    if rest is None:
+        return []
+
+    def rested(task: Callable[[], object]) -> Callable[[], OwnSeconds]:
+        def run() -> OwnSeconds:
+            time.sleep(rest)
+            began = time.perf_counter()
+            task()
+            return OwnSeconds(time.perf_counter() - began)
+
+        return run
+
+    detail = f"file to scores after {rest:g} s without work"
+    return [Row("rested", detail, tuple(rested(task) for task in tasks))]
 
 
 def batch_rows(

@@ -12,9 +12,9 @@ import numpy as np
 from clap_export.bench.report import Latency
 
 
-class GpuSeconds(float):
-    """What a task returns that was timed by the GPU's own events: it stands in the report instead
-    of the time that the task took on the host."""
+class OwnSeconds(float):
+    """What a task returns that has timed itself, as by the GPU's own events: it stands in the report
+    instead of the time that the whole task took."""
 
 
 def interleave(
@@ -35,7 +35,7 @@ def interleave(
 
     Returns:
         for each task its ``runs`` times in seconds, in the order of the rounds; those that it
-        returned as :class:`GpuSeconds`, otherwise the clock's.
+        returned as :class:`OwnSeconds`, otherwise the clock's.
     """
     times: list[list[float]] = [[] for _ in tasks]
     for i in range(warmups + runs):
@@ -47,7 +47,7 @@ def interleave(
             found = task()
             spent = clock() - began
             if i >= warmups:
-                kept.append(float(found) if isinstance(found, GpuSeconds) else spent)
+                kept.append(float(found) if isinstance(found, OwnSeconds) else spent)
     return times
 
 

@@ -18,7 +18,7 @@ from clap_export.bench.gpu import Meter
 from clap_export.bench.machine import memory_mib
 from clap_export.bench.process import Process
 from clap_export.bench.report import Memory, Model
-from clap_export.bench.rows import Row
+from clap_export.bench.rows import Row, rested_rows
 from clap_export.bench.subject import open_subject
 from clap_export.bench.timing import interleave
 
@@ -85,14 +85,14 @@ class Bench:
             files, size, folder = self._subject.folder()
             self._parts = {
                 "whole": [Row("end to end", "", tasks)],
-                "stages": self._subject.stages(),
+                "stages": self._subject.stages() + rested_rows(tasks, self._plan.rest),
                 "batches": self._subject.batches(),
                 "folder": folder,
             }
         return files, size
 
     def round(self, runs: int, warmups: int) -> dict[str, Timed]:
-        """Time every row, in turn; by part of the report."""
+        """Time the rows, one after the other; by part of the report."""
         rows = list(chain.from_iterable(self._parts.values()))
         with self._counted():
             each = iter(_time(rows, runs, warmups))
@@ -129,6 +129,6 @@ class Bench:
 
 
 def _time(rows: Sequence[Row], runs: int, warmups: int) -> Timed:
-    every = list(chain.from_iterable(row.tasks for row in rows))
-    each = iter(interleave(every, runs, warmups))
-    return [(row.name, row.detail, [next(each) for _ in row.tasks]) for row in rows]
+    """Each row's runs come one after the other: behind others its weights would have gone from the
+    CPU's caches, and it would be timed as if it had rested."""
+    return [(row.name, row.detail, interleave(row.tasks, runs, warmups)) for row in rows]

@@ -40,6 +40,9 @@ class ReportFiles:
     "--batch", default="", help="Batch sizes.  [default: 1,4,16; on cuda 1,8,16,32,64,128,256]"
 )
 @click.option("--runs", type=int, default=30, show_default=True, help="Measured runs of each.")
+@click.option(
+    "--rest", type=float, help="Measure a recording after so many seconds without work, too."
+)
 @options.listing_option
 @click.option("--json", "json_file", type=OUTPUT, help="Write the report as JSON.")
 @click.option("--markdown", "markdown_file", type=OUTPUT, help="Write the tables as Markdown.")

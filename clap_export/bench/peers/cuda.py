@@ -16,7 +16,7 @@ from clap_export.bench.candidate import Candidate, Kind, Plan
 from clap_export.bench.ceilings import check_cuda, gflop, gpu_seconds
 from clap_export.bench.peers import cpu as peers
 from clap_export.bench.rows import Row, batch_rows
-from clap_export.bench.timing import GpuSeconds
+from clap_export.bench.timing import OwnSeconds
 from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 
@@ -97,7 +97,7 @@ class CudaTorchPeer(peers.TorchPeer):
         def timed(call: Callable[[], object]) -> Callable[[], object]:
             @torch.inference_mode()
             def run() -> object:
-                return GpuSeconds(gpu_seconds(call))
+                return OwnSeconds(gpu_seconds(call))
 
             return run
 

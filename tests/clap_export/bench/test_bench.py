@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from clap_export import bench
-from clap_export.bench import candidate, machine, measure, tables, timing, worker
+from clap_export.bench import candidate, machine, measure, rows, tables, timing, worker
 from clap_export.bench.report import Report
+from clap_export.bench.rows import Row
 from clap_export.bench.subject import open_subject
 from clap_export.checkpoints import load
 from clap_export.export.pack import write_bundle
@@ -142,6 +143,46 @@ def test_tasks_are_run_in_turn_and_timed_one_by_one() -> None:
     assert order == ["a", "b", "c"] * 5
     assert times == [[1, 1, 1], [12, 13, 14], [0.5, 0.5, 0.5]]
     assert said == ["warm-up 1 of 2", "warm-up 2 of 2", "run 1/3", "run 2/3", "run 3/3"]
+
+
+def test_rows_are_timed_one_after_the_other() -> None:
+    """Each as often as asked; of one row, its parts take turns."""
+    order: list[str] = []
+
+    def parts(names: str) -> tuple[Callable[[], None], ...]:
+        return tuple(lambda n=name: order.append(n) for name in names)
+
+    found = worker._time([Row("one", "", parts("a")), Row("two", "x", parts("bc"))], 2, 1)
+    assert "".join(order) == "aaabcbcbc"
+    assert [(name, detail, [len(t) for t in times]) for name, detail, times in found] == [
+        ("one", "", [2]), ("two", "x", [2, 2])
+    ]  # fmt: skip
+
+
+def test_a_rest_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, slept = [5.0], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    def work() -> None:
+        now[0] += 0.25
+
+    monkeypatch.setattr(rows.time, "sleep", sleep)
+    monkeypatch.setattr(rows.time, "perf_counter", lambda: now[0])
+    (row,) = rows.rested_rows((work,), 3.0)
+    assert row.detail == "file to scores after 3 s without work"
+    assert row.tasks[0]() == 0.25
+    assert isinstance(row.tasks[0](), timing.OwnSeconds)
+    assert slept == [3.0, 3.0]
+    assert rows.rested_rows((work,), None) == []
+
+
+@pytest.mark.parametrize("rest", [0.0, -1.0, 61.0, math.nan])
+def test_an_impossible_rest_is_refused(tiny_bundle: Path, rest: float) -> None:
+    with pytest.raises(ClapError, match=r"rest=.*: pass seconds, above 0 and up to 60\."):
+        bench.bench(of(tiny_bundle, rest=rest))
 
 
 def test_candidates_work_one_at_a_time_in_rounds(
@@ -318,11 +359,11 @@ def test_report_of_the_generated_clip(report: Report, tiny_bundle: Path) -> None
 def test_given_clips(tiny_bundle: Path, tmp_path: Path) -> None:
     same = write_clip(tmp_path / "same.wav", 3 * tinybundle.WINDOW)
     other = write_clip(tmp_path / "other.wav", 2205, 22_050)
-    report = bench.bench(of(tiny_bundle, clips=(same, other), runs=4))
+    report = bench.bench(of(tiny_bundle, clips=(same, other), runs=4, rest=0.01))
     assert [(c.name, c.seconds) for c in report.clips] == [("same.wav", 1.5), ("other.wav", 0.1)]
     (found,) = report.candidates
     runs = {stage.name: stage.latency.runs for stage in found.stages}
-    assert found.end_to_end.latency.runs == runs["decode"] == 8
+    assert found.end_to_end.latency.runs == runs["decode"] == runs["rested"] == 8
     assert runs["resample"] == 4  # the other one only
     end = found.end_to_end
     assert end.audio_seconds_per_second / end.clips_per_second == pytest.approx(1.6 / 2)

@@ -144,7 +144,7 @@ def test_times_of_the_gpus_events_stand_instead_of_the_hosts() -> None:
 
     def task() -> object:
         now[0] += 7.0
-        return timing.GpuSeconds(0.25)
+        return timing.OwnSeconds(0.25)
 
     def plain() -> object:
         now[0] += 7.0
@@ -172,7 +172,7 @@ def test_an_engine_has_rows_of_its_copies_and_its_computing(
         task()
         found = task()
         # The fake GPU copies in 1 ms and computes in 5; embedding and norm are copied out.
-        assert isinstance(found, timing.GpuSeconds)
+        assert isinstance(found, timing.OwnSeconds)
         wanted = {"copy in": 0.001, "compute": 0.005, "copy out": 0.002}[row.name]
         assert found == pytest.approx(wanted, abs=1e-4)
     others = {row.name: row for row in subject.stages()}
