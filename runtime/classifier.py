@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -25,8 +26,6 @@ from runtime.labels import LabelBank, read_labels
 from runtime.lookup import Lookup
 from runtime.manifest import Manifest
 from runtime.scores import Mode, Prediction, Ranking, check_top_k
-
-MANY = 2  # recordings for each core, above which an engine of one thread pays
 
 if TYPE_CHECKING:
     from runtime.encoder import Embeddings
@@ -225,11 +224,11 @@ class Classifier:
             batch_size: windows given to the engine at once; default the classifier's.
             decode_threads: that load and resample.
             top_k: most predictions for each; default the classifier's.
-            parallel: 1 for batches across recordings. Above 1, this number of threads: each takes
-                one recording at a time, from decoding to embedding, with one thread of the engine
-                (unless the classifier has ``threads``); ``decode_threads`` are then not used.
-                Default what suits the engine: on ONNX Runtime's CPU one recording for each core,
-                unless the classifier has ``threads`` or there are few recordings. The engine of one
+            parallel: 1 for batches across recordings. Above 1, so many are embedded at a time, each
+                with one thread of the engine (unless the classifier has ``threads``), by threads
+                that also decode; ``decode_threads`` are then not used.
+                Default what suits the engine (see :attr:`Encoder.many_at_once`), unless the
+                classifier has ``threads`` or there are few recordings. The engine of one
                 thread is opened then, and stays beside the one for single recordings if that was
                 ever used.
 
@@ -249,7 +248,8 @@ class Classifier:
         schedule = pipeline.Schedule(
             self._encoder.batch_size if batch_size is None else check_batch_size(batch_size),
             whole("decode_threads", decode_threads, most=MOST_THREADS),
-            maybe_whole("parallel", parallel, most=MOST_THREADS) or self._parallel(sources),
+            maybe_whole("parallel", parallel, most=MOST_THREADS)
+            or pipeline.at_once(self._encoder, operator.length_hint(sources, sys.maxsize)),
         )
         stream = pipeline.embed_many(self._encoder, sources, sample_rate, schedule, self._new_pool)
         return self._results(stream, top_k)
@@ -345,12 +345,6 @@ class Classifier:
             for piece, rows in self._encoder.embed_pieces(clip):
                 for start, end, row in zip(piece.starts, piece.ends, rows, strict=True):
                     yield Segment(start / rate, end / rate, self.rank(row[np.newaxis], top_k))
-
-    def _parallel(self, sources: Iterable[object]) -> int:
-        """How many recordings to take at a time; of few, batches take less time than opening
-        another engine."""
-        cores = self._encoder.many_at_once
-        return cores if operator.length_hint(sources, MANY * cores + 1) > MANY * cores else 1
 
     def _results(
         self, stream: Generator[pipeline.Heard[Any]], top_k: int | None

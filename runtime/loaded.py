@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from runtime import __version__
 from runtime.agreement import check_shapes
+from runtime.audio_graph import graph_inputs
 from runtime.backends import TENSORRT, Backend, choose, open_backend, open_engine
 from runtime.bundle import Bundle
 from runtime.cache import Cache
 from runtime.clips import fusion
 from runtime.content import Content
+from runtime.cores import usable_cores
 from runtime.engines import Engine
 from runtime.errors import BundleError
 from runtime.lease import Lease
@@ -86,18 +92,32 @@ class Loaded:
         if self.threads is not None:
             return False
         if self._one_thread_each is None:
-            self._one_thread_each = self.audio.get().one_thread_each
+            backend = self.audio.get()
+            least = backend.one_thread_each_from
+            known = least in (0, math.inf)
+            self._one_thread_each = least == 0 if known else self._seconds(backend) >= least
         return self._one_thread_each
+
+    def _seconds(self, backend: Backend) -> float:
+        """That a window takes, when it is not the first."""
+        spec = self.bundle.manifest.audio
+        inputs = graph_inputs(np.zeros((1, spec.window_samples), np.float32), spec)
+        taken: list[float] = []
+        for _ in range(4):
+            start = time.perf_counter()
+            backend.run(inputs)
+            taken.append(time.perf_counter() - start)
+        return min(taken)
 
     def close(self) -> None:
         """Release all of them, each when nobody uses it any more."""
         for lease in (self.text, self.audio, self.single):
             lease.close()
 
-    def _open_audio(self, threads: int | None) -> Backend:
+    def _open_audio(self, threads: int | None, lanes: int = 1) -> Backend:
         manifest = self.bundle.manifest
         backend = self._open(
-            manifest.audio_graph, manifest.engines and manifest.engines.audio, threads
+            manifest.audio_graph, manifest.engines and manifest.engines.audio, threads, lanes=lanes
         )
         fused = manifest.audio.long_clips == "fusion"
         wanted = fusion.INPUTS if fused else ("waveform",)
@@ -117,7 +137,7 @@ class Loaded:
     def _open_single(self) -> Backend:
         # Two of them are in memory only if both have been of use.
         self.audio.close(only_unused=True)
-        return self._open_audio(1)
+        return self._open_audio(1, usable_cores())
 
     def _open_text(self) -> tuple[Backend, TextTokenizer]:
         manifest = self.bundle.manifest
@@ -134,7 +154,12 @@ class Loaded:
         return backend, tokenizer
 
     def _open(
-        self, graph: Graph, engine: Engine | None, threads: int | None, largest_id: int = 0
+        self,
+        graph: Graph,
+        engine: Engine | None,
+        threads: int | None,
+        largest_id: int = 0,
+        lanes: int = 1,
     ) -> Backend:
         if engine is not None and self.providers == (TENSORRT,):
             backend = open_engine(self._read(engine.file), engine, self.device or 0)
@@ -142,12 +167,17 @@ class Loaded:
             kept = self._kept(graph, largest_id)
             backend = kept and kept.open(threads)
             if backend is None:
-                backend = self._open_graph(graph, kept, threads, largest_id)
+                backend = self._open_graph(graph, kept, threads, largest_id, lanes)
         log.debug("opened %s on %s", graph.file, backend.provider)
         return backend
 
     def _open_graph(
-        self, graph: Graph, kept: Kept | None, threads: int | None, largest_id: int
+        self,
+        graph: Graph,
+        kept: Kept | None,
+        threads: int | None,
+        largest_id: int,
+        lanes: int,
     ) -> Backend:
         bundle, check = self.bundle, self.check_hashes
         if kept is not None:  # nothing is kept of a file before its hash was compared
@@ -158,7 +188,7 @@ class Loaded:
             with bundle.graph_in_use(graph, check_hash=check) as (content, found):
                 check_shapes(bundle.manifest, graph, found, largest_id)
                 backend = open_backend(
-                    content, self.providers, threads, self.device or 0, graph.bfloat16
+                    content, self.providers, threads, self.device or 0, graph.bfloat16, lanes
                 )
                 held.callback(backend.close)  # where the hash differs
             held.pop_all()

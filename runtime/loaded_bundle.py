@@ -52,7 +52,8 @@ class LoadedBundle:
         """How many recordings are best embedded at a time, each by a run of one thread.
 
         Above 1 on ONNX Runtime's CPU, when ``threads`` was not given: a run on all cores spends
-        much of its time in steps that do not divide.
+        much of its time in steps that do not divide. On OpenVINO, which divides more of them, only
+        where a window takes long, which is measured once.
 
         Raises:
             BackendError: the provider is not available.

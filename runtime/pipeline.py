@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -32,6 +33,7 @@ S = TypeVar("S")
 # A long recording comes in pieces, so many to a batch, and so many may wait for the engine.
 PIECES = 4
 WAITING = 2
+MANY = 2  # recordings for each core, above which an engine of one thread each pays
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,22 @@ class Schedule:
     Attributes:
         batch_size: windows given to the engine at once.
         decode_threads: that load and resample, ahead of the encoder.
-        parallel: above 1, this number of threads. Each takes one recording at a time, from loading
-            to embedding. There are then no ``decode_threads`` and no batches across recordings.
+        parallel: above 1, so many recordings are embedded at a time, each by a run of its own. A
+            thread takes one from loading to embedding; there is one thread more than that, since
+            much of decoding is Python, which is one thread's at a time, and the engine shall have
+            work meanwhile. There are then no ``decode_threads`` and no batches across recordings.
     """
 
     batch_size: int
     decode_threads: int
     parallel: int
+
+
+def at_once(encoder: Encoder, count: int) -> int:
+    """``parallel`` for so many recordings, where nobody asked for one: of few, batches take less
+    time than opening another engine."""
+    cores = encoder.many_at_once
+    return cores if count > MANY * cores else 1
 
 
 @dataclass(frozen=True)
@@ -111,12 +122,17 @@ def _one_each(
     new_pool: Callable[[], P],
 ) -> Generator[Heard[P]]:
     """Each recording in a thread, from decoding to its pool."""
+    lanes = BoundedSemaphore(schedule.parallel)
+
+    def embedded(piece: Piece) -> NDArray[np.float32]:
+        with lanes:
+            return encoder.embed_piece(piece)
 
     def hear(item: Item) -> Heard[P]:
         pool = new_pool()
         for given in decoded(item, opened, schedule.batch_size):
             if (piece := given.piece) is not None:
-                error = _added(pool, encoder.embed_piece(piece), piece)
+                error = _added(pool, embedded(piece), piece)
                 if error is not None:
                     return Heard(item, error=error)
             if given.ending is not None:
@@ -127,7 +143,9 @@ def _one_each(
     def start(threads: ThreadPoolExecutor, item: Item) -> Future[Heard[P]]:
         return threads.submit(hear, item)
 
-    with closing(_started(items, start, schedule.parallel, lambda: 1)) as started:
+    # Some wait, so that no thread does while the oldest recording's result is due.
+    parallel = schedule.parallel
+    with closing(_started(items, start, parallel + 1, lambda: parallel)) as started:
         for future in started:
             yield future.result()
 

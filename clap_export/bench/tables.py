@@ -54,8 +54,8 @@ def sections(report: Report) -> list[Section]:
                 for one in found
             ),
             f"{clips}, {audio:.1f} s, one at a time, {settings.labels} labels; {settings.runs} "
-            f"runs after {settings.warmups} warm-ups, in {settings.rounds} rounds of all candidates. "
-            "Cosine: least over the clips, to the first row"
+            f"runs after {settings.warmups} warm-ups, in {settings.rounds} rounds of all "
+            "candidates. Cosine: least over the clips, to the first row"
             + (f"; top 1: on {settings.listing}." if settings.listing else "."),
         ),
         Section(

@@ -13,8 +13,8 @@ from clap_export.bench.report import Latency
 
 
 class OwnSeconds(float):
-    """What a task returns that has timed itself, as by the GPU's own events: it stands in the report
-    instead of the time that the whole task took."""
+    """What a task returns that has timed itself, as by the GPU's own events: it stands in the
+    report instead of the time that the whole task took."""
 
 
 def interleave(

@@ -18,7 +18,6 @@ from runtime.clips.pooling import Pool
 from runtime.encoder import Encoder
 from runtime.pipeline import Heard, Schedule
 
-MANY = 2  # recordings for each core, above which an engine of one thread pays
 HASHED = 64  # recordings that are hashed ahead: their bytes are then in the system's memory
 NO_DIRECTION = 0.5  # norm below which windows have cancelled out
 
@@ -104,8 +103,7 @@ def rows(
 def schedule(encoder: Encoder, count: int, batch_size: int | None, decode_threads: int) -> Schedule:
     """How so many recordings are best worked through; see
     :meth:`runtime.Classifier.predict_many`."""
-    cores = encoder.many_at_once
-    parallel = cores if count > MANY * cores else 1
+    parallel = pipeline.at_once(encoder, count)
     return Schedule(batch_size or encoder.batch_size, decode_threads, parallel)
 
 

@@ -54,9 +54,10 @@ class Backend(Protocol):
         ...
 
     @property
-    def one_thread_each(self) -> bool:
-        """Many recordings are quickest with a run of one thread for each core at a time,
-        not with one run after the other on all cores.
+    def one_thread_each_from(self) -> float:
+        """Seconds that a window takes, from which many recordings are quickest with a run of one
+        thread for each core at a time, not with one run after the other on all cores: 0 for
+        always, infinity for never.
         """
         ...
 
@@ -137,6 +138,7 @@ def open_backend(
     threads: int | None = None,
     device: int = 0,
     bfloat16: bool = False,
+    lanes: int = 1,
 ) -> Backend:
     """Load a graph.
 
@@ -149,6 +151,7 @@ def open_backend(
         device: number of the GPU, for ``cuda``.
         bfloat16: the encoder may be computed in bfloat16, where engine and CPU have it; else it is
             computed in the graph's own types. See :attr:`Backend.bfloat16`.
+        lanes: runs at a time that ``threads`` are meant for; OpenVINO queues what is more.
 
     Raises:
         BackendError: the first provider is not available (there is no silent fall to another), the
@@ -158,7 +161,7 @@ def open_backend(
     if "openvino" in providers:
         from runtime.backends.openvino import OpenVinoBackend
 
-        return OpenVinoBackend(model, providers, threads, bfloat16)
+        return OpenVinoBackend(model, providers, threads, bfloat16, lanes)
     from runtime.backends.ort import OrtBackend
 
     return OrtBackend(model, providers, threads, device)

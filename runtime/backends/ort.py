@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -108,7 +109,7 @@ class OrtBackend:
             )
         self.provider = providers[0]
         self.on_gpu = self.provider == CUDA
-        self.one_thread_each = not self.on_gpu
+        self.one_thread_each_from = math.inf if self.on_gpu else 0.0
         self.input_names = tuple(cast(str, i.name) for i in inputs)
         self.output_names = tuple(outputs)
         self._bound = Bound(ort, self._session, outputs, CUDA, device) if self.on_gpu else None

@@ -16,6 +16,7 @@ import soundfile
 import runtime.backends.ort
 from runtime import Classifier, Encoder
 from runtime.backends.ort import OrtBackend
+from runtime.clips.clip import Piece
 from runtime.errors import AudioError, AudioWarning, BackendError, ClapError
 from tests.runtime.test_audio import ERRORS
 from tests.tiny import bundle as tinybundle
@@ -146,9 +147,41 @@ def test_several_encoders_at_once_read_no_further_than_they_need(classifier: Cla
     results = classifier.predict_many(row, parallel=3)
     for i in range(1, 20):
         next(results)
-        assert row.taken <= i + 3 + 1
+        assert row.taken <= i + 3 + 1 + 3  # in threads, and waiting for one
     results.close()
     assert not decoders()
+
+
+def test_so_many_runs_at_a_time_as_asked_and_one_recording_more_is_decoded(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, lock, inside, most = Encoder.embed_piece, threading.Lock(), 0, 0
+    opened = threading.Semaphore(0)
+
+    def slow(self: Encoder, piece: Piece) -> np.ndarray:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        # Ends when three were opened: two are in the engine by then, and the third not.
+        assert opened.acquire(timeout=20)
+        opened.release()
+        try:
+            return real(self, piece)
+        finally:
+            with lock:
+                inside -= 1
+
+    class Third(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            opened.release()
+            return super().read(size)
+
+    monkeypatch.setattr(Encoder, "embed_piece", slow)
+    items = [wav(clip(0)), wav(clip(1)), Third(wav(clip(2))), *[wav(clip(i)) for i in range(9)]]
+    found = list(classifier.predict_many(items, parallel=2))
+    assert [each.error for each in found] == [None] * 12
+    assert most == 2
 
 
 def test_what_is_no_fault_of_a_recording_is_raised(

@@ -6,6 +6,7 @@ other clients. All else is the runtime's own: rates, windows, policies, pooling,
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,7 +43,8 @@ class RemoteGraph:
     """
 
     provider = "triton"
-    takes_int16 = on_gpu = bfloat16 = one_thread_each = False
+    takes_int16 = on_gpu = bfloat16 = False
+    one_thread_each_from = math.inf
 
     def __init__(self, model: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
         self._model, self.input_names, self.output_names = model, inputs, outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -58,7 +59,8 @@ class TensorRtBackend:
     """
 
     takes_int16 = on_gpu = True
-    bfloat16 = one_thread_each = False
+    bfloat16 = False
+    one_thread_each_from = math.inf
 
     def __init__(
         self,

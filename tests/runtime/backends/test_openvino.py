@@ -6,12 +6,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from runtime import Classifier, Encoder
 from runtime.backends import open_backend
+from runtime.backends.openvino import OpenVinoBackend
+from runtime.cores import usable_cores
 from runtime.errors import BackendError
 from tests.places import ROOT
 from tests.tiny import bundle as tinybundle
@@ -70,6 +73,43 @@ def test_threads_share_a_classifier(tiny_bundle: Path) -> None:
         [worker.start() for worker in workers]
         [worker.join() for worker in workers]
     assert together == alone
+
+
+def streams(encoder: Encoder, *, one_thread: bool) -> tuple[int, int]:
+    """Of the compiled model itself: runs at a time, and threads for all of them."""
+    loaded: Any = encoder._loaded
+    backend = (loaded.single if one_thread else loaded.audio).get()
+    (compiled,) = backend._compiled
+    names = ("NUM_STREAMS", "INFERENCE_NUM_THREADS")
+    return tuple(int(compiled.get_property(name)) for name in names)
+
+
+def test_each_core_has_a_recording_of_many(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.loaded.usable_cores", lambda: 2)
+    with Encoder(tiny_bundle, providers=OPENVINO) as encoder:  # a window takes no time
+        assert encoder.many_at_once == 1
+    monkeypatch.setattr(OpenVinoBackend, "one_thread_each_from", 1e-9)
+    with Encoder(tiny_bundle, providers=OPENVINO) as encoder:
+        assert encoder.many_at_once == usable_cores()
+        assert streams(encoder, one_thread=False)[0] == 1
+        assert streams(encoder, one_thread=True) == (2, 2)
+    with Encoder(tiny_bundle, providers=OPENVINO, threads=1) as encoder:
+        assert encoder.many_at_once == 1
+        assert streams(encoder, one_thread=True) == (1, 1)
+
+
+def test_many_recordings_are_each_as_if_alone(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenVinoBackend, "one_thread_each_from", 0.0)
+    clips = [windows(1, seed)[0] for seed in range(23)]
+    with Classifier(tiny_bundle, ["dog", "rain"], providers=OPENVINO) as classifier:
+        alone = [classifier.predict(clip, tinybundle.RATE) for clip in clips]
+        for _ in range(2):
+            found = classifier.predict_many(clips, tinybundle.RATE)
+            assert [r.predictions for r in found] == [pytest.approx(each) for each in alone]
 
 
 def test_wrong_use_is_said(tiny_bundle: Path, tmp_path: Path) -> None:
