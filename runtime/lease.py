@@ -30,12 +30,16 @@ class Lease(Generic[T]):
         forks.watch(self)
 
     @contextmanager
-    def use(self) -> Generator[T]:
-        """Have it for the length of a block."""
+    def use(self, *, lasting: bool = True) -> Generator[T]:
+        """Have it for the length of a block.
+
+        Args:
+            lasting: it counts as used from then on; see :meth:`close`.
+        """
         with self._lock:
             shared = self._opened()
             shared.users += 1
-            shared.used = True
+            shared.used |= lasting
         try:
             yield shared.value
         finally:

@@ -92,10 +92,10 @@ class Loaded:
         if self.threads is not None:
             return False
         if self._one_thread_each is None:
-            backend = self.audio.get()
-            least = backend.one_thread_each_from
-            known = least in (0, math.inf)
-            self._one_thread_each = least == 0 if known else self._seconds(backend) >= least
+            with self.audio.use(lasting=False) as backend:
+                least = backend.one_thread_each_from
+                known = least in (0, math.inf)
+                self._one_thread_each = least == 0 if known else self._seconds(backend) >= least
         return self._one_thread_each
 
     def _seconds(self, backend: Backend) -> float:

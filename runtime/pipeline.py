@@ -18,6 +18,7 @@ from runtime import audio
 from runtime.clips.clip import Clip, Piece
 from runtime.clips.handover import Handover, Left
 from runtime.clips.pooling import Peaks, Pool
+from runtime.cores import usable_cores
 from runtime.encoder import Encoder
 from runtime.errors import AudioError, ClapError, without_frames
 
@@ -56,7 +57,13 @@ class Schedule:
 
 def at_once(encoder: Encoder, count: int) -> int:
     """``parallel`` for so many recordings, where nobody asked for one: of few, batches take less
-    time than opening another engine."""
+    time than opening another engine.
+
+    Raises:
+        BackendError: the provider is not available.
+    """
+    if count <= MANY * usable_cores():
+        return 1  # without a look at the engine
     cores = encoder.many_at_once
     return cores if count > MANY * cores else 1
 

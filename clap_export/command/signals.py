@@ -15,6 +15,14 @@ ASKING = ("SIGINT", "SIGTERM", "SIGHUP")
 # Python drops an exception that is raised inside a finaliser (``__del__``), and libraries have
 # places that drop any. So the request is repeated until the process ends, after this many seconds.
 REPEAT = 0.5
+# An exception in these would leave a lock held for ever, or one free that is thought to be held:
+# ``with condition`` counts as entered only when its function has returned. A thread that sets a
+# future's result would then wait for its lock, and what waits for the thread's end for the thread.
+LOCKING = frozenset(
+    getattr(threading.Condition, name).__code__
+    for name in ("__enter__", "__exit__", "_release_save", "_acquire_restore")
+)
+SOON = 0.01  # seconds until it is raised instead
 
 
 class Signalled(KeyboardInterrupt):
@@ -45,9 +53,12 @@ def raising(asked: list[int]) -> Iterator[None]:
         if number != getattr(signal, "SIGALRM", None):
             asked.append(number)
         if asked and not _on_its_way(sys.exc_info()[1]):
-            if hasattr(signal, "setitimer"):  # not on Windows
-                signal.setitimer(signal.ITIMER_REAL, REPEAT, REPEAT)
-            raise Signalled(asked[0])
+            repeats = hasattr(signal, "setitimer")  # not on Windows
+            wait = repeats and frame is not None and frame.f_code in LOCKING
+            if repeats:
+                signal.setitimer(signal.ITIMER_REAL, SOON if wait else REPEAT, REPEAT)
+            if not wait:
+                raise Signalled(asked[0])
 
     before: dict[int, Any] = {}
     for name in (*ASKING, "SIGALRM"):

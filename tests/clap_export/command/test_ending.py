@@ -173,6 +173,34 @@ def test_a_signal_ends_it_and_leaves_nothing(name: str, busy: str, tmp_path: Pat
 
 
 @POSIX
+def test_a_signal_leaves_no_lock_held() -> None:
+    """It comes when the call that takes the lock has returned, and the block has not begun: raised
+    there, the block would never be left."""
+    process = python(
+        """
+        import signal, sys, threading, time
+        from functools import partial
+        from clap_export.command import ending
+
+        class Lock:
+            acquire = release = None
+
+        def work():
+            lock = Lock()
+            lock.__enter__ = partial(signal.raise_signal, signal.SIGTERM)  # no step of Python
+            lock.__exit__ = lambda *_: print("left")
+            with threading.Condition(lock):
+                print("entered")
+                for _ in range(600): time.sleep(0.1)
+
+        sys.exit(ending.code_of(work))
+        """
+    )
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (128 + signal.SIGTERM, "entered\nleft\n")
+
+
+@POSIX
 def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     done = python(
         """

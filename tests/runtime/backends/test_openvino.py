@@ -93,6 +93,9 @@ def test_each_core_has_a_recording_of_many(
     monkeypatch.setattr(OpenVinoBackend, "one_thread_each_from", 1e-9)
     with Encoder(tiny_bundle, providers=OPENVINO) as encoder:
         assert encoder.many_at_once == usable_cores()
+        loaded: Any = encoder._loaded
+        loaded.single.get()  # in place of the other, which was timed and had no other use
+        assert loaded.audio._current is None
         assert streams(encoder, one_thread=False)[0] == 1
         assert streams(encoder, one_thread=True) == (2, 2)
     with Encoder(tiny_bundle, providers=OPENVINO, threads=1) as encoder:
