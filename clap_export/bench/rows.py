@@ -45,7 +45,7 @@ def loading_rows(paths: Sequence[Path], rate: int) -> list[Row]:
 
 def rested_rows(tasks: Sequence[Callable[[], object]], rest: float | None) -> list[Row]:
     """End to end after ``rest`` seconds without work, as where recordings come now and then: the
-    weights have left the CPU's caches by then, most of all on a machine that others share."""
+    weights' memory has gone cold by then, most of all on a machine that others share."""
     if rest is None:
         return []
 

@@ -129,6 +129,6 @@ class Bench:
 
 
 def _time(rows: Sequence[Row], runs: int, warmups: int) -> Timed:
-    """Each row's runs come one after the other: behind others its weights would have gone from the
-    CPU's caches, and it would be timed as if it had rested."""
+    """Each row's runs come one after the other: behind others its memory would have gone cold,
+    and it would be timed as if it had rested."""
     return [(row.name, row.detail, interleave(row.tasks, runs, warmups)) for row in rows]
