@@ -62,10 +62,7 @@ def at_once(encoder: Encoder, count: int) -> int:
     Raises:
         BackendError: the provider is not available.
     """
-    if count <= MANY * usable_cores():
-        return 1  # without a look at the engine
-    cores = encoder.many_at_once
-    return cores if count > MANY * cores else 1
+    return encoder.many_at_once if count > MANY * usable_cores() else 1
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(OrtBackend, "__init__", spy)
     monkeypatch.setattr(OrtBackend, "close", closing)
-    monkeypatch.setattr("runtime.loaded_bundle.usable_cores", lambda: 3)
+    for module in ("loaded_bundle", "pipeline"):
+        monkeypatch.setattr(f"runtime.{module}.usable_cores", lambda: 3)
     return seen
 
 

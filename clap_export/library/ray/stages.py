@@ -178,7 +178,7 @@ class Embedding:
 
     def _scheduled(self) -> Schedule:
         if self._schedule is None:
-            # One more than there are CPUs: the next recording is unpacked meanwhile.
+            # Above 1 on one CPU too: that is what an engine of one thread runs.
             many = self._encoder.many_at_once > 1
-            self._schedule = Schedule(self._size, self._cpus, self._cpus + 1 if many else 1)
+            self._schedule = Schedule(self._size, self._cpus, max(2, self._cpus) if many else 1)
         return self._schedule
