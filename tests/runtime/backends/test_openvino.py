@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime import Classifier, Encoder
+from runtime import Classifier, Encoder, pipeline
 from runtime.backends import open_backend
 from runtime.backends.openvino import OpenVinoBackend
 from runtime.cores import usable_cores
@@ -109,6 +109,10 @@ def test_many_recordings_are_each_as_if_alone(
     monkeypatch.setattr(OpenVinoBackend, "one_thread_each_from", 0.0)
     clips = [windows(1, seed)[0] for seed in range(23)]
     with Classifier(tiny_bundle, ["dog", "rain"], providers=OPENVINO) as classifier:
+        cores = usable_cores()
+        assert pipeline.at_once(classifier.encoder, 100 * cores) == 1  # not worth another engine
+        assert pipeline.at_once(classifier.encoder, 100 * cores + 1) == cores
+        monkeypatch.setattr(pipeline, "MANY_ON", {})
         alone = [classifier.predict(clip, tinybundle.RATE) for clip in clips]
         for _ in range(2):
             found = classifier.predict_many(clips, tinybundle.RATE)
