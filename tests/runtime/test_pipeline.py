@@ -156,16 +156,18 @@ def test_so_many_runs_at_a_time_as_asked_and_one_recording_more_is_decoded(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, lock, inside, most = Encoder.embed_piece, threading.Lock(), 0, 0
-    opened = threading.Semaphore(0)
+    two, third = threading.Event(), threading.Event()
 
     def slow(self: Encoder, piece: Piece) -> np.ndarray:
         nonlocal inside, most
         with lock:
             inside += 1
             most = max(most, inside)
-        # Ends when three were opened: two are in the engine by then, and the third not.
-        assert opened.acquire(timeout=20)
-        opened.release()
+            if inside == 2:
+                two.set()
+        # None ends before two are in the engine and a third recording was opened.
+        assert two.wait(timeout=20)
+        assert third.wait(timeout=20)
         try:
             return real(self, piece)
         finally:
@@ -174,7 +176,7 @@ def test_so_many_runs_at_a_time_as_asked_and_one_recording_more_is_decoded(
 
     class Third(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
-            opened.release()
+            third.set()
             return super().read(size)
 
     monkeypatch.setattr(Encoder, "embed_piece", slow)
