@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clap_export import invented
-from clap_export.bench.candidate import FOLDER, Candidate, Plan
+from clap_export.bench.candidate import FOLDER_BATCH, Candidate, Plan
 from clap_export.bench.report import Model
 from clap_export.bench.rows import Row, batch_rows, loading_rows
 from clap_export.bench.timing import OwnSeconds
@@ -113,7 +113,7 @@ class BundleSubject:
 
     def folder(self) -> tuple[int, int, list[Row]]:
         """``predict_many`` over the clips, again and again; and the encoder alone."""
-        files, size = FOLDER[self._candidate.device]
+        files, size = self._plan.files, FOLDER_BATCH[self._candidate.device]
         paths = list(islice(cycle(self._plan.clips), files))
         windows = [self._encoder.windows_of(path) for path in self._plan.clips]
         clips = list(islice(cycle(windows), files))

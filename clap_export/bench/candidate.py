@@ -36,8 +36,11 @@ PEERS: dict[Device, dict[str, tuple[Kind, ...]]] = {
 }
 GPU_PROVIDERS = ("cuda", "tensorrt")
 LABELS = 50
-# By device: files in the stream, and size of its batches.
-FOLDER: dict[Device, tuple[int, int]] = {"cpu": (16, 4), "cuda": (128, 16)}
+# By device: files in the stream unless asked for, and size of its batches.
+FILES: dict[Device, int] = {"cpu": 16, "cuda": 128}
+FOLDER_BATCH: dict[Device, int] = {"cpu": 4, "cuda": 16}
+# From so many on, a stream is long enough to be timed once in a round, without a warm-up.
+BULK = 100
 DEFAULT_RUNS = 30
 
 
@@ -79,11 +82,13 @@ class Plan:
         clips: recordings to classify.
         batches: sizes of batches, in windows.
         rest: seconds without work before a recording that is timed as rested; None for no such row.
+        files: in a stream; the clips again and again.
     """
 
     clips: tuple[Path, ...]
     batches: tuple[int, ...]
     rest: float | None = None
+    files: int = FILES["cpu"]
 
     @property
     def names(self) -> list[str]:
@@ -126,6 +131,7 @@ class Request:
         batches: sizes to run the audio encoder with, in windows; None takes the device's default.
         runs: counted ones of every task.
         rest: seconds without work, after which a recording is timed as well; None for no such row.
+        files: in a stream; None takes the device's default.
         listing: labelled recordings (see :func:`clap_export.parity.accuracy.read_listing`) to
             measure accuracy on.
     """
@@ -140,6 +146,7 @@ class Request:
     batches: tuple[int, ...] | None = None
     runs: int = DEFAULT_RUNS
     rest: float | None = None
+    files: int | None = None
     listing: Path | None = None
 
 

@@ -12,7 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clap_export.bench.candidate import LABELS, Candidate, Device, Plan, Request, candidates
+from clap_export.bench.candidate import (
+    FILES,
+    LABELS,
+    Candidate,
+    Device,
+    Plan,
+    Request,
+    candidates,
+)
 from clap_export.bench.gpu import Meter
 from clap_export.bench.machine import machine
 from clap_export.bench.process import Process
@@ -42,7 +50,7 @@ DEFAULT_BATCHES: dict[Device, tuple[int, ...]] = {
     "cpu": (1, 4, 16),
     "cuda": (1, 8, 16, 32, 64, 128, 256),
 }
-MIN_RUNS, MOST_REST = 3, 60.0
+MIN_RUNS, MOST_REST, MOST_FILES = 3, 60.0, 100_000
 ROUNDS, WARMUPS, SETUP_RUNS = 3, 3, 3
 CLIP_SECONDS, CLIP_RATE = 5.0, 44_100
 ENGINES = {
@@ -65,8 +73,8 @@ def bench(request: Request, progress: Callable[[str], None] = lambda _: None) ->
 
     Raises:
         BackendError: ``cuda`` without a GPU.
-        ClapError: nothing to measure, a batch below 1, fewer than 3 runs, no length of a rest, a
-            clip, listing or candidate that cannot be used, or a provider that is not available.
+        ClapError: nothing to measure, a batch or stream below 1, fewer than 3 runs, no length of a
+            rest, a clip, listing or candidate that cannot be used, or a provider that is not there.
     """
     found, device, runs = candidates(request), request.device, request.runs
     sizes = _check(request)
@@ -81,7 +89,7 @@ def bench(request: Request, progress: Callable[[str], None] = lambda _: None) ->
             ceilings = _ceilings()
         paths = request.clips or (_made_clip(Path(folder)),)
         records = tuple(_clip(path) for path in paths)
-        plan = Plan(paths, sizes, request.rest)
+        plan = Plan(paths, sizes, request.rest, request.files or FILES[device])
         runners: list[_Runner] = []
         for candidate in found:
             progress(f"opening {candidate.path.name} ({candidate.kind})")
@@ -285,6 +293,8 @@ def _check(request: Request) -> tuple[int, ...]:
         raise ClapError(f"runs={request.runs}: pass at least {MIN_RUNS}, fewer say nothing.")
     if request.rest is not None and not 0 < request.rest <= MOST_REST:
         raise ClapError(f"rest={request.rest}: pass seconds, above 0 and up to {MOST_REST:g}.")
+    if request.files is not None and not 1 <= request.files <= MOST_FILES:
+        raise ClapError(f"files={request.files}: pass a number from 1 to {MOST_FILES:,}.")
     missing = [f"'{clip}'" for clip in request.clips if not clip.is_file()]
     if missing:
         raise ClapError(f"no recording at {', '.join(missing)}: check the path.")

@@ -151,7 +151,7 @@ class Measured:
         threads: of the CPU; None is the engine's choice, one for each core.
         stages: parts of the way, and what happens once in a process.
         batches: empty for what takes one recording at a time.
-        folder: None for most peers.
+        folder: None for what takes one recording at a time, and for peers on a GPU.
         cosine: least over the clips, to the report's first candidate; None in another space.
         accuracy: None without a listing, and for a peer of another space.
     """
@@ -177,7 +177,8 @@ class Settings:
         device: that peers, and bundles by default, ran on.
         labels: that each recording was scored with.
         rounds: turns of every candidate, between which the others have theirs.
-        runs: counted ones, over all rounds; each does every task once, in turn.
+        runs: counted ones, over all rounds; each does every task once. A stream of many files is
+            run once a round.
         warmups: of the first round, not counted; every other round has one.
         setup_runs: of loading and of embedding labels; nothing warms these up but the operating
             system's file cache, which reading the hashes has filled.

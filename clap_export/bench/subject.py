@@ -42,7 +42,7 @@ class Subject(Protocol):
 
     def folder(self) -> tuple[int, int, list[Row]]:
         """Files, size of batch; many files in a stream, and their windows alone. No rows for
-        most peers."""
+        transformers' pipeline and for peers on a GPU."""
         ...
 
     def embed(self, path: Path) -> NDArray[np.float32]:

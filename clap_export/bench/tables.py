@@ -105,13 +105,14 @@ def sections(report: Report) -> list[Section]:
         ),
         Section(
             "Many files in a stream",
-            ("", "files", "batch", *TIMES, "files/s", "encoder alone ms", "share"),
+            ("", "files", "batch", "runs", *TIMES, "files/s", "encoder alone ms", "share"),
             1,
             tuple(
                 (
                     one.name,
                     str(one.folder.files),
                     str(one.folder.batch_size),
+                    str(one.folder.latency.runs),
                     *_times(one.folder.latency),
                     number(1000 * one.folder.files / one.folder.latency.median_ms),
                     number(one.folder.encoder.median_ms),
@@ -120,9 +121,9 @@ def sections(report: Report) -> list[Section]:
                 for one in found
                 if one.folder is not None
             ),
-            "Classifier.predict_many; on ONNX Runtime's CPU with a file to each core (threads=1, "
-            "parallel=cores); of peers, batches one after the other. Share: of the throughput of "
-            "the encoder alone, driven likewise.",
+            "Classifier.predict_many, on a CPU with a file to each core where that is its way with "
+            "so many; of peers, batches one after the other. Share: of the throughput of the "
+            "encoder alone, driven likewise.",
         ),
         Section(
             "Memory (resident set) and disk, MiB",

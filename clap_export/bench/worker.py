@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clap_export.bench.bundles import BundleSubject
-from clap_export.bench.candidate import Candidate, Plan
+from clap_export.bench.candidate import BULK, Candidate, Plan
 from clap_export.bench.gpu import Meter
 from clap_export.bench.machine import memory_mib
 from clap_export.bench.process import Process
@@ -93,10 +92,11 @@ class Bench:
 
     def round(self, runs: int, warmups: int) -> dict[str, Timed]:
         """Time the rows, one after the other; by part of the report."""
-        rows = list(chain.from_iterable(self._parts.values()))
+        often = dict.fromkeys(self._parts, (runs, warmups))
+        if self._plan.files >= BULK:
+            often["folder"] = (1, 0)
         with self._counted():
-            each = iter(_time(rows, runs, warmups))
-        return {name: [next(each) for _ in rows] for name, rows in self._parts.items()}
+            return {name: _time(rows, *often[name]) for name, rows in self._parts.items()}
 
     def energy(self, seconds: float = ENERGY_SECONDS) -> list[float | None]:
         """Millijoules of the GPU for one run of each row of batches, run without a pause."""

@@ -43,6 +43,10 @@ class ReportFiles:
 @click.option(
     "--rest", type=float, help="Measure a recording after so many seconds without work, too."
 )
+@click.option(
+    "--files", type=int,
+    help="Files in a stream; from 100 on it runs once a round.  [default: 16; on cuda 128]",
+)  # fmt: skip
 @options.listing_option
 @click.option("--json", "json_file", type=OUTPUT, help="Write the report as JSON.")
 @click.option("--markdown", "markdown_file", type=OUTPUT, help="Write the tables as Markdown.")

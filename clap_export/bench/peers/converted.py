@@ -7,7 +7,7 @@ import logging
 import tempfile
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class _ConvertedPeer(TransformersPeer, ABC):
     ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
         """What runs the encoder: from features to embeddings."""
 
-    def _embed(self, clips: list[NDArray[np.float32]]) -> torch.Tensor:
+    def _embed(self, clips: Sequence[NDArray[np.float32]]) -> torch.Tensor:
         features = self._features(clips)["input_features"]
         return torch.from_numpy(self._run(features.numpy()))
 
@@ -135,7 +135,7 @@ class PlainPeer(_OnnxPeer):
 
     engine = "numpy mel and plain ONNX"
 
-    def _embed(self, clips: list[NDArray[np.float32]]) -> torch.Tensor:
+    def _embed(self, clips: Sequence[NDArray[np.float32]]) -> torch.Tensor:
         rows = [self._run(self._log_mel(clip)) for clip in clips]
         return torch.from_numpy(np.concatenate(rows))
 

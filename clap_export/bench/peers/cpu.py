@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clap_export.bench.candidate import FOLDER, LABELS, Candidate, Plan
+from clap_export.bench.candidate import FOLDER_BATCH, LABELS, Candidate, Plan
 from clap_export.bench.report import Model
 from clap_export.bench.rows import Row, batch_rows, loading_rows
 from runtime import audio
@@ -31,6 +31,8 @@ from runtime.errors import ClapError
 TOP_K = 5
 MOST_SHAPES = 64  # that torch.compile may compile for
 NAMES = {torch.float32: "fp32", torch.float16: "fp16"}
+
+C = TypeVar("C")
 
 
 class _Peer:
@@ -49,8 +51,40 @@ class _Peer:
         return []
 
     def folder(self) -> tuple[int, int, list[Row]]:
-        """Nothing: our own model is no other way to do it."""
+        """Nothing: a peer on a GPU is measured by its batches."""
         return 0, 0, []
+
+    def _in_batches(
+        self,
+        load: Callable[[Path], C],
+        scores: Callable[[Sequence[C]], object],
+        embed: Callable[[Sequence[C]], object],
+    ) -> tuple[int, int, list[Row]]:
+        """Batches of files, one after the other: such code has no threads of its own.
+
+        Args:
+            load: what the encoder is given of a file.
+            scores: a batch's files to their scores.
+            embed: a batch's files to their embeddings.
+        """
+        files, size = self._plan.files, FOLDER_BATCH["cpu"]
+        loaded = {path: load(path) for path in self._plan.clips}
+        paths = list(islice(cycle(loaded), files))
+        batches = [paths[i : i + size] for i in range(0, files, size)]
+
+        @torch.inference_mode()
+        def stream() -> None:
+            for batch in batches:
+                scores([load(path) for path in batch])
+
+        @torch.inference_mode()
+        def encode() -> None:
+            for batch in batches:
+                embed([loaded[path] for path in batch])
+
+        return files, size, [
+            Row("folder", "batches of files", (stream,)), Row("encoder", "", (encode,))
+        ]  # fmt: skip
 
 
 class TorchPeer(_Peer):
@@ -105,6 +139,19 @@ class TorchPeer(_Peer):
 
         return batch_rows(embed, self._windows(), self._plan)
 
+    def folder(self) -> tuple[int, int, list[Row]]:
+        """On a CPU, all windows of a few files in a batch."""
+        if self.device != "cpu":
+            return super().folder()
+
+        def embed(clips: Sequence[NDArray[np.float32]]) -> torch.Tensor:
+            return self._rows(np.concatenate(clips))
+
+        def scores(clips: Sequence[NDArray[np.float32]]) -> object:
+            return [self._ranked(rows) for rows in embed(clips).split([len(x) for x in clips])]
+
+        return self._in_batches(self._clip, scores, embed)
+
     def embed(self, path: Path) -> NDArray[np.float32]:
         """Mean of the windows' embeddings."""
         with torch.inference_mode():
@@ -112,7 +159,10 @@ class TorchPeer(_Peer):
         return mean_embedding(rows.cpu().numpy())
 
     def _scores(self, batch: NDArray[np.float32]) -> object:
-        embedding = torch.nn.functional.normalize(self._rows(batch).mean(dim=0), dim=0)
+        return self._ranked(self._rows(batch))
+
+    def _ranked(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        embedding = torch.nn.functional.normalize(rows.mean(dim=0), dim=0)
         return (self._scale * self._labels @ embedding).softmax(dim=0).topk(TOP_K)
 
     def _rows(self, batch: NDArray[np.float32]) -> torch.Tensor:
@@ -261,44 +311,27 @@ class TransformersPeer(_Peer):
         return batch_rows(embed, np.stack(clips), self._plan)
 
     def folder(self) -> tuple[int, int, list[Row]]:
-        """Batches of files, one after the other: such code has no threads of its own."""
+        """On a CPU, a few files in a batch."""
         if self.device != "cpu":
             return super().folder()
-        files, size = FOLDER["cpu"]
-        paths = list(islice(cycle(self._plan.clips), files))
-        batches = [paths[i : i + size] for i in range(0, files, size)]
-        clips = [[self._load(path) for path in batch] for batch in batches]
-
-        @torch.inference_mode()
-        def stream() -> None:
-            for batch in batches:
-                self._top([self._load(path) for path in batch])
-
-        @torch.inference_mode()
-        def encode() -> None:
-            for batch in clips:
-                self._embed(batch)
-
-        return files, size, [
-            Row("folder", "batches of files", (stream,)), Row("encoder", "", (encode,))
-        ]  # fmt: skip
+        return self._in_batches(self._load, self._top, self._embed)
 
     def embed(self, path: Path) -> NDArray[np.float32]:
         """The embedding of the whole recording."""
         with torch.inference_mode():
             return self._embed([self._load(path)])[0].float().cpu().numpy()
 
-    def _top(self, clips: list[NDArray[np.float32]]) -> object:
+    def _top(self, clips: Sequence[NDArray[np.float32]]) -> object:
         scale = self._model.logit_scale_a.exp()
         return (scale * self._embed(clips) @ self._labels.T).softmax(dim=1).topk(TOP_K)
 
     def _load(self, path: Path) -> NDArray[np.float32]:
         return audio.resample(*audio.decode(path), self._rate)
 
-    def _features(self, clips: list[NDArray[np.float32]]) -> Any:
-        return self._extractor(clips, sampling_rate=self._rate, return_tensors="pt")
+    def _features(self, clips: Sequence[NDArray[np.float32]]) -> Any:
+        return self._extractor(list(clips), sampling_rate=self._rate, return_tensors="pt")
 
-    def _embed(self, clips: list[NDArray[np.float32]]) -> torch.Tensor:
+    def _embed(self, clips: Sequence[NDArray[np.float32]]) -> torch.Tensor:
         # Of its outputs floats are cast, and is_longer is not.
         features = self._features(clips).to(self.device, self.dtype)
         found = self._model.get_audio_features(**features)
@@ -314,7 +347,7 @@ class AutocastPeer(TransformersPeer):
         if self._bfloat16:
             self.model = replace(self.model, audio_precision="bf16", text_precision="bf16")
 
-    def _embed(self, clips: list[NDArray[np.float32]]) -> torch.Tensor:
+    def _embed(self, clips: Sequence[NDArray[np.float32]]) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
             return super()._embed(clips).float()
 

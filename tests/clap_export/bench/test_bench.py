@@ -17,6 +17,8 @@ import pytest
 
 from clap_export import bench
 from clap_export.bench import candidate, machine, measure, rows, tables, timing, worker
+from clap_export.bench.candidate import Plan
+from clap_export.bench.peers import cpu as cpu_peers
 from clap_export.bench.report import Report
 from clap_export.bench.rows import Row
 from clap_export.bench.subject import open_subject
@@ -179,6 +181,40 @@ def test_a_rest_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows.rested_rows((work,), None) == []
 
 
+def test_a_stream_of_many_files_is_run_once_a_round(tiny_bundle: Path) -> None:
+    report = bench.bench(of(tiny_bundle, batches=(1,), runs=6, files=120))
+    (one,) = report.candidates
+    assert one.folder is not None
+    assert (one.folder.files, one.folder.latency.runs, one.folder.encoder.runs) == (120, 3, 3)
+    assert one.end_to_end.latency.runs == 6
+    (shown,) = (x for x in tables.sections(report) if x.title == "Many files in a stream")
+    assert shown.rows[0][:3] == ("120", "4", "3")
+
+
+def test_a_peer_takes_its_files_in_batches() -> None:
+    calls: list[tuple[str, list[str]]] = []
+    clips = Path("a.wav"), Path("b.wav"), Path("c.wav")
+    peer = cpu_peers.TorchPeer.__new__(cpu_peers.TorchPeer)
+    peer._plan = Plan(clips, (1,), files=10)
+    files, size, (stream, encoder) = peer._in_batches(
+        lambda path: calls.append(("load", [path.stem])) or path.stem,
+        lambda clips: calls.append(("scores", list(clips))),
+        lambda clips: calls.append(("embed", list(clips))),
+    )
+    assert (files, size) == (10, 4)
+    batches = [["a", "b", "c", "a"], ["b", "c", "a", "b"], ["c", "a"]]
+    calls.clear()
+    stream.tasks[0]()
+    loaded = [[("load", [name]) for name in batch] for batch in batches]
+    assert calls == [
+        *loaded[0], ("scores", batches[0]), *loaded[1], ("scores", batches[1]),
+        *loaded[2], ("scores", batches[2]),
+    ]  # fmt: skip
+    calls.clear()
+    encoder.tasks[0]()
+    assert calls == [("embed", batch) for batch in batches]
+
+
 @pytest.mark.parametrize("rest", [0.0, -1.0, 61.0, math.nan])
 def test_an_impossible_rest_is_refused(tiny_bundle: Path, rest: float) -> None:
     with pytest.raises(ClapError, match=r"rest=.*: pass seconds, above 0 and up to 60\."):
@@ -227,7 +263,8 @@ def test_peers_give_the_embeddings_of_the_bundle(side_by_side: Report) -> None:
     assert converted.cosine > 0.99  # bfloat16, where the CPU has it
     assert torch.model.space_id == first.model.space_id
     assert first.folder is not None
-    assert torch.folder is None
+    assert torch.folder is not None
+    assert torch.folder.files == first.folder.files == 16
     assert [stage.name for stage in torch.stages] == ["decode", "resample", "frontend"]
     accuracies = {one.accuracy for one in (first, openvino, torch)}
     assert len(accuracies) == 1
@@ -470,6 +507,7 @@ def test_plot_that_cannot_be_written(report: Report, tmp_path: Path, name: str) 
         ({"batches": (1, 0)}, r"batches=\[1, 0\]: pass sizes of at least 1"),
         ({"batches": ()}, "pass sizes of at least 1"),
         ({"runs": 2}, "runs=2: pass at least 3"),
+        ({"files": 0}, "files=0: pass a number from 1 to 100,000"),
         ({"clips": (Path("nowhere.wav"),)}, "no recording at 'nowhere.wav'"),
         ({"threads": (0,)}, "threads=0"),
         ({"providers": ("abacus",)}, "abacus"),
