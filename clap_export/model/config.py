@@ -292,7 +292,7 @@ class ClapConfig:
     Attributes:
         audio: sample rate, window, fill rule and mel parameters: training, evaluation, export and
             runtime all prepare audio from this one record.
-        calibration: multi-label calibration, fitted on validation data; None if never fitted.
+        calibration: multi-label calibration, fitted on validation data; left out if never fitted.
         licence: of the weights, copied to the bundle.
         bridge: for a model made of a tagger and a text encoder. The projections then end in
             ``bridge.text_dim``, and ``embedding_dim`` is ``bridge.dim``.

@@ -49,7 +49,9 @@ class LoopConfig:
             leaves them as they are: for pretrained towers on small batches.
         loss: ``softmax``, cross-entropy in both directions (CLAP), or ``sigmoid``, one decision a
             pair with a learned bias (SigLIP).
-        optimiser: ``adamw`` or ``adam``, with these ``betas`` and ``eps``.
+        optimiser: ``adamw`` or ``adam``.
+        betas: decays of its two moving averages, each from 0 to below 1.
+        eps: that it adds to the root of the second.
         schedule: after the warm-up, ``cosine`` to 0 or ``plateau``.
         plateau_on: what has to improve, the training ``loss`` of an epoch or the accuracy of the
             first ``task`` whenever it is measured.
@@ -188,7 +190,7 @@ class TrainConfig:
         templates: prompts that turn a label into a caption; one is drawn for each use.
         model: architecture of a model that starts from fresh weights, given when ``init`` is not;
             its text encoder's ``vocab_size`` is set from the tokenizer.
-        text: how to make a text tower of one's own; given when ``text_init`` is not.
+        text: how to make a text tower of one's own; for a [model] without ``text_init``.
         device: ``auto`` takes CUDA where there is one.
         audio_init: weights for [model]'s audio tower: a CNN14 of PANNs or an HTSAT of HTS-AT or
             LAION, as their authors saved it.

@@ -167,7 +167,8 @@ def _words(hint: Any) -> str:
         elif origin in (tuple, list):
             found.append(f"list of {_words(inside[0])}")
         elif origin is dict:
-            found.append("table")
+            values = _words(inside[1])
+            found.append("table" if inside[1] is Any else f"table, its values: {values}")
         else:
             found.append(NAMES.get(part, getattr(part, "__name__", str(part))))
     return " or ".join(dict.fromkeys(found))

@@ -52,6 +52,7 @@ class Outer:
     inner: Inner = field(default_factory=lambda: Inner(1))
     names: tuple[str, ...] = ("a", "b")
     plain: bool = False
+    kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def test_a_page_by_hand() -> None:
@@ -66,6 +67,7 @@ On top. More of it.
 - `inner` (table; optional): one of them.
 - `names` (list of text; `["a", "b"]`)
 - `plain` (true or false; `false`)
+- `kept` (table, its values: list of text; optional)
 
 ### `[[rows]]`
 
