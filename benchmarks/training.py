@@ -5,9 +5,10 @@
 One architecture (HTSAT-tiny and RoBERTa-base, the shape of laion/clap-htsat-unfused) with the same
 generated weights in both, whose losses must agree in float32 before anything is timed. A step is
 forward, symmetric cross-entropy, backward, clipping and AdamW. open_clip's releases (3.3.0) hold no
-CLAP, so it cannot be a candidate. The candidates take turns of several steps: in a run one step
-follows the other, and behind another model's its weights would have gone cold. Loading is measured
-with nothing beside it.
+CLAP, so it cannot be a candidate. Each candidate has a process of its own, ours with freed memory
+kept as ``python -m train`` does; they take turns of several steps, since in a run one step follows
+the other, and behind another model's its weights would have gone cold. Loading is measured with
+nothing beside it.
 """
 
 from __future__ import annotations
@@ -16,167 +17,89 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.generated.checkpoints import clap_model  # noqa: E402 - it need not be installed
-from clap_export.bench.ceilings import gpu_seconds  # noqa: E402
+from benchmarks.step import AMP, TOKENS, Kind, Step  # noqa: E402
 from clap_export.bench.gpu import Meter  # noqa: E402
 from clap_export.bench.machine import machine  # noqa: E402
-from clap_export.bench.timing import OwnSeconds, interleave, latency  # noqa: E402
-from clap_export.checkpoints import load  # noqa: E402
+from clap_export.bench.process import Process  # noqa: E402
+from clap_export.bench.timing import latency  # noqa: E402
 from runtime import schema  # noqa: E402
 from runtime.cores import usable_cores  # noqa: E402
 from runtime.files import writing  # noqa: E402
 from train.config.contrastive import load as read_recipe  # noqa: E402
 from train.config.data import ListingConfig  # noqa: E402
 from train.data.throughput import measure  # noqa: E402
-from train.losses import softmax_loss  # noqa: E402
-from train.machine.device import channels_last  # noqa: E402
 
-AMP = {"off": torch.float32, "bf16": torch.bfloat16}
-TOKENS = 16
+OURS, THEIRS = "ours, waveforms in", "transformers, spectrograms in"
 SAME_LOSS = 1e-4
-RATE = 48_000
 ROUNDS = 3
 CLIPS = 256  # of 5 s at 44.1 kHz, for the loading
 
 
-class Ours:
-    """This package's model, loss and steps, as its loop puts them together; waveforms in."""
-
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        self.model = load(folder).model.to(device)
-        channels_last(self.model.audio_encoder)
-        self._device = device
-
-    def loss(self, batch: dict[str, Tensor], amp: str) -> Tensor:
-        """Symmetric cross-entropy of clips and their texts."""
-        with torch.no_grad():
-            log_mel = self.model.mel(batch["waveforms"])
-        with torch.autocast(self._device.type, AMP[amp], enabled=amp != "off"):
-            audio = self.model.embed_log_mel(log_mel)
-            text = self.model.embed_text(batch["input_ids"], batch["attention_mask"])
-        target = torch.eye(len(audio), device=self._device)
-        return softmax_loss(audio, text, self.model.scale(), target)
-
-
-class Theirs:
-    """transformers' ClapModel; spectrograms in, as its feature extractor makes them."""
-
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        from transformers import ClapFeatureExtractor, ClapModel
-
-        self.model = ClapModel.from_pretrained(folder).to(device)
-        self._extract = ClapFeatureExtractor.from_pretrained(folder)
-        self._device = device
-
-    def features(self, waveforms: np.ndarray) -> Tensor:
-        """What a data loader would have to make of them."""
-        made = self._extract(list(waveforms), sampling_rate=RATE, return_tensors="pt")
-        return made["input_features"]
-
-    def loss(self, batch: dict[str, Tensor], amp: str) -> Tensor:
-        """Both directions, of its logits: its own loss (5.23) takes that of the texts twice."""
-        names = ("input_features", "input_ids", "attention_mask")
-        with torch.autocast(self._device.type, AMP[amp], enabled=amp != "off"):
-            found = self.model(**{name: batch[name] for name in names})
-        both = (found.logits_per_audio, found.logits_per_text)
-        right = torch.arange(len(both[0]), device=self._device)
-        return sum(cross_entropy(logits.float(), right) for logits in both) / 2
-
-
-def stepper(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
-    """One step of training."""
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
-
-    def step() -> None:
-        optimiser.zero_grad()
-        loss().backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-
-    return step
-
-
 def steps(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Times of a step in each type, and what it computes."""
-    device = torch.device(given.device)
     clap_model(folder, fused=False)
-    ours, theirs = Ours(folder, device), Theirs(folder, device)
-    rng = np.random.default_rng(0)
-    waveforms = (0.1 * rng.standard_normal((given.batch, 10 * RATE))).astype(np.float32)
-    ids = rng.integers(4, 1000, (given.batch, TOKENS))
-    ids[:, 0], ids[:, -1] = 0, 2  # <s> and </s>
-    batch = {
-        "waveforms": torch.from_numpy(waveforms), "input_ids": torch.from_numpy(ids),
-        "attention_mask": torch.ones(given.batch, TOKENS, dtype=torch.int64),
-        "input_features": theirs.features(waveforms),
-    }  # fmt: skip
-    batch = {name: value.to(device) for name, value in batch.items()}
-    with torch.no_grad():
-        losses = [float(one.loss(batch, "off")) for one in (_evaluating(ours), _evaluating(theirs))]
-    if abs(losses[0] - losses[1]) > SAME_LOSS:
-        raise SystemExit(f"the two losses differ, so the steps do not compare: {losses}")
-    ours.model.train()
-    theirs.model.train()
-    with FlopCounterMode(display=False) as counter:
-        ours.loss(batch, "off").backward()
-    flop = counter.get_total_flops()
-    shape = {
-        "architecture": "HTSAT-tiny, RoBERTa-base", "batch": given.batch, "window_seconds": 10,
-        "tokens": TOKENS, "losses": losses, "gflop": flop / 1e9,
-    }  # fmt: skip
-    return [
-        {**shape, "amp": amp, **timed(given, amp, (ours, theirs), batch, flop)} for amp in given.amp
-    ]
+    known: dict[str, tuple[Kind, bool]] = {
+        OURS: ("ours", given.device == "cpu"),
+        THEIRS: ("transformers", False),
+    }
+    if given.device == "cpu":
+        known[f"{THEIRS}, freed memory kept"] = ("transformers", True)
+    with ExitStack() as stack:
+        found = {
+            name: stack.enter_context(Process(Step, kind, folder, given.batch, given.device, kept))
+            for name, (kind, kept) in known.items()
+        }
+        losses = [process.ask("loss") for process in found.values()]
+        if max(losses) - min(losses) > SAME_LOSS:
+            raise SystemExit(f"the losses differ, so the steps do not compare: {losses}")
+        flop = found[OURS].ask("flop")
+        shape = {
+            "architecture": "HTSAT-tiny, RoBERTa-base", "batch": given.batch, "window_seconds": 10,
+            "tokens": TOKENS, "losses": losses, "gflop": flop / 1e9,
+        }  # fmt: skip
+        return [{**shape, "amp": amp, **timed(given, amp, found, flop)} for amp in given.amp]
 
 
 def timed(
-    given: argparse.Namespace, amp: str, both: tuple[Ours, Theirs], batch: dict[str, Tensor],
-    flop: int,
-) -> dict[str, Any]:  # fmt: skip
+    given: argparse.Namespace, amp: str, processes: dict[str, Process], flop: int
+) -> dict[str, Any]:
     """Times of a step in one type."""
-    device, (ours, theirs) = torch.device(given.device), both
-    waveforms = batch["waveforms"].cpu().numpy()
-    candidates: dict[str, Callable[[], object]] = {
-        "ours, waveforms in": stepper(ours.model, lambda: ours.loss(batch, amp)),
-        "transformers, spectrograms in": stepper(theirs.model, lambda: theirs.loss(batch, amp)),
-    }
-    if device.type == "cuda":
-        candidates = {k: _on_gpu(task) for k, task in candidates.items()}
-    if amp == given.amp[0]:  # it knows no types
-        candidates["transformers' feature extractor, one core"] = lambda: theirs.features(waveforms)
-    found: dict[str, list[float]] = {name: [] for name in candidates}
+    times: dict[str, list[float]] = {name: [] for name in processes}
+    for process in processes.values():
+        process.ask("begin", amp)
     for _ in range(ROUNDS):
-        for name, task in candidates.items():
-            (times,) = interleave([task], -(-given.runs // ROUNDS), 2)
-            found[name] += times
-    tflops = _matmul_tflops(device, AMP[amp])
-    return {
-        "matmul_tflops": tflops,
-        "candidates": {
-            name: {
-                **schema.to_plain(latency(times)),
-                "samples_per_second": given.batch / float(np.median(times)),
-                **({} if "extractor" in name else
-                   {"matmul_share": flop / float(np.median(times)) / 1e12 / tflops}),
-            }
-            for name, times in found.items()
-        },
-    }  # fmt: skip
+        for name, process in processes.items():
+            times[name] += process.ask("steps", -(-given.runs // ROUNDS), 2)
+    tflops = processes[OURS].ask("matmul_tflops", amp)
+    found = {
+        name: {
+            **_latency(given, each),
+            "matmul_share": flop / float(np.median(each)) / 1e12 / tflops,
+        }
+        for name, each in times.items()
+    }
+    if amp == given.amp[0]:  # it knows no types
+        each = processes[THEIRS].ask("features", given.runs)
+        found["transformers' feature extractor, one core"] = _latency(given, each)
+    return {"matmul_tflops": tflops, "candidates": found}
+
+
+def _latency(given: argparse.Namespace, times: list[float]) -> dict[str, Any]:
+    per_second = given.batch / float(np.median(times))
+    return {**schema.to_plain(latency(times)), "samples_per_second": per_second}
 
 
 def loading(folder: Path, seconds: float) -> list[dict[str, Any]]:
@@ -223,24 +146,6 @@ def _types(text: str) -> list[str]:
     if not set(names) <= AMP.keys():
         raise argparse.ArgumentTypeError(f"{text}: choose from {', '.join(AMP)}")
     return names
-
-
-def _evaluating(one: Any) -> Any:
-    one.model.eval()
-    return one
-
-
-def _on_gpu(task: Callable[[], object]) -> Callable[[], OwnSeconds]:
-    return lambda: OwnSeconds(gpu_seconds(task))
-
-
-def _matmul_tflops(device: torch.device, dtype: torch.dtype) -> float:
-    """The best rate of one large product: what a step could reach at most."""
-    size = 2048 if device.type == "cpu" else 8192
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    task: Callable[[], object] = lambda: a @ b  # noqa: E731
-    (times,) = interleave([_on_gpu(task) if device.type == "cuda" else task], 10, 3)
-    return 2 * size**3 / min(times) / 1e12
 
 
 def _machine(device: str) -> dict[str, Any]:

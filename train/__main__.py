@@ -15,6 +15,7 @@ from clap_export.command import ending
 from clap_export.command.group import Group
 from clap_export.command.terminal import Printable
 from runtime.errors import ClapError
+from train.machine.heap import keep_freed_memory
 
 
 @click.group(cls=Group)
@@ -23,6 +24,7 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Printable("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    keep_freed_memory()
 
 
 @main.command()

@@ -241,6 +241,31 @@ def labels() -> str:
     return table(("bank of", *next(iter(made.values()))), rows)
 
 
+def decode() -> str:
+    """Recordings to samples, by format."""
+    found = json.loads((HERE / "decode.json").read_text(encoding="utf-8"))["cases"]
+    made: dict[str, dict[str, str]] = {}
+    for one in found:
+        made.setdefault(one["format"], {})[one["what"]] = f"{one['median_ms']:.2f} ms"
+    rows = [(name, *times.values()) for name, times in made.items()]
+    return table(("5 s, mono", *next(iter(made.values()))), rows)
+
+
+def bulk() -> str:
+    """Many files in a stream."""
+    rows, files = [], 0
+    for one in filter(_as_it_is_called, report("bulk").candidates):
+        if one.folder is not None:
+            files = one.folder.files
+            name = f"{one.model.audio_precision.upper()}, {one.name.split(', ', 1)[1]}"
+            seconds = one.folder.latency.median_ms / 1e3
+            rows.append((
+                f"ours, {name}" if one.engine in ENGINES else name, f"{seconds:.1f} s",
+                f"{one.folder.files / seconds:.1f}", f"{100 * one.folder.share:.0f} %",
+            ))  # fmt: skip
+    return table((f"{files} files to scores", "time", "files/s", "of the encoder's rate"), rows)
+
+
 def before() -> str:
     """One recording, beside an earlier version."""
     found = json.loads((HERE / "before.json").read_text(encoding="utf-8"))["cases"]
@@ -287,6 +312,8 @@ TABLES = {
     "steps": steps,
     "cores": cores,
     "labels": labels,
+    "decode": decode,
+    "bulk": bulk,
     "before": before,
     "training": training,
 }
