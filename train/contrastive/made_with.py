@@ -11,7 +11,7 @@ from train.contrastive.start import TEXT_STAGE
 from train.contrastive.state import LAST
 from train.data.listing import Clip, read_listing
 from train.machine import snapshot
-from train.machine.snapshot import Snapshot, mark_of, mark_of_file
+from train.machine.snapshot import Snapshot, mark_of, mark_of_path
 from train.zero_shot.task import read_candidates
 
 # Where and how fast a run computes, what it writes beside the model, and how often it saves.
@@ -67,7 +67,7 @@ def _contents(config: TrainConfig, listings: Sequence[Sequence[Clip]]) -> dict[s
             f"teachers.checkpoints[{i}]": c for i, c in enumerate(config.teachers.checkpoints)
         }
     for name, path in named.items():
-        if path is not None and (mark := mark_of_file(Path(path))) is not None:
+        if path is not None and (mark := mark_of_path(Path(path))) is not None:
             found[name] = mark
     return found
 

@@ -18,6 +18,7 @@ from train.distil.cache import CacheKey
 from train.distil.course import Course, Record
 from train.distil.stretches import Stretches
 from train.machine import state_file
+from train.machine.snapshot import mark_of_path
 
 log = logging.getLogger(__name__)
 
@@ -109,5 +110,7 @@ def fingerprint(
         "listings": [heard.items, stretches.weight.tolist(), stretches.held_out().tolist()],
         "files": heard.teacher, "cache": config.audio.cache is not None,
     }  # fmt: skip
+    if config.student.start is not None:  # what it begins with, wherever that lies
+        plain["student"]["start"] = mark_of_path(Path(config.student.start))
     plain["texts"] = plain["texts"] and {**plain["texts"], "cache": None, "sources": sentences}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -143,8 +143,16 @@ def mark_of(items: Iterable[object]) -> str:
     return found.hexdigest()
 
 
-def mark_of_file(path: Path) -> str | None:
-    """Of a file's content; None if there is none that can be read."""
+def mark_of_path(path: Path) -> str | None:
+    """Of a file's content, or of all files in a folder; None if there are none that can be read,
+    as where a name of the hub is given in place of a path."""
+    if not path.is_dir():
+        return _mark_of_file(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return mark_of((file.relative_to(path).as_posix(), _mark_of_file(file)) for file in files)
+
+
+def _mark_of_file(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)

@@ -19,6 +19,7 @@ from tests.train.contrastive import test_loop as loops
 from train.config.contrastive import TrainConfig
 from train.config.data import RetrievalConfig
 from train.contrastive.run import run
+from train.machine.snapshot import mark_of_path
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -92,6 +93,24 @@ def test_a_listing_or_labels_of_another_content_are_refused(
     tiny.save(tmp_path / "start.safetensors", text="bert-pooler")
     with pytest.raises(ClapError, match=r"cannot be changed any more: init has another content"):
         run(config, override=True)
+
+
+def test_a_folder_of_weights_with_another_content_is_told(tmp_path: Path) -> None:
+    """As of transformers: what is named is a folder then, not a file."""
+    folder = tmp_path / "weights"
+    (folder / "inner").mkdir(parents=True)
+    for name in ("config.json", "inner/model.bin"):
+        (folder / name).write_text(name)
+    marks = [mark_of_path(folder)]
+    (folder / "inner" / "model.bin").write_text("other weights")
+    marks.append(mark_of_path(folder))
+    (folder / "inner" / "model.bin").rename(folder / "model.bin")
+    marks.append(mark_of_path(folder))
+    assert None not in marks
+    assert len(set(marks)) == 3
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert mark_of_path(moved) == marks[-1]
+    assert mark_of_path(tmp_path / "org" / "name-on-the-hub") is None
 
 
 def test_what_a_run_began_with_cannot_be_overridden(config: TrainConfig, tmp_path: Path) -> None:

@@ -96,6 +96,16 @@ def test_it_begins_with_a_finished_ear(config: DistilConfig, learned: Path, tmp_
         found = again.model.audio_encoder.get_parameter(name)
         torch.testing.assert_close(found, value, rtol=0, atol=1e-6)
     assert "; begun with pupil, licence: MIT" in again.model.config.licence
+    # What it began with is known by its content: it may be moved, and not replaced.
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(learned.read_bytes())
+    begun = replace(
+        config, student=replace(student, start=str(moved)), audio=slow, out=str(tmp_path / "out")
+    )
+    run(begun)
+    native.save(moved, again.model, again.tokenizer)
+    with pytest.raises(ClapError, match=r"last\.pt is the state of a run with another config"):
+        run(begun)
 
 
 def test_another_ear_to_begin_with_is_refused(config: DistilConfig, tmp_path: Path) -> None:
