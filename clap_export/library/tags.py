@@ -158,8 +158,10 @@ def tagged(library: Vectors, bank: LabelBank, ranking: Ranking) -> Iterator[Tagg
 
     Raises:
         BundleError: the labels are of another space.
+        LabelError: they have another number of dimensions.
     """
     bank.check_space(library.description.space_id)
+    bank.check_dim(library.description.dim, "library")
     for stretch in library.stretches(("path", "member")):
         cosines = stretch.vectors @ bank.embeddings.T
         scores = ranking.scores(cosines)
