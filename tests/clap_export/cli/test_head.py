@@ -133,6 +133,42 @@ def test_one_example_each_is_said(library: Path, tmp_path: Path) -> None:
     assert (done.exit_code, "exists" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("name", ["head", "head.onnx"])
+def test_a_head_has_the_name_of_a_bank(name: str, library: Path, tmp_path: Path) -> None:
+    """Else ``--labels head`` would be a label of that name, without a word."""
+    (library.parent / "sounds").mkdir(exist_ok=True)
+    done = run("head", library, library.parent / "sounds", "-o", tmp_path / name)
+    assert done.exit_code == 2
+    assert "must end in .npz" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_head_of_another_length_is_refused(library: Path, tmp_path: Path) -> None:
+    rows = np.eye(2, DIM + 3, dtype=np.float32)
+    LabelBank(("hum", "knock"), (), rows, "tiny-space").save(tmp_path / "bank.npz")
+    done = run("tag", library, tmp_path / "bank.npz", "--name", "long")
+    assert done.exit_code == 2
+    assert f"has {DIM + 3} dimensions, the library {DIM}." in done.stderr
+    assert not (library / "tags" / "long.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--threshold", 0.5), "--threshold needs LABELS"),
+        (("--truth", "labels.csv", "--json"), "--truth needs LABELS"),
+        (("hum,knock", "--label", "kind"), "--label needs --truth"),
+        (("hum,knock", "--projection", "pca"), "--projection needs --plot"),
+    ],
+)
+def test_options_of_tag_that_would_do_nothing(
+    given: tuple[object, ...], message: str, library: Path
+) -> None:
+    done = run("tag", library, *given)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
 def test_words_need_the_bundle(library: Path, tiny_bundle: Path) -> None:
     done = run("tag", library, "dog,rain", "--name", "words")
     assert done.exit_code == 2
