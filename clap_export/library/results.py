@@ -57,7 +57,8 @@ def m3u8(hits: Sequence[Hit], title: str) -> str:
         lines.append(f"#EXTINF:{seconds},{printable(Path(hit.path).name)}")
         if hit.start > 0:
             lines.append(f"#EXTVLCOPT:start-time={hit.start:.3f}")
-            lines.append(f"#EXTVLCOPT:stop-time={hit.end:.3f}")
+            if hit.end is not None:
+                lines.append(f"#EXTVLCOPT:stop-time={hit.end:.3f}")
         # A line is a comment, or a path as it is; of what is no path from a root, which may be an
         # address on the net, that is not known.
         plain = _is_rooted(hit.path) and not any(map(is_control, hit.path))
