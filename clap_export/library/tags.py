@@ -144,7 +144,7 @@ def best(ranking: Ranking, cosines: NDArray[np.float32], scores: NDArray[np.floa
     if ranking.threshold is not None:
         kept &= own >= ranking.threshold
     if ranking.min_similarity is not None:
-        kept &= similar >= ranking.min_similarity
+        kept &= similar.astype(np.float64) >= ranking.min_similarity
     return Best(places, own, similar, kept)
 
 
