@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clap_export.library.item import Item, Key
+from clap_export.library.item import LATEST, Item, Key
 from runtime import schema
 from runtime.audio.facts import Facts
 from runtime.schema import Within
 
-Whole = Annotated[int, Within(-(1 << 62), 1 << 62)]
+Whole = Annotated[int, Within(-LATEST - 1, LATEST)]
 Count = Annotated[int, Within(0, (1 << 31) - 1)]
 
 NORM_TOLERANCE = 1e-3
