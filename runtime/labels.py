@@ -343,7 +343,9 @@ def _name_problems(names: Sequence[object]) -> list[str]:
 def _embedding_problems(names: Sequence[str] | None, embeddings: NDArray[Any]) -> list[str]:
     if embeddings.dtype != np.float32:
         return [f"embeddings are {embeddings.dtype}, not float32"]
-    if embeddings.ndim != 2 or (names is not None and len(embeddings) != len(names)):
+    # Of rows without a number a file of no length may have any number.
+    is_table = embeddings.ndim == 2 and embeddings.shape[1] > 0
+    if not is_table or (names is not None and len(embeddings) != len(names)):
         wanted = "n" if names is None else len(names)
         return [f"embeddings have shape {embeddings.shape}, not ({wanted}, dim)"]
     worst = 0.0
