@@ -21,7 +21,14 @@ from clap_export.library.store import Store
 from runtime.encoder import Encoder
 from runtime.errors import BackendError
 from runtime.library.arrow import pyarrow
-from runtime.library.description import FORMAT, FORMAT_VERSION, Description, Model
+from runtime.library.description import (
+    FORMAT,
+    FORMAT_VERSION,
+    PLACE,
+    Description,
+    LibraryError,
+    Model,
+)
 from runtime.library.description import Store as Numbers
 
 Hear: TypeAlias = "Callable[[list[Item], Callable[[Opened], bool]], Generator[Row]]"
@@ -73,14 +80,18 @@ def described(encoder: Encoder, folder: Path, store: Numbers, each_window: bool)
     """What a library of an encoder's vectors says of itself.
 
     Raises:
+        LibraryError: the bundle's folder has a name that cannot be written down.
         ClapError: the policy leaves no embedding.
     """
     encoder.new_pool()
+    place = str(folder.resolve())
+    if problem := PLACE.problem(place):  # nobody could read the library again
+        raise LibraryError(
+            f"the folder of the bundle, which a library names, {problem}: give it another name."
+        )
     manifest = encoder.manifest
     graph = manifest.audio_graph
-    model = Model(
-        str(folder.resolve()), manifest.name, graph.precision, manifest.files[graph.file].sha256
-    )
+    model = Model(place, manifest.name, graph.precision, manifest.files[graph.file].sha256)
     tools = {"clap-export": __version__, "pyarrow": pyarrow().__version__, "numpy": np.__version__}
     return Description(
         FORMAT, FORMAT_VERSION, manifest.space_id, encoder.clip_space_id, manifest.embedding_dim,

@@ -121,6 +121,19 @@ def test_labels_that_teach_nothing(text: str, message: str, library: Path, tmp_p
     assert not (tmp_path / "head.npz").exists()
 
 
+def test_a_head_grouped_by_a_long_name_can_be_read_again(library: Path, tmp_path: Path) -> None:
+    sounds, column = library.parent / "sounds", "cut from\u202e" + 300 * "x"
+    rows = [f"{sounds}/{n}/{i}.wav,{n},{i // 5}-{n}" for n in ("hum", "knock") for i in range(10)]
+    listing = tmp_path / "labels.csv"
+    listing.write_text("\n".join([f"path,label,{column}", *rows]), encoding="utf-8")
+    done = run("head", library, listing, "-o", tmp_path / "head.npz", "--group", column)
+    assert done.exit_code == 0, done.output
+    head = LabelBank.load(tmp_path / "head.npz").head
+    assert head is not None
+    assert head.about.figures is not None
+    assert head.about.figures.grouped_by.startswith("cut from\\u202exxx")
+
+
 def test_one_example_each_is_said(library: Path, tmp_path: Path) -> None:
     listing = tmp_path / "labels.csv"
     sounds = library.parent / "sounds"

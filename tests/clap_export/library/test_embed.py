@@ -137,6 +137,21 @@ def test_a_recording_that_a_listing_still_names_vanishes_too(
     assert (row["vanished"], row["error"]) == (True, None)
 
 
+@pytest.mark.parametrize("name", ["new\nline", "back\u202ewards", "caf\udce9"])
+def test_a_bundle_whose_name_no_library_can_hold(
+    name: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """A library was made of it, and could never be opened."""
+    (tmp_path / name).symlink_to(tiny_bundle)
+    moved = shutil.copytree(tiny_bundle, tmp_path / f"{name}2")
+    made.recordings(tmp_path / "sounds", 1)
+    with pytest.raises(LibraryError, match="holds control characters"):
+        made.library(moved, [tmp_path / "sounds"], tmp_path / "lib")
+    assert not (tmp_path / "lib").exists()
+    made.library(tmp_path / name, [tmp_path / "sounds"], tmp_path / "lib")  # what it leads to
+    assert description.read(tmp_path / "lib").model.bundle == str(tiny_bundle.resolve())
+
+
 @pytest.mark.parametrize("prune", [False, True])
 def test_what_cannot_be_looked_at_has_not_vanished(
     prune: bool, tiny_bundle: Path, tmp_path: Path
