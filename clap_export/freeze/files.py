@@ -31,7 +31,8 @@ def check(names: Sequence[str], out: Path, kind: str, *, overwrite: bool) -> Non
         overwrite: see :func:`write`.
 
     Raises:
-        ClapError: a file exists, or ``out`` has another ending.
+        ClapError: a file exists, the labels are beside another format of other ones, or ``out``
+            has another ending.
     """
     for path, replace in _paths(names, out, kind, overwrite):
         check_new(path, overwrite=replace)
@@ -78,6 +79,13 @@ def _paths(
     labels = labels_path(out)
     # The same tagger in another format has the same labels beside it.
     same = labels.is_file() and labels.read_bytes() == _listed(names)
+    others = (out.with_suffix(each) for other in SUFFIXES.values() for each in other)
+    left = [path for path in others if path.suffix not in suffixes and path.exists()]
+    if labels.is_file() and overwrite and not same and left:
+        raise ClapError(
+            f"'{labels}' names the labels of '{left[0]}' too, which has others: give another name, "
+            "or take that away."
+        )
     graphs = ((out.with_suffix(suffix), overwrite) for suffix in suffixes)
     return *graphs, (labels, overwrite or same)
 

@@ -93,6 +93,25 @@ def test_relabel_takes_a_bank_however_it_is_named(tiny_bundle: Path, here: Path)
             assert tagger.labels == tuple(LABELS)
 
 
+def test_the_other_format_keeps_the_names_of_its_labels(tiny_bundle: Path, here: Path) -> None:
+    """Both have one file of names, which plain engines are told by."""
+    pytest.importorskip("openvino")
+    assert call("freeze", tiny_bundle, "dog,rain", "-o", "a.onnx").exit_code == 0
+    other = ("-o", "a.xml", "--format", "openvino", "--overwrite")
+    said = refused("freeze", tiny_bundle, "rain,dog", *other)
+    assert "names the labels of 'a.onnx' too" in said
+    assert Path("a.labels.txt").read_text() == "dog\nrain\n"
+    assert call("freeze", tiny_bundle, "dog,rain", *other).exit_code == 0
+    assert "names the labels of 'a.xml' too" in refused(
+        "freeze", tiny_bundle, "rain,dog", "-o", "a.onnx", "--overwrite"
+    )
+    for left in ("a.xml", "a.bin"):
+        Path(left).unlink()
+    again = call("freeze", tiny_bundle, "rain,dog", "-o", "a.onnx", "--overwrite")
+    assert again.exit_code == 0, again.output
+    assert Path("a.labels.txt").read_text() == "rain\ndog\n"
+
+
 def test_what_is_in_the_way_is_said_before_the_work(
     tiny_bundle: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
