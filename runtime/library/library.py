@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -176,17 +176,16 @@ class Library:
         encoder = self._opened_encoder(query) if query.reads or query.hears else None
         sought = query.embedding(self.description.dim, encoder)
         group_of = None if group_by is None else partial(self._values.of, group_by)
-        told = ("path", "member", *(("start", "end") if each_window else ("duration",)))
-        asked = told if group_by is None else (*told, group_by)
-        choose = partial(self._chosen, asked, count=top_k, group_of=group_of, dedupe=least)
-        found = None
-        if not exact:
-            found = self._by_index(WINDOWS if each_window else RECORDINGS, sought, wanted, choose)
-        if found is None:
-            found = choose(self._ranking(parts, sought, wanted))
-        return [
-            _hit(self._values, block, place, score, each_window) for block, place, score in found
-        ]
+        choose = partial(chosen, count=top_k, group_of=group_of, dedupe=least)
+        bad: set[Path] = set()  # parts that cannot say what their rows are of
+        while True:
+            try:
+                return self._hits(each_window, sought, wanted, choose, bad, exact)
+            except Damaged as error:
+                if error.path in bad:
+                    raise
+                bad.add(error.path)
+                self._problems[str(error.path)] = str(error)
 
     def close(self) -> None:
         """Release the encoders, unless they came from the caller; they are loaded again when
@@ -244,24 +243,21 @@ class Library:
             return False
         return True
 
-    def _chosen(self, asked: Sequence[str], ranking: Iterable[Found], **given: Any) -> list[Found]:
-        """See :func:`chosen`; without parts that cannot say what their rows are of."""
-        able: dict[Part, bool] = {}
-
-        def readable() -> Iterator[Found]:
-            for block, place, score in ranking:
-                if block.part not in able:
-                    try:
-                        for column in asked:
-                            self._values.of(column, block, place)
-                        able[block.part] = True
-                    except Damaged as error:
-                        self._problems[str(block.part.path)] = str(error)
-                        able[block.part] = False
-                if able[block.part]:
-                    yield block, place, score
-
-        return chosen(readable(), **given)
+    def _hits(
+        self, each_window: bool, query: NDArray[np.float32], wanted: Wanted,
+        choose: partial[list[Found]], bad: Set[Path], exact: bool,
+    ) -> list[Hit]:  # fmt: skip
+        """What is found outside of bad parts."""
+        kind, parts = (WINDOWS, self._windows) if each_window else (RECORDINGS, self._parts)
+        found = None
+        if not exact and not bad:
+            found = self._by_index(kind, query, wanted, choose)
+        if found is None:
+            good = [part for part in parts if part.path not in bad]
+            found = choose(self._ranking(good, query, wanted))
+        return [
+            _hit(self._values, block, place, score, each_window) for block, place, score in found
+        ]
 
     def _ranking(
         self, parts: Sequence[Part], query: NDArray[np.float32], wanted: Wanted

@@ -35,9 +35,15 @@ ALWAYS = ("path", "vanished")  # columns that have a value in each row
 
 
 class Damaged(LibraryError):
-    """A part does not hold what was written; the others can be used."""
+    """A part does not hold what was written; the others can be used.
+
+    Args:
+        path: of its file.
+        reason: what is wrong with it.
+    """
 
     def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
         super().__init__(
             f"the part '{path}' is damaged ({reason}). Remove it, and embed the same sources "
             "again: its recordings are then embedded anew."
