@@ -80,7 +80,7 @@ def _items(source: str, problems: list[str], stdin: TextIO | None) -> Iterator[I
         for path in sorted(glob.iglob(source, recursive=True)):
             if os.path.isdir(path):
                 yield from folder(path, problems)
-            elif is_audio(path) or path.endswith(".tar"):
+            elif is_audio(path) or path.lower().endswith(".tar"):
                 yield from _file(path, problems)
     else:
         raise ClapError(f"'{printable(source)}' does not exist. Check the path.")

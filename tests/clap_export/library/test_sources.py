@@ -58,6 +58,8 @@ def test_names_are_absolute_whatever_was_typed(
 def test_patterns(folder: Path) -> None:
     assert found(f"{folder}/*/*.wav") == [str(folder / "b/x.wav")]
     assert found(f"{folder}/**/*") == found(folder)
+    shard = made.shard(folder / "LOUD.TAR", {"a.wav": b"1"})
+    assert found(f"{folder}/LOUD*") == found(shard) == [f"{shard}: a.wav"]
     (folder / "[odd].wav").touch()
     assert found(folder / "[odd].wav") == [str(folder / "[odd].wav")]
 
