@@ -358,7 +358,7 @@ class Classifier:
 def _bank(encoder: Encoder, labels: Labels, templates: str | Sequence[str] | None) -> LabelBank:
     if isinstance(labels, (str, Path)):
         path = Path(labels)
-        labels = LabelBank.load(path) if path.suffix == ".npz" else read_labels(path)
+        labels = LabelBank.load(path) if path.suffix.lower() == ".npz" else read_labels(path)
     if not isinstance(labels, LabelBank):
         if isinstance(labels, bytes) or not isinstance(labels, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise LabelError(

@@ -156,6 +156,18 @@ def check_new(
     _check_target(Path(path), Path(os.path.realpath(path)), overwrite, error)
 
 
+def check_unused(path: str | os.PathLike[str], error: type[ClapError] = ClapError) -> None:
+    """Say before long work that another process writes there, as :func:`growing` would.
+
+    Raises:
+        ClapError: as ``error``: one does, or the file cannot be looked at.
+    """
+    try:
+        _refuse_in_use(Path(os.path.realpath(path)), error)
+    except (OSError, ValueError) as problem:
+        raise _unwritable(Path(path), problem, error) from problem
+
+
 class Growing:
     """A file that is read while it is written: what was added is there, and nothing by halves.
 
@@ -200,10 +212,7 @@ def growing(
         ClapError: as ``error``: see :func:`writing`; or another process writes there.
     """
     target = Path(os.path.realpath(path))
-    try:
-        _refuse_in_use(target, error)
-    except (OSError, ValueError) as problem:
-        raise _unwritable(Path(path), problem, error) from problem
+    check_unused(path, error)
     with writing(path, overwrite=overwrite, error=error):
         pass
     try:

@@ -174,10 +174,21 @@ class LabelBank:
             LabelError: it has another number of dimensions.
         """
         self.check_space(manifest.space_id)
-        if self.embeddings.shape[1] != manifest.embedding_dim:
+        self.check_dim(manifest.embedding_dim, "bundle")
+
+    def check_dim(self, dim: int, of: str) -> None:
+        """Make sure that the bank has so many dimensions; a space's name alone may lie.
+
+        Args:
+            dim: of what it is to be used with.
+            of: what that is, in a word.
+
+        Raises:
+            LabelError: it has another number.
+        """
+        if self.embeddings.shape[1] != dim:
             raise LabelError(
-                f"the label bank has {self.embeddings.shape[1]} dimensions, the bundle "
-                f"{manifest.embedding_dim}."
+                f"the label bank has {self.embeddings.shape[1]} dimensions, the {of} {dim}."
             )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -332,7 +343,9 @@ def _name_problems(names: Sequence[object]) -> list[str]:
 def _embedding_problems(names: Sequence[str] | None, embeddings: NDArray[Any]) -> list[str]:
     if embeddings.dtype != np.float32:
         return [f"embeddings are {embeddings.dtype}, not float32"]
-    if embeddings.ndim != 2 or (names is not None and len(embeddings) != len(names)):
+    # Of rows without a number a file of no length may have any number.
+    is_table = embeddings.ndim == 2 and embeddings.shape[1] > 0
+    if not is_table or (names is not None and len(embeddings) != len(names)):
         wanted = "n" if names is None else len(names)
         return [f"embeddings have shape {embeddings.shape}, not ({wanted}, dim)"]
     worst = 0.0

@@ -160,11 +160,13 @@ class Ranking:
         # A saturated softmax has equal scores: then the cosine decides, then the label's place.
         close = similarities if self.head is None else self.head.logits(similarities)
         order = cast("list[int]", np.lexsort((-close, -scores)).tolist())
+        # As float64: numpy would round a bound to float32 first, unlike what is printed.
+        cosines = similarities.astype(np.float64)
         passing = (
-            Prediction(names[i], float(scores[i]), float(similarities[i]))
+            Prediction(names[i], float(scores[i]), float(cosines[i]))
             for i in order
             if (self.threshold is None or scores[i] >= self.threshold)
-            and (self.min_similarity is None or similarities[i] >= self.min_similarity)
+            and (self.min_similarity is None or cosines[i] >= self.min_similarity)
         )
         return list(islice(passing, None if limit is None else min(limit, len(names))))
 

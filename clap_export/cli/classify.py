@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from clap_export.cli import options
-from clap_export.cli.options import OUTPUT, PATH
+from clap_export.cli.options import BANK, PATH
 from clap_export.command import terminal
 from clap_export.command.ending import BAD_INPUT, DONE
 from runtime.errors import ClapError
@@ -31,7 +31,7 @@ FORMATS = (*WHOLE, "csv", "parquet", "audacity", "raven", "webvtt")
 @click.command()
 @click.argument("bundle", type=PATH)
 @click.argument("file", type=PATH)
-@click.option("-o", "--output", type=OUTPUT, required=True, help="Bank to write (.npz).")
+@click.option("-o", "--output", type=BANK, required=True, help="Bank to write (.npz).")
 @click.option("--overwrite", is_flag=True, help="Replace an existing bank.")
 @options.template_option
 @options.provider_option
@@ -40,8 +40,9 @@ def labels(
     provider: str | None,
 ) -> int:  # fmt: skip
     """Embed the labels of FILE (one a line) once, for use without the text encoder."""
-    from runtime import Encoder, LabelBank
+    from runtime import Encoder, LabelBank, files
 
+    files.check_new(output, overwrite=overwrite)
     names = names_in(file)
     with Encoder(bundle, providers=provider and (provider,)) as encoder:
         bank = LabelBank.build(encoder, names, templates or None)

@@ -76,6 +76,8 @@ def freeze(**given: Any) -> int:
     --relabel takes a saved bank alone, as a tagger has no text encoder.
     """
     request = FreezeRequest(**given)
+    if request.calibration and request.precision in (None, "fp32"):
+        raise click.UsageError("--calibrate needs a --precision below fp32.")
     from clap_export.freeze import files
     from runtime.files import scratch
 
@@ -97,18 +99,24 @@ def freeze(**given: Any) -> int:
 
 def _frozen(request: FreezeRequest, folder: Path | None) -> tuple[Any, LabelBank, bool]:
     from clap_export.cli.classify import labels_of
+    from clap_export.freeze import files
     from clap_export.freeze.graph import freeze as frozen
     from runtime import Bundle, Encoder, LabelBank
     from runtime.errors import LabelError
 
     bundle = Bundle(request.source, public_key=request.public_key)
-    passed = True
-    if folder is not None and request.precision != bundle.manifest.audio_graph.precision:
-        bundle, passed = _lowered(request, folder)
     labels = labels_of(request.labels)
     if isinstance(labels, LabelBank):
         if request.templates:
             raise LabelError("--template does not apply to a saved bank: build it with them.")
+        labels.check_fits(bundle.manifest)
+    # Another precision takes minutes, and so may many labels.
+    names = labels.names if isinstance(labels, LabelBank) else labels
+    files.check(names, request.output, request.format, overwrite=request.overwrite)
+    passed = True
+    if folder is not None and request.precision != bundle.manifest.audio_graph.precision:
+        bundle, passed = _lowered(request, folder)
+    if isinstance(labels, LabelBank):
         bank = labels
     else:
         with Encoder(Bundle(request.source, public_key=request.public_key)) as encoder:
@@ -117,6 +125,7 @@ def _frozen(request: FreezeRequest, folder: Path | None) -> tuple[Any, LabelBank
 
 
 def _relabelled(request: FreezeRequest) -> tuple[Any, LabelBank, bool]:
+    from clap_export.cli.classify import file_of
     from clap_export.freeze.graph import relabel
     from runtime import LabelBank
     from runtime.errors import LabelError
@@ -127,12 +136,13 @@ def _relabelled(request: FreezeRequest) -> tuple[Any, LabelBank, bool]:
     wrong = [name for name, value in typed.items() if value]
     if wrong or request.scores is not None:
         raise click.UsageError(f"{(wrong or ['--scores'])[0]} is the tagger's own: freeze it anew.")
-    if Path(request.labels).suffix != ".npz":
+    path = file_of(request.labels)
+    if path is None or path.suffix.lower() != ".npz":
         raise LabelError(
             "--relabel needs a saved bank (.npz), as a tagger has no text encoder. Make one: "
             "clap-export labels BUNDLE FILE -o bank.npz"
         )
-    bank = LabelBank.load(request.labels)
+    bank = LabelBank.load(path)
     return relabel(TaggerFile(request.source, engine=False), bank), bank, True
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clap_export.cli import options
-from clap_export.cli.options import OUTPUT, PATH
+from clap_export.cli.options import BANK, PATH
 from clap_export.command import terminal
 from clap_export.command.ending import BAD_INPUT, DONE
 
@@ -25,7 +25,7 @@ FEW = 5  # recordings of a label, below which figures say little
 @click.command()
 @click.argument("library", type=PATH)
 @click.argument("labels", type=PATH)
-@click.option("-o", "--output", type=OUTPUT, required=True, help="Head to write (.npz).")
+@click.option("-o", "--output", type=BANK, required=True, help="Head to write (.npz).")
 @options.label_column_option
 @options.group_column_option
 @click.option(

@@ -258,14 +258,15 @@ def listen(as_json: bool, **given: Any) -> int:
     backlog = Backlog(source.backlog if request.backlog is None else request.backlog, drop=drop)
     files = recorded.several(request.outputs, request.segment_outputs, request.overwrite)
     printed = request.output(as_json)
+    watch = None
+    if request.watch:  # before the files are read: a change while the model is loaded is one too
+        watch = Watch(settings.files, lambda: settings.load(loaded.classifier.encoder))
     loaded = request.load(settings)
     with ExitStack() as stack:
-        classifier = stack.enter_context(loaded.classifier)
+        stack.enter_context(loaded.classifier)
         for file in files:
             stack.callback(file.close)
-        watch = None
-        if request.watch:
-            watch = Watch(settings.files, lambda: settings.load(classifier.encoder))
+        if watch is not None:
             watch.start()
             stack.callback(watch.stop)
         # Files first: their rows are there whatever becomes of standard output.

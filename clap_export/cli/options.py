@@ -51,6 +51,17 @@ class OutputType(PathType):
         return path
 
 
+class BankType(OutputType):
+    """A bank to write. Under another name it would be read as a list of names, or as a name."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """To a :class:`pathlib.Path`."""
+        path = super().convert(value, param, ctx)
+        if path.suffix.lower() != ".npz":
+            self.fail(f"'{path}' must end in .npz, which says that it is a bank.", param, ctx)
+        return path
+
+
 class TextType(click.ParamType):
     """Text for a model to read, which must be text: a byte that the locale cannot read is none."""
 
@@ -65,7 +76,7 @@ class TextType(click.ParamType):
         return str(value)
 
 
-PATH, OUTPUT, TEXT = PathType(), OutputType(), TextType()
+PATH, OUTPUT, BANK, TEXT = PathType(), OutputType(), BankType(), TextType()
 
 
 def _tokenizer_folder(

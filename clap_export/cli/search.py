@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clap_export.cli import options
-from clap_export.cli.options import PATH, TEXT
+from clap_export.cli.options import OUTPUT, PATH, TEXT
 from clap_export.command import terminal
 from clap_export.command.ending import BAD_INPUT, DONE
 
@@ -73,7 +73,7 @@ class SearchRequest:
 @click.option("--each-window", is_flag=True, help="Find windows of recordings, with their times.")
 @click.option("--exact", is_flag=True, help="Look at all recordings, though there is an index.")
 @click.option(
-    "-o", "--output", "outputs", type=PATH, multiple=True,
+    "-o", "--output", "outputs", type=OUTPUT, multiple=True,
     help="File to write the hits to: .json, .csv, .m3u8 (a playlist) or .html (with players).",
 )  # fmt: skip
 @options.overwrite_option
@@ -96,8 +96,7 @@ def search(as_json: bool, **given: Any) -> int:
     from clap_export.library import results
     from runtime import Library
 
-    for path in request.outputs:
-        results.check(path)
+    results.check(request.outputs, overwrite=request.overwrite)
     with Library(
         request.library, request.bundle,
         providers=request.provider and (request.provider,), threads=request.threads,
@@ -126,7 +125,8 @@ def _weighted(texts: Sequence[str]) -> dict[str, float] | None:
     found: dict[str, float] = {}
     for text in texts:
         match = WEIGHT.fullmatch(text)
-        found[match[1] if match else text] = float(match[2]) if match else 1.0
+        words, weight = (match[1], float(match[2])) if match else (text, 1.0)
+        found[words] = found.get(words, 0.0) + weight
     return found or None
 
 

@@ -74,6 +74,7 @@ class TagRequest:
             if self.templates:
                 raise LabelError("--template does not apply to a saved bank: build it with them.")
             found.check_space(said.space_id)
+            found.check_dim(said.dim, "library")
             if found.head is not None:  # with all it takes inside
                 ranking = Ranking.of(None, self.scores, *bounds)
                 return found, ranking.of_labels(found.head, self.scores)
@@ -134,8 +135,14 @@ def tag(as_json: bool, **given: Any) -> int:
     whether the library has changed since.
     """
     request = TagRequest(**given)
+    typed = options.typed(click.get_current_context())
     if request.labels is None:
+        if wrong := [name for name in typed if name != "--json"]:
+            raise click.UsageError(f"{wrong[0]} needs LABELS: without them the tables are listed.")
         return _list(request.library, as_json)
+    for name, other in (("--label", "--truth"), ("--projection", "--plot")):
+        if name in typed and other not in typed:
+            raise click.UsageError(f"{name} needs {other}.")
     from clap_export.cli import show, tagged
     from clap_export.library import tags
     from clap_export.library.vectors import Vectors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import onnx
 
 from runtime.backends import quiet
 from runtime.errors import ClapError
-from runtime.files import scratch, writing
+from runtime.files import check_new, scratch, writing
 from runtime.labels import LabelBank
 
 SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
@@ -18,6 +19,23 @@ SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
 def labels_path(out: Path) -> Path:
     """Where the names of a tagger's labels are."""
     return out.with_suffix(".labels.txt")
+
+
+def check(names: Sequence[str], out: Path, kind: str, *, overwrite: bool) -> None:
+    """Say before long work what :func:`write` would say behind it.
+
+    Args:
+        names: of the labels.
+        out: see :func:`write`.
+        kind: see :func:`write`.
+        overwrite: see :func:`write`.
+
+    Raises:
+        ClapError: a file exists, the labels are beside another format of other ones, or ``out``
+            has another ending.
+    """
+    for path, replace in _paths(names, out, kind, overwrite):
+        check_new(path, overwrite=replace)
 
 
 def write(
@@ -39,26 +57,41 @@ def write(
         ClapError: one exists or cannot be written, ``out`` has another ending, or OpenVINO is not
             installed.
     """
-    suffixes = SUFFIXES[kind]
-    if out.suffix != suffixes[0]:
-        raise ClapError(f"'{out}' must end in {suffixes[0]}: it is what engines tell it by.")
-    names = "".join(f"{name}\n" for name in bank.names).encode()
-    labels = labels_path(out)
-    paths = (*(out.with_suffix(suffix) for suffix in suffixes), labels)
-    # The same tagger in another format has the same labels beside it.
-    same = labels.is_file() and labels.read_bytes() == names
+    paths = _paths(bank.names, out, kind, overwrite)
     with ExitStack() as stack:
-        parts = [
-            stack.enter_context(writing(p, overwrite=overwrite or (p == labels and same)))
-            for p in paths
-        ]
+        parts = [stack.enter_context(writing(p, overwrite=replace)) for p, replace in paths]
         if kind == "onnx":
             parts[0].write_bytes(model.SerializeToString(deterministic=True))
         else:
             for part, data in zip(parts, _openvino(model, out), strict=False):
                 part.write_bytes(data)
-        parts[-1].write_bytes(names)
-    return paths
+        parts[-1].write_bytes(_listed(bank.names))
+    return tuple(path for path, _ in paths)
+
+
+def _paths(
+    names: Sequence[str], out: Path, kind: str, overwrite: bool
+) -> tuple[tuple[Path, bool], ...]:
+    """The files of a tagger, that of its labels last, and whether each may be replaced."""
+    suffixes = SUFFIXES[kind]
+    if out.suffix != suffixes[0]:
+        raise ClapError(f"'{out}' must end in {suffixes[0]}: it is what engines tell it by.")
+    labels = labels_path(out)
+    # The same tagger in another format has the same labels beside it.
+    same = labels.is_file() and labels.read_bytes() == _listed(names)
+    others = (out.with_suffix(each) for other in SUFFIXES.values() for each in other)
+    left = [path for path in others if path.suffix not in suffixes and path.exists()]
+    if labels.is_file() and overwrite and not same and left:
+        raise ClapError(
+            f"'{labels}' names the labels of '{left[0]}' too, which has others: give another name, "
+            "or take that away."
+        )
+    graphs = ((out.with_suffix(suffix), overwrite) for suffix in suffixes)
+    return *graphs, (labels, overwrite or same)
+
+
+def _listed(names: Sequence[str]) -> bytes:
+    return "".join(f"{name}\n" for name in names).encode()
 
 
 def _openvino(model: onnx.ModelProto, out: Path) -> tuple[bytes, bytes]:

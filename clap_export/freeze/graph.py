@@ -52,6 +52,7 @@ def freeze(
 
     Raises:
         BundleError: the bundle is damaged, or the labels are of another space.
+        LabelError: the labels have another number of dimensions.
         ClapError: scores that the bundle cannot give, more labels asked for than there are, or a
             model with feature fusion.
     """
@@ -62,7 +63,7 @@ def freeze(
             f"{bundle.folder} has feature fusion: its graph takes frames that a reader picks from "
             "a long recording, not a waveform alone, so that it cannot be frozen. Use the bundle."
         )
-    bank.check_space(manifest.space_id)
+    bank.check_fits(manifest)
     _check_top_k(top_k, bank)
     content, _ = bundle.graph(manifest.audio_graph, check_hash=True)
     model = onnx.load_from_string(content.data)
@@ -97,6 +98,7 @@ def relabel(tagger: TaggerFile, bank: LabelBank) -> onnx.ModelProto:
 
     Raises:
         BundleError: another space.
+        LabelError: another number of dimensions.
         ClapError: fewer labels than its ``top_k``, or the labels of either are a head.
     """
     manifest, frozen = tagger.manifest, tagger.frozen
@@ -106,7 +108,7 @@ def relabel(tagger: TaggerFile, bank: LabelBank) -> onnx.ModelProto:
             f"{which} a head, whose scores are its own, so that labels cannot be exchanged: freeze "
             "it with the bundle."
         )
-    bank.check_space(manifest.space_id)
+    bank.check_fits(manifest)
     _check_top_k(frozen.top_k, bank)
     content, _ = tagger.graph(manifest.audio_graph)
     model = onnx.load_from_string(content.data)

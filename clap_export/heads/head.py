@@ -18,8 +18,10 @@ from clap_export.metrics import average_precision
 from runtime.head import About, Figures, Head, digest
 from runtime.labels import LabelBank
 from runtime.library.description import Description
+from runtime.plain_text import printable
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # that are tried
+MOST_NAME = 255  # characters of a column's name, as a head is read
 UNTRIED = 10.0  # where there are too few recordings to leave any out
 Calibration = Literal["temperature", "platt", "none"]
 
@@ -136,7 +138,8 @@ def measured(
         else calibrate.error(scores.max(axis=1), hits)
     )
     return Figures(
-        count, examples.grouped_by, float(hits.mean()), float(np.mean(of_labels)), of_labels,
+        count, printable(examples.grouped_by)[:MOST_NAME], float(hits.mean()),
+        float(np.mean(of_labels)), of_labels,
         calibrate.log_loss(logits, right, several), calibrate.log_loss(plain, right, several),
         error,
     )  # fmt: skip

@@ -17,11 +17,18 @@ from clap_export.library.item import Item, Key, Opened
 from clap_export.library.pace import Pace
 from clap_export.library.row import Row
 from clap_export.library.sources import Found
-from clap_export.library.store import Known, Store
+from clap_export.library.store import Store
 from runtime.encoder import Encoder
 from runtime.errors import BackendError
 from runtime.library.arrow import pyarrow
-from runtime.library.description import FORMAT, FORMAT_VERSION, Description, Model
+from runtime.library.description import (
+    FORMAT,
+    FORMAT_VERSION,
+    PLACE,
+    Description,
+    LibraryError,
+    Model,
+)
 from runtime.library.description import Store as Numbers
 
 Hear: TypeAlias = "Callable[[list[Item], Callable[[Opened], bool]], Generator[Row]]"
@@ -73,14 +80,18 @@ def described(encoder: Encoder, folder: Path, store: Numbers, each_window: bool)
     """What a library of an encoder's vectors says of itself.
 
     Raises:
+        LibraryError: the bundle's folder has a name that cannot be written down.
         ClapError: the policy leaves no embedding.
     """
     encoder.new_pool()
+    place = str(folder.resolve())
+    if problem := PLACE.problem(place):  # nobody could read the library again
+        raise LibraryError(
+            f"the folder of the bundle, which a library names, {problem}: give it another name."
+        )
     manifest = encoder.manifest
     graph = manifest.audio_graph
-    model = Model(
-        str(folder.resolve()), manifest.name, graph.precision, manifest.files[graph.file].sha256
-    )
+    model = Model(place, manifest.name, graph.precision, manifest.files[graph.file].sha256)
     tools = {"clap-export": __version__, "pyarrow": pyarrow().__version__, "numpy": np.__version__}
     return Description(
         FORMAT, FORMAT_VERSION, manifest.space_id, encoder.clip_space_id, manifest.embedding_dim,
@@ -169,7 +180,11 @@ def _pending(store: Store, items: Iterable[Item], work: Work, summary: Summary) 
     back: list[Key] = []
     for item in items:
         known = store.known.get(item.key)
-        if _is_gone(known, item):
+        if item.size is None and known is not None and known.error is None:
+            if not _is_absent(item.path):
+                summary.failed.append(
+                    f"'{item.where}' cannot be looked at; what is known of it stays as it is."
+                )
             continue
         if known is None or not known.is_of(item) or (known.error and work.retry):
             pending.append(item)
@@ -184,9 +199,20 @@ def _pending(store: Store, items: Iterable[Item], work: Work, summary: Summary) 
     return pending
 
 
-def _is_gone(known: Known | None, item: Item) -> bool:
-    """Whether a recording that was embedded is no longer there, though a source names it."""
-    return item.size is None and known is not None and known.error is None
+def _is_absent(path: str, *, links: bool = True) -> bool:
+    """Whether nothing is there, which is not what a disk says that cannot be read just now.
+
+    Args:
+        path: absolute.
+        links: whether what a symbolic link leads to is asked for, or the link.
+    """
+    try:
+        os.stat(path, follow_symlinks=links)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _vanished(store: Store, found: Found, prune: bool) -> int:
@@ -196,10 +222,12 @@ def _vanished(store: Store, found: Found, prune: bool) -> int:
     for key, known in store.known.items():
         item = found.items.get(key)
         if item is not None:
-            there = not _is_gone(known, item)
+            is_gone = item.size is None and known.error is None and _is_absent(item.path)
+        elif key[0] in shards and not found.problems:  # else it may be one that was not read
+            is_gone = True
         else:
-            there = key[0] not in shards and os.path.lexists(key[0])
-        if not there:
+            is_gone = _is_absent(key[0], links=False)
+        if is_gone:
             gone.append(key)
     if prune:
         store.seal()

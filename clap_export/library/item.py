@@ -14,6 +14,7 @@ from runtime.plain_text import printable
 Key: TypeAlias = "tuple[str, str | None]"  # path and member
 
 CHUNK = 1 << 20  # bytes that are hashed at a time
+LATEST = (1 << 63) - 1  # nanoseconds, and the largest number of a column
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Item:
             found = os.stat(absolute)
         except (OSError, ValueError):
             return cls(absolute)
-        return cls(absolute, None, found.st_size, found.st_mtime_ns)
+        return cls(absolute, None, found.st_size, mtime_ns(found))
 
     @property
     def key(self) -> Key:
@@ -78,6 +79,12 @@ class Opened:
         return (size, now.mtime_ns) != (self.item.size, self.item.mtime_ns)
 
 
+def mtime_ns(found: os.stat_result) -> int:
+    """When a file was changed last, in nanoseconds since 1970; the last that 64 bits hold for one
+    of a later year than 2262, as clocks that were set wrong make them."""
+    return max(-LATEST - 1, min(found.st_mtime_ns, LATEST))
+
+
 def text(name: str) -> str:
     """A name as a part has it: of one that is not UTF-8 the bytes are escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
@@ -97,7 +104,7 @@ def opened(item: Item) -> Opened:
                 raise AudioError(f"'{item.where}' is not a file.")
             while data := file.read(CHUNK):
                 digest.update(data)
-        now = Item(item.path, None, found.st_size, found.st_mtime_ns)
+        now = Item(item.path, None, found.st_size, mtime_ns(found))
         return Opened(now, item.path, digest.hexdigest())
     except FileNotFoundError:
         return Opened(item, item.path, None, f"'{item.where}' does not exist. Check the path.")
@@ -117,11 +124,15 @@ def _member(item: Item) -> bytes:
     assert item.offset is not None
     assert item.size is not None
     with open(item.path, "rb", buffering=0) as file:
-        if os.fstat(file.fileno()).st_mtime_ns != item.mtime_ns:
+        found = os.fstat(file.fileno())
+        if mtime_ns(found) != item.mtime_ns:
             raise AudioError(f"the shard of '{item.where}' changed while it was read.")
-        file.seek(item.offset)
-        data = file.read(item.size) or b""
-    if len(data) != item.size:
+        data = None
+        # A header may say anything, and a read asks for all of that memory first.
+        if 0 <= item.size <= found.st_size - item.offset:
+            file.seek(item.offset)
+            data = file.read(item.size)
+    if data is None or len(data) != item.size:
         raise AudioError(f"'{item.where}' is cut off: the shard ends before it does.")
     return data
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clap_export.library.row import Row
-from runtime import files
-from runtime.errors import ClapError
+from runtime import files, schema
+from runtime.errors import ClapError, SchemaError
 from runtime.library.description import LibraryError
 
 JOURNAL = "journal.jsonl"
@@ -50,8 +50,8 @@ class Journal:
                 try:
                     if not line.endswith(b"\n"):
                         raise ValueError("torn")
-                    rows.append(Row.of(json.loads(line), self._dim))
-                except (ValueError, KeyError, TypeError, AttributeError):
+                    rows.append(Row.of(schema.read_json(line, JOURNAL), self._dim))
+                except (ValueError, SchemaError):
                     break  # what stands behind was written after it, and is not known to be whole
         return rows
 

@@ -9,7 +9,8 @@ import io
 import json as json_
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from urllib.parse import quote
 
 from clap_export.timelines.marks import cell
 from runtime import files
@@ -56,10 +57,12 @@ def m3u8(hits: Sequence[Hit], title: str) -> str:
         lines.append(f"#EXTINF:{seconds},{printable(Path(hit.path).name)}")
         if hit.start > 0:
             lines.append(f"#EXTVLCOPT:start-time={hit.start:.3f}")
-            lines.append(f"#EXTVLCOPT:stop-time={hit.end:.3f}")
-        # A line is a comment, or a path as it is.
-        plain = not any(map(is_control, hit.path)) and not hit.path.startswith("#")
-        lines.append(hit.path if plain else Path(hit.path).as_uri())
+            if hit.end is not None:
+                lines.append(f"#EXTVLCOPT:stop-time={hit.end:.3f}")
+        # A line is a comment, or a path as it is; of what is no path from a root, which may be an
+        # address on the net, that is not known.
+        plain = _is_rooted(hit.path) and not any(map(is_control, hit.path))
+        lines.append(hit.path if plain else _address(hit.path))
     return "\n".join(lines) + "\n"
 
 
@@ -82,8 +85,21 @@ def _listed(hit: Hit) -> str:
     if hit.member is not None:
         return f"<li>{said} <small>(in a shard)</small></li>"
     part = f"#t={hit.start:.3f},{hit.end:.3f}" if hit.end is not None else ""
-    place = html_.escape(Path(hit.path).as_uri() + part, quote=True)
+    place = html_.escape(_address(hit.path) + part, quote=True)
     return f'<li>{said}<br><audio controls preload="none" src="{place}"></audio></li>'
+
+
+def _address(path: str) -> str:
+    """The URI of a file; a library may have been made on another system, or by another program."""
+    if Path(path).is_absolute():
+        return Path(path).as_uri()
+    if PureWindowsPath(path).is_absolute():
+        return "file:///" + quote(PureWindowsPath(path).as_posix(), safe="/:")
+    return quote(path)
+
+
+def _is_rooted(path: str) -> bool:
+    return Path(path).is_absolute() or PureWindowsPath(path).is_absolute()
 
 
 def _escaped(text: str) -> str:
@@ -100,12 +116,25 @@ FORMATS: dict[str, Callable[[Sequence[Hit], str], str]] = {
 }  # fmt: skip
 
 
-def check(path: Path) -> None:
-    """See that a file's name tells what is to be written.
+def check(paths: Sequence[Path], *, overwrite: bool) -> None:
+    """Say before the search what :func:`write` would say behind it.
+
+    Args:
+        paths: of all files.
+        overwrite: replace files that are there.
 
     Raises:
-        ClapError: it does not.
+        ClapError: an ending is of no form, a file exists, or one is to be written twice.
     """
+    places = [path.resolve() for path in paths]
+    for path in paths:
+        _check_ending(path)
+        files.check_new(path, overwrite=overwrite)
+        if places.count(path.resolve()) > 1:
+            raise ClapError(f"'{path}' is to be written twice: give two names.")
+
+
+def _check_ending(path: Path) -> None:
     if path.suffix.lower() not in FORMATS:
         raise ClapError(
             f"'{path}': the name must end in {', '.join(FORMATS)}, which says what is written."
@@ -124,7 +153,7 @@ def write(hits: Sequence[Hit], title: str, path: Path, *, overwrite: bool) -> No
     Raises:
         ClapError: the ending is of no form, or the file exists or cannot be written.
     """
-    check(path)
+    _check_ending(path)
     with files.writing(path, overwrite=overwrite) as part:
         text = FORMATS[path.suffix.lower()](hits, title)
         part.write_text(text, encoding="utf-8", newline="")

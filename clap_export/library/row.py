@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clap_export.library.item import Item, Key
+from clap_export.library.item import LATEST, Item, Key
+from runtime import schema
 from runtime.audio.facts import Facts
+from runtime.schema import Within
+
+Whole = Annotated[int, Within(-LATEST - 1, LATEST)]
+Count = Annotated[int, Within(0, (1 << 31) - 1)]
+
+NORM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,14 +92,21 @@ class Row:
         """From the journal.
 
         Raises:
-            ValueError, KeyError, TypeError: it is none of ours.
+            ValueError, SchemaError: it is none of ours.
         """
+        line = schema.read(_Line, plain, "the line")
         embedding = windows = None
-        if "embedding" in plain:
-            embedding = _unpacked(plain["embedding"], dim)[0]
-        if "vectors" in plain:
-            starts, ends = (np.array(plain[name], np.float64) for name in ("starts", "ends"))
-            windows = Windows(starts, ends, _unpacked(plain["vectors"], dim))
+        if (line.embedding is None) == (line.error is None):
+            raise ValueError("a row has a vector or an error")
+        if line.embedding is not None:
+            (embedding,) = _unpacked(line.embedding, dim)
+            if abs(float(np.linalg.norm(embedding)) - 1) > NORM_TOLERANCE:
+                raise ValueError("the vector is not of unit norm")
+        if line.vectors is not None:
+            starts, ends = (np.array(each, np.float64) for each in (line.starts, line.ends))
+            windows = Windows(starts, ends, _unpacked(line.vectors, dim))
+            if not len(starts) == len(ends) == len(windows.vectors):
+                raise ValueError("windows have a start, an end and a vector each")
         return cls.of_cells(plain, embedding, windows)
 
     @classmethod
@@ -112,9 +126,34 @@ class Row:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Line:
+    """What :meth:`Row.plain` gives, as its columns take it."""
+
+    path: str
+    member: str | None
+    size: Whole | None
+    mtime_ns: Whole | None
+    sha256: str | None
+    duration: float | None
+    rate: Count | None
+    channels: Count | None
+    windows: Count | None
+    vanished: bool
+    warning: str | None
+    error: str | None
+    embedding: str | None = None
+    starts: tuple[float, ...] = ()
+    ends: tuple[float, ...] = ()
+    vectors: str | None = None
+
+
 def _packed(vectors: NDArray[np.float32]) -> str:
     return base64.b64encode(vectors.astype("<f4").tobytes()).decode()
 
 
 def _unpacked(text: str, dim: int) -> NDArray[np.float32]:
-    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(-1, dim)
+    found = np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(-1, dim)
+    if not np.isfinite(found).all():
+        raise ValueError("the vectors are not finite")
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from clap_export.library.item import Item, Key
+from clap_export.library.item import LATEST, Item, Key, mtime_ns
 from runtime import schema
 from runtime.audio_files import is_audio
 from runtime.errors import ClapError
@@ -22,6 +23,8 @@ STDIN = "-"
 LISTINGS = (".csv", ".jsonl", ".parquet")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 PATH_COLUMN = "path"
+# What the reader of tar files raises: it believes sizes, and reads headers behind headers.
+DAMAGED = OSError, tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError
 
 
 @dataclass
@@ -66,6 +69,8 @@ def _items(source: str, problems: list[str], stdin: TextIO | None) -> Iterator[I
     if source == STDIN:
         if stdin is None:
             raise ClapError("standard input is closed: there is no list of recordings in it.")
+        if isinstance(stdin, io.TextIOWrapper):  # a name that is not UTF-8 is one bad recording
+            stdin.reconfigure(errors="surrogateescape")
         yield from map(Item.of, _lines(stdin))
     elif os.path.isdir(source):
         yield from folder(source, problems)
@@ -75,7 +80,7 @@ def _items(source: str, problems: list[str], stdin: TextIO | None) -> Iterator[I
         for path in sorted(glob.iglob(source, recursive=True)):
             if os.path.isdir(path):
                 yield from folder(path, problems)
-            elif is_audio(path) or path.endswith(".tar"):
+            elif is_audio(path) or path.lower().endswith(".tar"):
                 yield from _file(path, problems)
     else:
         raise ClapError(f"'{printable(source)}' does not exist. Check the path.")
@@ -116,15 +121,22 @@ def shard(path: str, problems: list[str]) -> Iterator[Item]:
     """Recordings in a plain tar file, such as a shard of WebDataset."""
     absolute = os.path.abspath(path)
     try:
-        changed = os.stat(absolute).st_mtime_ns
+        changed = mtime_ns(os.stat(absolute))
         with tarfile.open(absolute, "r:") as tar:
             for member in tar:
-                if member.isfile() and is_audio(member.name):
-                    yield Item(absolute, member.name, member.size, changed, member.offset_data)
+                if member.issparse() and is_audio(member.name):
+                    problems.append(
+                        f"'{printable(f'{path}: {member.name}')}' is stored without its zeros, "
+                        "which is not read: make the shard without --sparse."
+                    )
+                elif member.isfile() and is_audio(member.name):
+                    size = min(member.size, LATEST)
+                    yield Item(absolute, member.name, size, changed, member.offset_data)
                 cast(Any, tar).members = []  # it would keep all of them
             _check_end(absolute, tar.offset)
-    except (OSError, tarfile.TarError) as error:
-        problems.append(f"the shard '{printable(path)}' cannot be read to its end ({error}).")
+    except DAMAGED as error:
+        reason = printable(str(error)) or type(error).__name__
+        problems.append(f"the shard '{printable(path)}' cannot be read to its end ({reason}).")
 
 
 def _check_end(path: str, offset: int) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clap_export import __version__
-from clap_export.library.vectors import Stretch, Vectors
+from clap_export.library.vectors import ROWS, Stretch, Vectors
 from runtime import files, schema
 from runtime.head import About
 from runtime.labels import LabelBank
@@ -38,6 +38,7 @@ FORMAT: Literal["clap-export-tags"] = "clap-export-tags"
 FORMAT_VERSION: Literal[1] = 1
 METADATA = b"clap-export-tags"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+AT_ONCE = 1 << 22  # cosines: as many as some labels have of a whole stretch of the library
 FEW = 8  # best labels that are looked for one by one, in place of sorting all
 
 
@@ -144,7 +145,7 @@ def best(ranking: Ranking, cosines: NDArray[np.float32], scores: NDArray[np.floa
     if ranking.threshold is not None:
         kept &= own >= ranking.threshold
     if ranking.min_similarity is not None:
-        kept &= similar >= ranking.min_similarity
+        kept &= similar.astype(np.float64) >= ranking.min_similarity
     return Best(places, own, similar, kept)
 
 
@@ -158,12 +159,17 @@ def tagged(library: Vectors, bank: LabelBank, ranking: Ranking) -> Iterator[Tagg
 
     Raises:
         BundleError: the labels are of another space.
+        LabelError: they have another number of dimensions.
     """
     bank.check_space(library.description.space_id)
+    bank.check_dim(library.description.dim, "library")
+    step = max(1, AT_ONCE // len(bank))
     for stretch in library.stretches(("path", "member")):
-        cosines = stretch.vectors @ bank.embeddings.T
-        scores = ranking.scores(cosines)
-        yield Tagged(stretch, scores, best(ranking, cosines, scores))
+        for start in range(0, len(stretch.vectors), step):
+            some = stretch.only(start, step)
+            cosines = some.vectors @ bank.embeddings.T
+            scores = ranking.scores(cosines)
+            yield Tagged(some, scores, best(ranking, cosines, scores))
 
 
 @contextmanager
@@ -193,7 +199,9 @@ def writing(
         files.writing(path, overwrite=overwrite, error=LibraryError) as part,
         parquet().ParquetWriter(part, form, compression="zstd") as file,
     ):
-        yield Table(file, form, bank)
+        table = Table(file, form, bank)
+        yield table
+        table.flush()
 
 
 class Table:
@@ -202,6 +210,7 @@ class Table:
     def __init__(self, file: Any, form: Any, bank: LabelBank) -> None:
         self._file, self._schema = file, form
         self._names = pyarrow().array(bank.names)
+        self._waiting: list[Any] = []
 
     def add(self, some: Tagged) -> None:
         """Write a stretch."""
@@ -221,7 +230,15 @@ class Table:
         table = some.stretch.table.select(["path", "member"])
         for name, column in {**singles, **lists}.items():
             table = table.append_column(name, column)
-        self._file.write_table(table.cast(self._schema))
+        self._waiting.append(table.cast(self._schema))
+        if sum(waiting.num_rows for waiting in self._waiting) >= ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, as one group of rows."""
+        if self._waiting:
+            self._file.write_table(pyarrow().concat_tables(self._waiting))
+            self._waiting = []
 
 
 def path_of(folder: Path, name: str) -> Path:

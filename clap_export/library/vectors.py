@@ -38,6 +38,10 @@ class Stretch:
         both = (self.table.column(name).to_pylist() for name in ("path", "member"))
         return list(zip(*both, strict=True))
 
+    def only(self, first: int, count: int) -> Stretch:
+        """Some of them, that lie beside each other."""
+        return Stretch(self.table.slice(first, count), self.vectors[first : first + count])
+
 
 class Vectors:
     """Reads a library as it is now.

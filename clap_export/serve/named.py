@@ -163,10 +163,7 @@ class NamedBanks:
 
     def _check(self, bank: LabelBank) -> None:
         bank.check_space(self._space_id)
-        if bank.embeddings.shape[1] != self._dim:
-            raise LabelError(
-                f"the label bank has {bank.embeddings.shape[1]} dimensions, the bundle {self._dim}."
-            )
+        bank.check_dim(self._dim, "bundle")
 
 
 def _missing(name: str) -> Problem:

@@ -123,7 +123,7 @@ def of_bundle(bundle: Bundle, bank: LabelBank | None, wanted: Wanted) -> Iterato
                 "(clap-export freeze BUNDLE HEAD.npz -o tagger.onnx), and make the repository of "
                 "that."
             )
-        bank.check_space(manifest.space_id)
+        bank.check_fits(manifest)
     policy = chosen(
         wanted.windows, manifest.policy, manifest.audio, manifest.gives_norm, manifest.source.family
     )

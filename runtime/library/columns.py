@@ -54,6 +54,44 @@ def windows(store: Store, dim: int) -> Any:
     )  # fmt: skip
 
 
+def problem(found: Any, wanted: Any) -> str | None:
+    """What is wrong with the columns of a part, if anything. Other programs have kinds of their own
+    for the same things, and may add columns.
+
+    Args:
+        found: Arrow schema of a part.
+        wanted: as it is written here.
+    """
+    for field in wanted:
+        count = found.names.count(field.name)
+        if count != 1:
+            return f"it has {count or 'no'} column{'s' * (count > 1)} '{field.name}'"
+        kind, ours = _kind(found.field(field.name).type), _kind(field.type)
+        # Of a column without a value pandas knows no kind.
+        if kind != ours and not (field.nullable and kind == "nothing"):
+            return f"its column '{field.name}' holds {kind}, not {ours}"
+    return None
+
+
+def _kind(given: Any) -> str:
+    """What a column holds, in a word."""
+    types = pyarrow().types
+    if types.is_dictionary(given):
+        return _kind(given.value_type)
+    if types.is_list(given) or types.is_large_list(given) or types.is_fixed_size_list(given):
+        return f"lists of {_kind(given.value_type)}"
+    for word, tests in {
+        "texts": (types.is_string, types.is_large_string, types.is_string_view),
+        "numbers": (types.is_integer, types.is_floating),
+        "booleans": (types.is_boolean,),
+        "bytes": (types.is_binary, types.is_large_binary, types.is_fixed_size_binary),
+        "nothing": (types.is_null,),
+    }.items():
+        if any(test(given) for test in tests):
+            return word
+    return str(given)[:80]
+
+
 def _vector(store: Store, dim: int) -> list[Any]:
     arrow = pyarrow()
     if store == "int8":

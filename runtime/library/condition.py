@@ -13,11 +13,17 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.arguments import shown
 from runtime.errors import ClapError
 from runtime.library.arrow import duckdb
 from runtime.library.columns import RECORDINGS, WINDOWS
 
-READ = "read_parquet({}, filename = true, file_row_number = true)"
+# Folders of a library may be called ``duration=3``, which is no value of a column.
+READ = "read_parquet({}, filename = true, file_row_number = true, hive_partitioning = false)"
+
+
+class Unread(ClapError):
+    """DuckDB failed at the rows: because of the condition, or of a part that is damaged."""
 
 
 def rows(
@@ -33,16 +39,21 @@ def rows(
 
     Raises:
         ClapError: DuckDB is not installed, or cannot make anything of the condition.
+        Unread: it failed at the rows.
     """
     engine = duckdb()
+    try:
+        str.encode(where)
+    except (TypeError, UnicodeEncodeError) as error:
+        raise ClapError(f"where={shown(where)}: pass a condition in SQL, as a text.") from error
     folder, names = folder.resolve(), list(names)
     if not names:
         return {}
-    recordings = READ.format(_listed(folder / RECORDINGS / name for name in names))
+    recordings = READ.format(_listed(_plain(folder / RECORDINGS / name) for name in names))
     condition = f"FROM {recordings} WHERE ({where}\n)"
     query = f"SELECT filename, list(file_row_number) {condition} GROUP BY filename"
     if windows:
-        there = READ.format(_listed(folder / WINDOWS / name for name in names))
+        there = READ.format(_listed(_plain(folder / WINDOWS / name) for name in names))
         query = (
             f"SELECT w.filename, list(w.file_row_number) FROM {there} w "
             f"JOIN (SELECT path, member {condition}) r "
@@ -50,7 +61,9 @@ def rows(
         )
     with engine.connect(":memory:") as database:
         try:
-            kinds = _listed(f"{folder / kind}/" for kind in (RECORDINGS, WINDOWS))
+            both = [f"{folder / kind}/" for kind in (RECORDINGS, WINDOWS)]
+            # What matches is compared with these, and so is the pattern.
+            kinds = _listed(dict.fromkeys([*both, *map(_plain, both)]))
             database.execute(f"SET allowed_directories = {kinds}")
             database.execute("SET enable_external_access = false")
             database.execute("SET lock_configuration = true")
@@ -60,7 +73,8 @@ def rows(
             found = cast("list[tuple[str, list[int]]]", database.execute(query).fetchall())
         except engine.Error as error:
             reason = str(error).strip().partition("\n")[0]
-            raise ClapError(
+            of_it = engine.ParserException, engine.BinderException, engine.CatalogException
+            raise (ClapError if isinstance(error, of_it) else Unread)(
                 f"where={where!r} cannot be used ({reason}). Give a condition on the columns of "
                 "docs/library.md, such as: duration < 10 AND path LIKE '%/rain/%'"
             ) from error
@@ -69,6 +83,11 @@ def rows(
 
 def _listed(paths: Iterable[Any]) -> str:
     return f"[{', '.join(map(_text, paths))}]"
+
+
+def _plain(path: object) -> str:
+    """A path as a pattern that matches it alone."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
 
 
 def _text(path: object) -> str:

@@ -20,6 +20,7 @@ LIBRARY = "library.json"
 MOST_BYTES = 1 << 20
 
 Store = Literal["float32", "float16", "int8"]
+PLACE = Text(4096)  # what the name of a folder may be
 
 
 class LibraryError(ClapError):
@@ -37,7 +38,7 @@ class Model:
         audio_sha256: of its audio graph's file.
     """
 
-    bundle: Annotated[str, Text(4096)]
+    bundle: Annotated[str, PLACE]
     name: Annotated[str, Text(255)]
     precision: Annotated[str, Text(16)]
     audio_sha256: Annotated[str, Text(64)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from runtime.library.columns import RECORDINGS, WINDOWS
 from runtime.library.description import LibraryError
 from runtime.library.index.document import INDEX
 from runtime.library.index.opened import Index, Unusable
-from runtime.library.part import Block, Part
+from runtime.library.part import Block, Damaged, Part
 from runtime.library.query import Query
 from runtime.library.ranking import Ranking, chosen
 from runtime.library.values import Values
@@ -171,22 +172,20 @@ class Library:
         query = Query(text, like, vector, minus, unlike)
         parts = self._windows if each_window else self._parts
         self._check_column(group_by, parts)
-        wanted = None
-        if where is not None:
-            both = {part.name for part in self._parts} & {part.name for part in parts}
-            wanted = condition.rows(self.folder, sorted(both), where, each_window)
+        wanted = None if where is None else self._fulfilling(where, parts, each_window)
         encoder = self._opened_encoder(query) if query.reads or query.hears else None
         sought = query.embedding(self.description.dim, encoder)
         group_of = None if group_by is None else partial(self._values.of, group_by)
         choose = partial(chosen, count=top_k, group_of=group_of, dedupe=least)
-        found = None
-        if not exact:
-            found = self._by_index(WINDOWS if each_window else RECORDINGS, sought, wanted, choose)
-        if found is None:
-            found = choose(self._ranking(parts, sought, wanted))
-        return [
-            _hit(self._values, block, place, score, each_window) for block, place, score in found
-        ]
+        bad: set[Path] = set()  # parts that cannot say what their rows are of
+        while True:
+            try:
+                return self._hits(each_window, sought, wanted, choose, bad, exact)
+            except Damaged as error:
+                if error.path in bad:
+                    raise
+                bad.add(error.path)
+                self._problems[str(error.path)] = str(error)
 
     def close(self) -> None:
         """Release the encoders, unless they came from the caller; they are loaded again when
@@ -219,6 +218,46 @@ class Library:
             except LibraryError as error:
                 self._problems[str(part.path)] = str(error)
         return found
+
+    def _fulfilling(
+        self, where: str, parts: Sequence[Part], windows: bool
+    ) -> dict[str, NDArray[np.int64]]:
+        """Rows of parts for which a condition holds; see :func:`condition.rows`."""
+        every = {id(part): part for part in (*self._parts, *parts)}.values()
+        names = {part.name for part in self._parts} & {part.name for part in parts}
+        try:
+            return condition.rows(self.folder, sorted(names), where, windows)
+        except condition.Unread:
+            bad = {part.name for part in every if part.name in names and not self._is_whole(part)}
+            if not bad:
+                raise
+            return condition.rows(self.folder, sorted(names - bad), where, windows)
+
+    def _is_whole(self, part: Part) -> bool:
+        """Whether all that a condition may ask for can be read; a part of which it cannot is
+        named."""
+        try:
+            part.table([c for c in part.columns if c not in (columns.VECTOR, columns.SCALE)])
+        except Damaged as error:
+            self._problems[str(part.path)] = str(error)
+            return False
+        return True
+
+    def _hits(
+        self, each_window: bool, query: NDArray[np.float32], wanted: Wanted,
+        choose: partial[list[Found]], bad: Set[Path], exact: bool,
+    ) -> list[Hit]:  # fmt: skip
+        """What is found outside of bad parts."""
+        kind, parts = (WINDOWS, self._windows) if each_window else (RECORDINGS, self._parts)
+        found = None
+        if not exact and not bad:
+            found = self._by_index(kind, query, wanted, choose)
+        if found is None:
+            good = [part for part in parts if part.path not in bad]
+            found = choose(self._ranking(good, query, wanted))
+        return [
+            _hit(self._values, block, place, score, each_window) for block, place, score in found
+        ]
 
     def _ranking(
         self, parts: Sequence[Part], query: NDArray[np.float32], wanted: Wanted
@@ -304,5 +343,10 @@ def _hit(values: Values, block: Block, place: int, score: float, window: bool) -
     def value(column: str) -> Any:
         return values.of(column, block, place)
 
-    start, end = (value("start"), value("end")) if window else (0.0, value("duration"))
+    def seconds(column: str) -> float | None:
+        found = value(column)
+        return None if found is None or not math.isfinite(found) else float(found)
+
+    start = (seconds("start") or 0.0) if window else 0.0
+    end = seconds("end" if window else "duration")
     return Hit(value("path"), value("member"), score, start, end)

@@ -8,7 +8,6 @@ pages and copies nothing. A file that another program wrote is decoded instead.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,9 +18,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.library import page
+from runtime import schema
+from runtime.library import columns, page
 from runtime.library.arrow import parquet, pyarrow
-from runtime.library.columns import METADATA, SCALE, VECTOR
+from runtime.library.columns import METADATA, SCALE, VECTOR, WINDOWS
 from runtime.library.description import LibraryError
 from runtime.library.numbers import NUMBERS
 
@@ -31,6 +31,23 @@ if TYPE_CHECKING:
 # How far the norm of a stored vector may be from 1, by the rounding of its numbers.
 NORM_TOLERANCE = {"float32": 1e-3, "float16": 1e-2, "int8": 1e-3}
 AGAIN = "open the library again."
+ALWAYS = ("path", "vanished")  # columns that have a value in each row
+
+
+class Damaged(LibraryError):
+    """A part does not hold what was written; the others can be used.
+
+    Args:
+        path: of its file.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        super().__init__(
+            f"the part '{path}' is damaged ({reason}). Remove it, and embed the same sources "
+            "again: its recordings are then embedded anew."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,17 +98,25 @@ class Part:
             metadata = opened.file.metadata
             said = cast("dict[bytes, bytes]", metadata.metadata or {}).get(METADATA, b"{}")
             self.count: int = metadata.num_rows
-            self.columns: tuple[str, ...] = tuple(opened.file.schema_arrow.names)
+            found = opened.file.schema_arrow
+            self.columns: tuple[str, ...] = tuple(found.names)
         self._check(said, description)
+        wanted = columns.windows if path.parent.name == WINDOWS else columns.recordings
+        if problem := columns.problem(found, wanted(self._store, self._dim)):
+            raise Damaged(path, problem)
 
-    def table(self, columns: Sequence[str]) -> Any:
+    def table(self, names: Sequence[str]) -> Any:
         """Columns as an Arrow table.
 
         Raises:
             LibraryError: the file is damaged.
         """
         with self._opened() as opened:
-            return opened.file.read(columns=list(columns), use_threads=False)
+            found = opened.file.read(columns=list(names), use_threads=False)
+            for name in ALWAYS:
+                if name in names and found.column(name).null_count:
+                    raise ValueError(f"rows have no value in its column '{name}'")
+            return found
 
     def blocks(self) -> list[Block]:
         """The vectors of all rows that have one and are not marked as vanished.
@@ -188,14 +213,15 @@ class Part:
 
     def _check(self, said: bytes, description: Description) -> None:
         try:
-            table = json.loads(said)
+            table = schema.read_json(said, str(self.path), LibraryError)
             own = table["clip_space_id"], table["store"], table["dim"]
-        except (ValueError, LookupError, TypeError) as error:
+        except (LibraryError, LookupError, TypeError) as error:
             raise LibraryError(f"'{self.path}' is not a part of a library.") from error
         if own != (description.clip_space_id, description.store, description.dim):
+            space, store = map(schema.shown, own[:2])
             raise LibraryError(
-                f"'{self.path}' is of another library: its vectors are {own[1]} of the clip space "
-                f"{own[0]}, this library's {description.store} of {description.clip_space_id}."
+                f"'{self.path}' is of another library: its vectors are {store} of the clip space "
+                f"{space}, this library's '{description.store}' of '{description.clip_space_id}'."
             )
 
     @contextmanager
@@ -213,10 +239,7 @@ class Part:
                 yield _Opened(source, file)
         except (OSError, arrow.ArrowException, ValueError, KeyError) as error:
             reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-            raise LibraryError(
-                f"the part '{self.path}' is damaged ({reason.rstrip('.')}). Remove it, and embed "
-                "the same sources again: its recordings are then embedded anew."
-            ) from error
+            raise Damaged(self.path, reason.rstrip(".")) from error
 
     def check_same(self) -> None:
         """See that the file is the one that was opened.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Sounds: TypeAlias = Source | Sequence[Source]
 
 LEAST = 1e-6  # norm of a sum that still has a direction
+MOST = 1e30  # weight of a text: the squares of all of them are numbers too
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Query:
     """What is searched for; at least one of the first three.
 
     Attributes:
-        text: one or several, or a table of texts and their weights.
+        text: one or several, each as often as it is there, or a table of texts and their weights.
         like: recordings.
         vector: ``[dim]`` of any norm.
         minus: texts that are taken away, as ``text``.
@@ -91,10 +92,19 @@ def _weighted(name: str, given: Texts | None) -> dict[str, float]:
     if isinstance(given, str):
         return {given: 1.0}
     if isinstance(given, Mapping):
-        return {text: number(f"{name}[{shown(text)}]", weight) for text, weight in given.items()}
+        return {text: _weight(f"{name}[{shown(text)}]", weight) for text, weight in given.items()}
     if isinstance(given, (bytes, bytearray)) or not isinstance(cast(object, given), Iterable):
         raise ClapError(f"{name}={shown(given)}: pass one text, several, or a table of weights.")
-    return dict.fromkeys(given, 1.0)
+    found: dict[str, float] = {}
+    for text in given:
+        found[text] = found.get(text, 0.0) + 1.0
+    return found
+
+
+def _weight(name: str, given: object) -> float:
+    if abs(number(name, given)) > MOST:
+        raise ClapError(f"{name}={shown(given)}: pass a weight of at most {MOST:g}.")
+    return number(name, given)
 
 
 def _unit(vector: object, dim: int) -> NDArray[np.float64]:
@@ -106,7 +116,8 @@ def _unit(vector: object, dim: int) -> NDArray[np.float64]:
         raise ClapError(
             f"vector of shape {found.shape}: pass {dim} finite numbers, as the library's vectors."
         )
-    norm = float(np.linalg.norm(found))
-    if not norm > 0:
+    most = float(np.abs(found).max(initial=0.0))
+    if not most > 0:
         raise ClapError("the vector is zero: it has no direction to search in.")
-    return found / norm
+    found = found / most  # its squares are numbers then, however large or small it is
+    return found / np.linalg.norm(found)

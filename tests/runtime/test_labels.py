@@ -442,6 +442,21 @@ def test_a_damaged_header(bank: LabelBank, tmp_path: Path, header: str, mmap: bo
         LabelBank.load(tmp_path / "bank.npz", mmap=mmap)
 
 
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("order", [False, True])
+def test_rows_without_a_number_are_not_counted(
+    order: bool, mmap: bool, bank: LabelBank, tmp_path: Path
+) -> None:
+    """A file of a few bytes may have any number of them, which took for ever to look at."""
+    header = f"{{'descr': '<f4', 'fortran_order': {order}, 'shape': ({1 << 47}, 0), }}"
+    meta = npy("{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }", b"{}")
+    path = npz(tmp_path / "bank.npz", npy(header), meta)
+    with pytest.raises(LabelError, match=rf"have shape \({1 << 47}, 0\), not \(n, dim\)"):
+        LabelBank.load(path, mmap=mmap)
+    with pytest.raises(LabelError, match=r"have shape \(2, 0\), not \(2, dim\)"):
+        LabelBank(("a", "b"), (), np.zeros((2, 0), np.float32), "space")
+
+
 def test_a_small_file_that_would_fill_the_memory(bank: LabelBank, tmp_path: Path) -> None:
     _, meta = entries(bank, tmp_path / "bank.npz")
     zeros = npy(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from clap_export.library.tags import best
 from runtime.lookup import similarities
 from runtime.scores import Ranking
 
@@ -50,6 +51,19 @@ def test_bounds_and_top_k() -> None:
     assert labels(1, top_k=2) == ["a"]
     assert labels(9, top_k=2) == names
     assert labels(9, top_k=2, threshold=0.3) == ["a"]
+
+
+def test_a_cosine_is_compared_with_a_bound_as_it_is_printed() -> None:
+    """In float32 0.7 is a little less, which is what the readers in C++ and JavaScript see."""
+    sims = np.array([0.7, 0.75], np.float32)
+    assert float(sims[0]) < 0.7
+    assert [p.label for p in ranking(min_similarity=0.7).rank(sims, ["a", "b"])] == ["b"]
+    own = ranking(min_similarity=float(sims[0])).rank(sims, ["a", "b"])
+    assert [p.label for p in own] == ["b", "a"]
+    for bounds in (ranking(min_similarity=0.7), ranking(min_similarity=-1e300)):
+        rows = best(bounds, sims[np.newaxis], bounds.scores(sims[np.newaxis]))
+        kept = ["ab"[i] for i in rows.places[rows.kept].tolist()]
+        assert kept == [p.label for p in bounds.rank(sims, ["a", "b"])]
 
 
 def test_similarities_are_the_dot_products() -> None:

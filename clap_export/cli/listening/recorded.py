@@ -162,7 +162,7 @@ def recorded(path: Path, windows: bool, overwrite: bool) -> Recorded:
 
     Raises:
         click.UsageError: an ending that is none of these.
-        ClapError: it exists, or pyarrow is not installed.
+        ClapError: it exists, another process writes it, or pyarrow is not installed.
     """
     texts = SEGMENTS if windows else EVENTS
     kind = ending(path, (*texts, parquet.SUFFIX))
@@ -173,6 +173,7 @@ def recorded(path: Path, windows: bool, overwrite: bool) -> Recorded:
         )
     if path.exists() and not overwrite:
         raise ClapError(f"'{path}' exists: choose another name, or add --overwrite.")
+    files.check_unused(path)
 
     def text(stack: ExitStack, heard: Heard) -> File:
         file = stack.enter_context(files.growing(path, overwrite=overwrite))

@@ -39,12 +39,13 @@ class Webhook:
     """
 
     def __init__(self, url: str, first_pause: float = FIRST_PAUSE) -> None:
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # a port that is no number
+        except ValueError:  # a port that is no number, a bracket that is not closed
+            parts = None
             usable = False
-        if not usable or not url.isascii() or any(c <= " " for c in url):
+        if parts is None or not usable or not url.isascii() or any(c <= " " for c in url):
             raise click.BadParameter(
                 f"'{without_secrets(url)}' is no http:// or https:// address.",
                 param_hint="'--post'",

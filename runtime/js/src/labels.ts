@@ -180,7 +180,8 @@ function nameProblems(names: readonly unknown[]): string[] {
 }
 
 function embeddingProblems(names: readonly string[] | null, { shape, data }: Floats): string[] {
-  if (shape.length !== 2 || (names !== null && shape[0] !== names.length)) {
+  // Of rows without a number a file of no length may have any number.
+  if (shape.length !== 2 || !shape[1] || (names !== null && shape[0] !== names.length)) {
     return [`embeddings have shape ${tuple(shape)}, not (${names?.length ?? "n"}, dim)`];
   }
   const [rows = 0, dim = 0] = shape;

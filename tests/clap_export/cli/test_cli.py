@@ -400,6 +400,7 @@ def test_labels_makes_a_bank_that_classify_takes(bundle: Path, clip: Path, tmp_p
     by_bank = call("classify", bundle, clip, "--labels", bank, "--json").stdout
     by_file = call("classify", bundle, clip, "--labels", names, *templates, "--json").stdout
     assert json.loads(by_bank) == json.loads(by_file)
+    assert "must end in .npz" in refused("labels", bundle, names, "-o", bank.with_suffix(""))
     assert "exists" in refused("labels", bundle, names, "-o", bank)
     assert call("labels", bundle, names, "-o", bank, "--overwrite").exit_code == 0
 

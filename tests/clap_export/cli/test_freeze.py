@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from clap_export.cli import main
-from runtime import Classifier, Tagger
+from runtime import Classifier, LabelBank, Tagger
 from runtime.tagger_file import KEY, MANIFEST_KEY
 from tests.clap_export.cli.test_cli import refused
 from tests.tiny import bundle as tiny
@@ -83,6 +83,53 @@ def test_relabel_needs_no_bundle(tiny_bundle: Path, here: Path) -> None:
         assert tagger.labels == tuple(LABELS)
 
 
+def test_relabel_takes_a_bank_however_it_is_named(tiny_bundle: Path, here: Path) -> None:
+    assert call("freeze", tiny_bundle, "dog,rain", "-o", "a.onnx").exit_code == 0
+    assert call("labels", tiny_bundle, "labels.txt", "-o", "B.NPZ").exit_code == 0
+    for number, bank in enumerate(("B.NPZ", "@B.NPZ")):
+        result = call("freeze", "--relabel", "a.onnx", bank, "-o", f"{number}.onnx")
+        assert result.exit_code == 0, result.output
+        with Tagger(f"{number}.onnx") as tagger:
+            assert tagger.labels == tuple(LABELS)
+
+
+def test_the_other_format_keeps_the_names_of_its_labels(tiny_bundle: Path, here: Path) -> None:
+    """Both have one file of names, which plain engines are told by."""
+    pytest.importorskip("openvino")
+    assert call("freeze", tiny_bundle, "dog,rain", "-o", "a.onnx").exit_code == 0
+    other = ("-o", "a.xml", "--format", "openvino", "--overwrite")
+    said = refused("freeze", tiny_bundle, "rain,dog", *other)
+    assert "names the labels of 'a.onnx' too" in said
+    assert Path("a.labels.txt").read_text() == "dog\nrain\n"
+    assert call("freeze", tiny_bundle, "dog,rain", *other).exit_code == 0
+    assert "names the labels of 'a.xml' too" in refused(
+        "freeze", tiny_bundle, "rain,dog", "-o", "a.onnx", "--overwrite"
+    )
+    for left in ("a.xml", "a.bin"):
+        Path(left).unlink()
+    again = call("freeze", tiny_bundle, "rain,dog", "-o", "a.onnx", "--overwrite")
+    assert again.exit_code == 0, again.output
+    assert Path("a.labels.txt").read_text() == "rain\ndog\n"
+
+
+def test_what_is_in_the_way_is_said_before_the_work(
+    tiny_bundle: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another precision takes minutes."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("work was begun")
+
+    monkeypatch.setattr("clap_export.cli.freeze._lowered", never)
+    monkeypatch.setattr(LabelBank, "build", never)
+    Path("old.onnx").touch()
+    given = ("freeze", tiny_bundle, "dog,rain", "--precision", "fp16", "-o")
+    assert "exists" in refused(*given, "old.onnx")
+    assert "must end in .onnx" in refused(*given, "new.xml")
+    given = ("freeze", tiny_bundle, "missing.txt", "--precision", "fp16", "-o")
+    assert "missing.txt" in refused(*given, "new.onnx")
+
+
 def test_openvino_runs_its_own_format(tiny_bundle: Path, here: Path) -> None:
     openvino = pytest.importorskip("openvino")
     given = ("freeze", tiny_bundle, "labels.txt", "--top-k", 2)
@@ -106,6 +153,9 @@ def test_openvino_runs_its_own_format(tiny_bundle: Path, here: Path) -> None:
 def test_what_cannot_be_is_one_sentence_and_leaves_nothing(tiny_bundle: Path, here: Path) -> None:
     assert call("labels", tiny_bundle, "labels.txt", "-o", "b.npz").exit_code == 0
     assert call("freeze", tiny_bundle, "dog,rain", "-o", "a.onnx").exit_code == 0
+    # Its space has the right name and the wrong number of dimensions.
+    rows = np.eye(2, 5, dtype=np.float32)
+    LabelBank(("dog", "rain"), (), rows, "tiny-space").save("flat.npz")
     before = {p.name for p in here.iterdir()}
     new = ("-o", "new.onnx")
     for arguments, said in (
@@ -120,6 +170,10 @@ def test_what_cannot_be_is_one_sentence_and_leaves_nothing(tiny_bundle: Path, he
         ((tiny_bundle, "dog,rain", "--scores", "multilabel", *new), "no calibration"),
         ((tiny_bundle, "b.npz", "--template", "{}", *new), "saved bank"),
         ((tiny_bundle, "dog", "--precision", "fp16", *new), "not verified"),
+        ((tiny_bundle, "dog,rain", "--calibrate", here, *new), "--calibrate"),
+        ((tiny_bundle, "flat.npz", *new), "5 dimensions, the bundle 8"),
+        (("--relabel", "a.onnx", "flat.npz", *new), "5 dimensions, the bundle 8"),
+        (("--relabel", "a.onnx", "b.npz", "--calibrate", here, *new), "--calibrate"),
         (("nothing", "dog", *new), "no bundle"),
         (("--relabel", "a.onnx", "dog,rain", *new), ".npz"),
         (("--relabel", "a.onnx", "b.npz", "--top-k", 1, *new), "--top-k"),

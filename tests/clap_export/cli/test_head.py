@@ -121,6 +121,19 @@ def test_labels_that_teach_nothing(text: str, message: str, library: Path, tmp_p
     assert not (tmp_path / "head.npz").exists()
 
 
+def test_a_head_grouped_by_a_long_name_can_be_read_again(library: Path, tmp_path: Path) -> None:
+    sounds, column = library.parent / "sounds", "cut from\u202e" + 300 * "x"
+    rows = [f"{sounds}/{n}/{i}.wav,{n},{i // 5}-{n}" for n in ("hum", "knock") for i in range(10)]
+    listing = tmp_path / "labels.csv"
+    listing.write_text("\n".join([f"path,label,{column}", *rows]), encoding="utf-8")
+    done = run("head", library, listing, "-o", tmp_path / "head.npz", "--group", column)
+    assert done.exit_code == 0, done.output
+    head = LabelBank.load(tmp_path / "head.npz").head
+    assert head is not None
+    assert head.about.figures is not None
+    assert head.about.figures.grouped_by.startswith("cut from\\u202exxx")
+
+
 def test_one_example_each_is_said(library: Path, tmp_path: Path) -> None:
     listing = tmp_path / "labels.csv"
     sounds = library.parent / "sounds"
@@ -131,6 +144,42 @@ def test_one_example_each_is_said(library: Path, tmp_path: Path) -> None:
     assert "nothing is measured, and the scores are not calibrated" in done.stderr
     done = run("head", library, listing, "-o", tmp_path / "head.npz")
     assert (done.exit_code, "exists" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["head", "head.onnx"])
+def test_a_head_has_the_name_of_a_bank(name: str, library: Path, tmp_path: Path) -> None:
+    """Else ``--labels head`` would be a label of that name, without a word."""
+    (library.parent / "sounds").mkdir(exist_ok=True)
+    done = run("head", library, library.parent / "sounds", "-o", tmp_path / name)
+    assert done.exit_code == 2
+    assert "must end in .npz" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_head_of_another_length_is_refused(library: Path, tmp_path: Path) -> None:
+    rows = np.eye(2, DIM + 3, dtype=np.float32)
+    LabelBank(("hum", "knock"), (), rows, "tiny-space").save(tmp_path / "bank.npz")
+    done = run("tag", library, tmp_path / "bank.npz", "--name", "long")
+    assert done.exit_code == 2
+    assert f"has {DIM + 3} dimensions, the library {DIM}." in done.stderr
+    assert not (library / "tags" / "long.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--threshold", 0.5), "--threshold needs LABELS"),
+        (("--truth", "labels.csv", "--json"), "--truth needs LABELS"),
+        (("hum,knock", "--label", "kind"), "--label needs --truth"),
+        (("hum,knock", "--projection", "pca"), "--projection needs --plot"),
+    ],
+)
+def test_options_of_tag_that_would_do_nothing(
+    given: tuple[object, ...], message: str, library: Path
+) -> None:
+    done = run("tag", library, *given)
+    assert done.exit_code == 2
+    assert message in done.stderr
 
 
 def test_words_need_the_bundle(library: Path, tiny_bundle: Path) -> None:

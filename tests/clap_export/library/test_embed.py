@@ -137,6 +137,68 @@ def test_a_recording_that_a_listing_still_names_vanishes_too(
     assert (row["vanished"], row["error"]) == (True, None)
 
 
+@pytest.mark.parametrize("name", ["new\nline", "back\u202ewards", "caf\udce9"])
+def test_a_bundle_whose_name_no_library_can_hold(
+    name: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """A library was made of it, and could never be opened."""
+    (tmp_path / name).symlink_to(tiny_bundle)
+    moved = shutil.copytree(tiny_bundle, tmp_path / f"{name}2")
+    made.recordings(tmp_path / "sounds", 1)
+    with pytest.raises(LibraryError, match="holds control characters"):
+        made.library(moved, [tmp_path / "sounds"], tmp_path / "lib")
+    assert not (tmp_path / "lib").exists()
+    made.library(tmp_path / name, [tmp_path / "sounds"], tmp_path / "lib")  # what it leads to
+    assert description.read(tmp_path / "lib").model.bundle == str(tiny_bundle.resolve())
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_what_cannot_be_looked_at_has_not_vanished(
+    prune: bool, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """A disk that answers with an error today may answer tomorrow; with --prune all was gone."""
+    made.recordings(tmp_path / "sounds", 2)
+    listing = tmp_path / "list.csv"
+    listing.write_text("path\nsounds/0000.wav\nsounds/0001.wav\n")
+    other = made.recordings(tmp_path / "other", 1)
+    out, work = tmp_path / "lib", Work(prune=prune)
+    made.library(tiny_bundle, [listing, tmp_path / "other"], out)
+    before = made.rows(out)
+    (tmp_path / "sounds").rename(tmp_path / "away")
+    (tmp_path / "sounds").symlink_to("sounds")  # too many levels of symbolic links
+    done = made.library(tiny_bundle, [listing], out, work=work)
+    assert (done.embedded, done.vanished) == (0, 0)
+    assert [line.endswith("what is known of it stays as it is.") for line in done.failed] == [
+        True, True,
+    ]  # fmt: skip
+    done = made.library(tiny_bundle, other, out, work=work)  # they are asked for by nobody
+    assert (done.vanished, done.failed) == (0, [])
+    assert made.rows(out) == before
+    (tmp_path / "sounds").unlink()
+    assert made.library(tiny_bundle, other, out, work=work).vanished == 2
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_members_behind_the_end_of_a_torn_shard_have_not_vanished(
+    prune: bool, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    sound = [tinybundle.wav(tinybundle.clip(i), RATE) for i in range(3)]
+    shard = made.shard(tmp_path / "0.tar", {f"{i}.wav": data for i, data in enumerate(sound)})
+    out = tmp_path / "lib"
+    made.library(tiny_bundle, [shard], out)
+    data, changed = shard.read_bytes(), shard.stat().st_mtime_ns
+    shard.write_bytes(data[: len(data) // 3])
+    os.utime(shard, ns=(changed, changed))
+    torn = made.library(tiny_bundle, [shard], out, work=Work(prune=prune))
+    assert torn.problems
+    assert torn.vanished == 0
+    assert {member for _, member in made.rows(out)} == {"0.wav", "1.wav", "2.wav"}
+    # One that is whole and has fewer members says that the others are gone.
+    made.shard(shard, {"0.wav": sound[0]})
+    whole = made.library(tiny_bundle, [shard], out, work=Work(prune=prune))
+    assert whole.vanished == 2
+
+
 def test_windows_are_kept_with_their_times(tiny_bundle: Path, tmp_path: Path) -> None:
     (path,) = made.recordings(tmp_path / "sounds", 1, windows=2.5)
     for name, policy in (("lib", None), ("raw", Policy("r", pooling="raw_mean"))):

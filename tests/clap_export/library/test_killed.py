@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import multiprocessing
 import os
 import signal
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtime import Library
 from tests.clap_export.library import made
 from tests.places import ROOT
 from tests.tiny import bundle as tinybundle
@@ -121,3 +124,49 @@ def test_a_torn_line_is_left_out_and_embedded_again(tiny_bundle: Path, tmp_path:
     assert {k: r["embedding"] for k, r in made.rows(out).items()} == {
         k: r["embedding"] for k, r in whole.items()
     }
+
+
+def line(**changes: object) -> bytes:
+    """A row as the journal has it, with changes."""
+    vector = np.eye(1, tinybundle.DIM, dtype="<f4")
+    row = {
+        "path": "/x/y.wav", "member": None, "size": 1, "mtime_ns": 1, "sha256": "00",
+        "duration": 1.0, "rate": 1, "channels": 1, "windows": 1, "vanished": False,
+        "warning": None, "error": None, "embedding": packed(vector),
+    }  # fmt: skip
+    return json.dumps({**row, **changes}).encode()
+
+
+def packed(vector: np.ndarray) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        b"[" * 200_000,
+        b"5",
+        b"\xff",
+        line(embedding=""),
+        line(embedding=None),
+        line(embedding=packed(np.full(tinybundle.DIM, np.nan))),
+        line(embedding=packed(np.full(tinybundle.DIM, 7.0))),
+        line(embedding=packed(np.eye(2, tinybundle.DIM))),
+        line(error="no sound"),
+        line(path=5),
+        line(size="large"),
+        line(size=1 << 70),
+        line(rate=1 << 40),
+        line(vectors=packed(np.eye(2, tinybundle.DIM)), starts=[0.0], ends=[1.0]),
+        line(colour="red"),
+    ],
+)
+def test_a_line_that_is_none_is_left_out(spoilt: bytes, tiny_bundle: Path, tmp_path: Path) -> None:
+    """It went into a part that nobody could read, or ended the command with a traceback."""
+    paths = made.recordings(tmp_path / "sounds", 2)
+    out = tmp_path / "lib"
+    made.library(tiny_bundle, [tmp_path / "sounds"], out)
+    (out / "journal.jsonl").write_bytes(line() + b"\n" + spoilt + b"\n")
+    made.library(tiny_bundle, [tmp_path / "sounds"], out)
+    assert {path for path, _ in made.rows(out)} == {*map(str, paths), "/x/y.wav"}
+    assert len(Library(out)) == 2  # the file of the line that is one is not there

@@ -81,6 +81,22 @@ def test_a_playlist_has_one_line_for_each_path() -> None:
     assert "#EXTVLCOPT:stop-time=4.500" in lines
 
 
+def test_paths_of_another_system_and_of_none() -> None:
+    """What is no path from a root here may be an address on the net, which nobody shall ask."""
+    said = {
+        "C:\\sounds\\a b#.wav": "file:///C:/sounds/a%20b%23.wav",
+        "sounds/a.wav": "sounds/a.wav",
+        "http://example.org/a.wav": "http%3A//example.org/a.wav",
+        "//example.org\n/a.wav": "file:////example.org%0A/a.wav",
+    }
+    found = [Hit(path, None, 0.5, 0.0, None) for path in said]
+    page = Page()
+    page.feed(results.html(found, "rain"))
+    assert page.sources == list(said.values())
+    played = [line for line in results.m3u8(found, "").splitlines() if not line.startswith("#")]
+    assert played == ["C:\\sounds\\a b#.wav", *list(said.values())[1:]]
+
+
 def test_a_table_for_spreadsheets_has_no_formulas() -> None:
     rows = list(csv.reader(results.csv([Hit("=cmd", "-x", 0.5, 0.0, None)], "").splitlines()))
     assert rows[1] == ["1", "0.500000", "'=cmd", "'-x", "0.000000", ""]
@@ -113,6 +129,23 @@ def test_the_command_searches_and_writes(tiny_bundle: Path, tmp_path: Path) -> N
     again = CliRunner().invoke(main, [*begin, "dog", "-o", str(written[0])])
     assert again.exit_code == 2
     assert "exists" in again.stderr
+    new = str(tmp_path / "new.csv")
+    for others, message in (
+        ((str(written[3]),), "exists"), ((new,), "is to be written twice"), (("x.mp3",), "must end")
+    ):  # fmt: skip
+        more = [each for path in (new, *others) for each in ("-o", path)]
+        again = CliRunner().invoke(main, [*begin, "dog", *more])
+        assert again.exit_code == 2
+        assert message in again.stderr
+        assert not Path(new).exists()
+    # What is given twice counts twice, however its weight is written.
+    twice, weighted, once = (
+        [json.loads(line)["similarity"] for line in CliRunner().invoke(
+            main, [*begin, *words, "--json"]).stdout.splitlines()]
+        for words in (("dog", "dog", "rain"), ("dog^1.5", "rain", "dog^0.5"), ("dog", "rain"))
+    )  # fmt: skip
+    assert twice == pytest.approx(weighted, abs=1e-6)
+    assert twice != pytest.approx(once, abs=1e-3)
     like = CliRunner().invoke(main, [*begin, "--like", str(paths[2]), "--json", "--top-k", "1"])
     assert json.loads(like.stdout)["path"] == str(paths[2])
     table = CliRunner().invoke(main, [*begin, "dog"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from clap_export.library import sources
+from clap_export.library.item import opened
 from runtime.errors import ClapError
 from tests.clap_export.library import made
+from tests.tiny import bundle as tinybundle
 
 
 def found(*given: object, stdin: str | None = None) -> list[str]:
@@ -55,6 +58,8 @@ def test_names_are_absolute_whatever_was_typed(
 def test_patterns(folder: Path) -> None:
     assert found(f"{folder}/*/*.wav") == [str(folder / "b/x.wav")]
     assert found(f"{folder}/**/*") == found(folder)
+    shard = made.shard(folder / "LOUD.TAR", {"a.wav": b"1"})
+    assert found(f"{folder}/LOUD*") == found(shard) == [f"{shard}: a.wav"]
     (folder / "[odd].wav").touch()
     assert found(folder / "[odd].wav") == [str(folder / "[odd].wav")]
 
@@ -73,6 +78,20 @@ def test_a_list_on_standard_input(folder: Path) -> None:
     assert found("-", stdin=f"{folder}/b/x.wav\r\n\n{folder}/top.mp3\n") == [
         str(folder / "b/x.wav"), str(folder / "top.mp3"),
     ]  # fmt: skip
+
+
+def test_a_name_in_a_list_that_is_not_utf8_is_one_bad_recording(folder: Path) -> None:
+    """Standard input is strict where the locale has UTF-8."""
+    lines = f"{folder}/b/x.wav\n{folder}/caf".encode() + b"\xe9.wav\n" + b"top.mp3\n"
+    strict = io.TextIOWrapper(io.BytesIO(lines), "utf-8", "strict")
+    items = list(sources.find(["-"], strict).items.values())
+    assert [item.path for item in items[:2]] == [
+        str(folder / "b/x.wav"), str(folder / "caf") + "\udce9.wav",
+    ]  # fmt: skip
+    assert (
+        opened(items[1]).error
+        == f"the name of '{folder}/caf\\udce9.wav' is not text in UTF-8: rename it."
+    )
 
 
 def test_shards_name_their_recordings(tmp_path: Path) -> None:
@@ -124,3 +143,69 @@ def test_a_torn_shard_is_a_problem_and_what_was_read_is_used(tmp_path: Path) -> 
     result = sources.find([str(shard)])
     assert [member for _, member in result.items] == ["a.wav"]
     assert "cannot be read to its end" in result.problems[0]
+
+
+def sized(shard: Path, size: int) -> None:
+    """Give the last member of a shard another size, as its header says it."""
+    with tarfile.open(shard) as tar:
+        at = tar.getmembers()[-1].offset
+    data = bytearray(shard.read_bytes())
+    data[at + 124 : at + 136] = b"\x80" + size.to_bytes(11, "big")
+    data[at + 148 : at + 156] = b" " * 8
+    data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
+    shard.write_bytes(data)
+
+
+@pytest.mark.parametrize("bits", [30, 44, 62, 63, 70, 80])
+def test_a_size_beyond_the_shard_is_no_memory_and_no_end(
+    bits: int, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    sound = tinybundle.wav(tinybundle.clip(0), tinybundle.RATE)
+    shard = made.shard(tmp_path / "0.tar", {"a.wav": sound, "b.wav": sound})
+    sized(shard, 1 << bits)
+    done = made.library(tiny_bundle, [shard], tmp_path / "lib")
+    assert done.embedded == 1
+    assert "cannot be read to its end" in done.problems[0]
+    assert done.failed == [f"'{shard}: b.wav' is cut off: the shard ends before it does."]
+    assert made.rows(tmp_path / "lib")[str(shard), "a.wav"]["error"] is None
+
+
+def test_a_sparse_member_is_not_read_as_what_lies_behind_it(tmp_path: Path) -> None:
+    """Its size is that of the file with its zeros, of which the shard has less."""
+    shard = made.shard(tmp_path / "0.tar", {"a.wav": b"12345", "b.wav": b"12345", "c.wav": b"6"})
+    with tarfile.open(shard) as tar:
+        at = tar.getmember("b.wav").offset
+    data = bytearray(shard.read_bytes())
+    data[at + 156] = ord("S")  # GNU's old kind
+    data[at + 257 : at + 265] = b"ustar  \0"
+    entry = b"%011o\0%011o\0" % (0, 5)
+    data[at + 386 : at + 512] = entry + bytes(72 + 1) + b"%011o\0" % 9_000 + bytes(17)
+    data[at + 148 : at + 156] = b" " * 8
+    data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
+    shard.write_bytes(data)
+    with tarfile.open(shard) as tar:
+        assert [(m.name, m.size, m.issparse()) for m in tar] == [
+            ("a.wav", 5, False), ("b.wav", 9_000, True), ("c.wav", 1, False),
+        ]  # fmt: skip
+    result = sources.find([str(shard)])
+    assert [member for _, member in result.items] == ["a.wav", "c.wav"]
+    assert result.problems == [
+        f"'{shard}: b.wav' is stored without its zeros, which is not read: make the shard without "
+        "--sparse."
+    ]
+
+
+@pytest.mark.parametrize("year", [1600, 1938, 2440])
+def test_a_file_of_any_year_is_embedded_and_known_again(
+    year: int, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """Behind 2262 its nanoseconds since 1970 are more than 64 bits hold."""
+    paths = made.recordings(tmp_path / "sounds", 3)
+    then = (year - 1970) * 31_556_952 * 10**9
+    os.utime(paths[1], ns=(then, then))
+    if os.stat(paths[1]).st_mtime_ns != then:
+        pytest.skip("the file system has no such time")
+    first, again = (
+        made.library(tiny_bundle, [tmp_path / "sounds"], tmp_path / "lib") for _ in range(2)
+    )
+    assert (first.embedded, again.embedded, again.unchanged) == (3, 0, 3)

@@ -96,6 +96,24 @@ def check(rows: list[Any], bundle: Path, bank: LabelBank, bounds: Any, scores: A
             assert (row["label"], row["score"]) == (first[0], pytest.approx(first[1], abs=1e-5))
 
 
+@pytest.mark.parametrize("most", [1, 7, 10, 1_000])
+def test_many_labels_take_no_more_memory(
+    most: int, library: Path, tiny_bundle: Path, bank: LabelBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of so many cosines at a time, however many labels there are; the table is the same."""
+    ranking = ranking_of(tiny_bundle, bank, None, None, 2)
+    whole = tag(library, bank, ranking, overwrite=True)
+    monkeypatch.setattr(tags, "AT_ONCE", most)
+    sizes = [some.scores.size for some in tags.tagged(Vectors(library), bank, ranking)]
+    assert max(sizes) <= max(most, len(bank))
+    assert sum(sizes) == 9 * len(bank)
+    rows = tag(library, bank, ranking, overwrite=True)
+    assert [(row["path"], row["labels"]) for row in rows] == [
+        (row["path"], row["labels"]) for row in whole
+    ]
+    assert pq.ParquetFile(library / "tags" / "street.parquet").num_row_groups == 1
+
+
 def test_many_labels_with_equal_ones_are_ranked_as_one_by_one() -> None:
     rng = np.random.default_rng(4)
     cosines = rng.integers(-3, 4, (20, 12)).astype(np.float32) / 4

@@ -84,6 +84,36 @@ def test_the_nearest_are_found_in_order(
     assert {(h.member, h.start, h.end) for h in hits} == {(None, 0.0, WINDOW / RATE)}
 
 
+def test_a_text_counts_as_often_as_it_is_given(
+    libraries: Callable[[str], Path], sounds: list[Path]
+) -> None:
+    dog, rain = map(tinybundle.slow_text_embedding, ("dog", "rain"))
+    with Library(libraries("float32")) as library:
+        hits = library.search(["dog", "rain", "dog"], top_k=COUNT)
+    same(hits, ranked(sounds, 2 * dog + rain))
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e300])
+def test_a_vector_of_any_length_has_a_direction(
+    size: float, libraries: Callable[[str], Path], sounds: list[Path]
+) -> None:
+    vector = np.random.default_rng(5).standard_normal(DIM)
+    with Library(libraries("float32")) as library:
+        hits = library.search(vector=vector * size, top_k=COUNT)
+    same(hits, ranked(sounds, vector))
+
+
+def test_weights_whose_squares_are_no_numbers(
+    libraries: Callable[[str], Path], sounds: list[Path]
+) -> None:
+    dog, rain = map(tinybundle.slow_text_embedding, ("dog", "rain"))
+    with Library(libraries("float32")) as library:
+        hits = library.search({"dog": 1e30, "rain": 5e29}, top_k=COUNT)
+        same(hits, ranked(sounds, dog + rain / 2))
+        with pytest.raises(ClapError, match="a weight of at most"):
+            library.search({"dog": 1e200})
+
+
 def test_queries_are_added_up(libraries: Callable[[str], Path], sounds: list[Path]) -> None:
     dog, rain, wind = map(tinybundle.slow_text_embedding, ("dog", "rain", "wind"))
     known = vectors(sounds)

@@ -47,7 +47,8 @@ std::string name_problem(const std::vector<std::string>& names) {
 }
 
 std::string shape_problem(const Array& array, const std::vector<std::string>* names) {
-    if (array.shape.size() == 2 &&
+    // Of rows without a number a file of no length may have any number.
+    if (array.shape.size() == 2 && array.shape[1] > 0 &&
         (!names || array.shape[0] == static_cast<std::int64_t>(names->size())))
         return "";
     return "embeddings have shape " + tuple(array.shape) + ", not (" +

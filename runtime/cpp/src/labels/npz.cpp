@@ -22,6 +22,7 @@ constexpr std::uint64_t most_shrunk = 20, always = 1 << 16;
 constexpr std::uint64_t most_directory = 1 << 20;
 constexpr double most_elements = 281474976710656.0;  // 2^48
 constexpr std::size_t most_problems = 20;
+constexpr std::uint64_t most_header = 10000;  // bytes of an array's header, as for numpy
 constexpr const char* known[] = {"embeddings", "meta", "scales", "biases"};
 constexpr std::size_t of_banks = 2;  // of them
 
@@ -228,7 +229,8 @@ class Header {
         while (peek() != ')') {
             const std::size_t begin = at_;
             while (at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9') ++at_;
-            if (at_ == begin || at_ - begin > 18 || found.size() > 32) fail();
+            const bool padded = at_ - begin > 1 && text_[begin] == '0';  // as Python has no number
+            if (at_ == begin || at_ - begin > 18 || padded || found.size() > 32) fail();
             found.push_back(std::stoll(text_.substr(begin, at_ - begin)));
             if (peek() == ',')
                 ++at_;
@@ -266,7 +268,7 @@ std::optional<Array> array(const OpenFile& file, const Entry& entry, const std::
                            ") is not known"};
     const std::size_t before = version == 1 ? 10 : 12;
     const std::uint64_t length = number(data, 8, version == 1 ? 2 : 4);
-    if (length > data.size() - std::min(before, data.size()))
+    if (length > data.size() - std::min(before, data.size()) || length > most_header)
         throw NotAnArchive{"an array's header cannot be read"};
     const std::string text = data.substr(before, length);
     Array found = Header(text).read();

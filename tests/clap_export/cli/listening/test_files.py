@@ -214,6 +214,7 @@ def test_two_processes_do_not_write_one_file(tiny_bundle: Path, tmp_path: Path) 
         done = inside(tiny_bundle, pcm(1.0), *EVERYTHING, "-o", path, "--overwrite")
         assert done.exit_code == 2
         assert "is being written by another process" in done.stderr
+        assert "heard" not in done.stderr  # a stream without an end would be, and not written
 
 
 def test_nothing_is_left_of_an_input_that_cannot_be_heard(

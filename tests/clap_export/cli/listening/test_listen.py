@@ -239,6 +239,7 @@ def test_a_reader_that_goes_away(tiny_bundle: Path) -> None:
         (["--rate", "8000", "--segments"], "--segments needs --json"),
         (["--rate", "8000", "--post", "file:///tmp/x"], "no http:// or https:// address"),
         (["--rate", "8000", "--post", "http://a b/"], "no http:// or https:// address"),
+        (["--rate", "8000", "--post", "http://[::1/"], "no http:// or https:// address"),
         (["--rate", "8000", "--post", "http://me:secret@host/"], "are not sent"),
         (["--rate", "99"], "99 Hz"),
     ],

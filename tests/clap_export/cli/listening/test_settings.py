@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from clap_export.cli import main
+from clap_export.cli.listening import settings
 from runtime import Classifier, Events, Rule
 from tests.clap_export.cli.listening.started import (
     bursts,
@@ -159,6 +160,28 @@ def test_labels_and_rules_are_exchanged_while_it_runs(tiny_bundle: Path, tmp_pat
     ended = {x["label"]: x["end"] for x in events if x["phase"] == "ended"}
     assert ended.keys() == {"dog", "rain", "bell", "wind"}  # the sea is never as loud as 1
     assert ended["dog"] <= told["start"] + 0.5 < ended["bell"]
+
+
+def test_a_change_while_the_model_is_loaded_is_seen(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("dog\nrain\n")
+    real, seen = settings.Settings.load, []
+
+    def load(self: settings.Settings, *given: Any, **more: Any) -> settings.Loaded:
+        found = real(self, *given, **more)
+        labels.write_text("dog\nrain\nbell\n")
+        return found
+
+    def start(self: settings.Watch) -> None:
+        seen.append(self._stamps() != self._known)
+
+    monkeypatch.setattr(settings.Settings, "load", load)
+    monkeypatch.setattr(settings.Watch, "start", start)
+    done = inside(tiny_bundle, pcm(1.0), "--labels", str(labels), "--watch")
+    assert done.exit_code == 0, done.stderr
+    assert seen == [True]
 
 
 def test_watch_needs_a_file_to_look_at(tiny_bundle: Path) -> None:
