@@ -29,6 +29,9 @@ from tests.places import ROOT
 from tests.tiny import bundle as tiny
 
 
+PATIENCE = 60.0  # seconds after which something will never come, however busy the machine is
+
+
 @dataclass(frozen=True)
 class Running:
     """A server that runs, and a client that knows its address."""
@@ -77,16 +80,16 @@ def running(
                 until(lambda: server.started)
                 address = f"http://127.0.0.1:{port}"
                 headers = {"Authorization": f"Bearer {keys[0]}"} if keys else {}
-                with httpx.Client(base_url=address, headers=headers, timeout=30) as client:
+                with httpx.Client(base_url=address, headers=headers, timeout=PATIENCE) as client:
                     yield Running(service, server, client, port)
             finally:
                 server.should_exit = True
-                thread.join(drain + 10)
+                thread.join(drain + PATIENCE)
                 assert not thread.is_alive()
                 service.close()
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait for something."""
     end = time.monotonic() + seconds
     while not true():

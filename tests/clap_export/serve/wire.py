@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tests.clap_export.serve.running import Running, until
+from tests.clap_export.serve.running import PATIENCE, Running, until
 
 CHUNKED = b"POST /v1/classify HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -22,7 +22,7 @@ def quiet(server: Running) -> None:
 
 @contextmanager
 def raw(server: Running, *parts: bytes) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", server.port), 10) as made:
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as made:
         for part in parts:
             made.sendall(part)
         yield made
