@@ -28,7 +28,6 @@ from runtime import Encoder, LabelBank
 from tests.places import ROOT
 from tests.tiny import bundle as tiny
 
-
 PATIENCE = 60.0  # seconds after which something will never come, however busy the machine is
 
 
@@ -105,6 +104,13 @@ def error_of(answer: httpx.Response, status: int, kind: str) -> str:
     assert error["request_id"] == answer.headers["x-request-id"]
     assert error["message"].endswith((".", ".npz"))  # or with a command
     return error["message"]
+
+
+def open_requests(address: str) -> int:
+    """How many a server has now, those that are still coming too."""
+    text = httpx.get(f"{address}/metrics", timeout=PATIENCE).text
+    (line,) = [line for line in text.splitlines() if line.startswith("clap_open_requests ")]
+    return int(float(line.split()[1]))
 
 
 @contextmanager

@@ -34,6 +34,19 @@ def head(length: int, path: str = "/v1/classify", more: str = "") -> bytes:
     ).encode()
 
 
+def whole(made: socket.socket) -> bytes:
+    """An answer behind which the connection stays: its header and its body may come apart."""
+    found = b""
+    while b"\r\n\r\n" not in found:
+        found += made.recv(65536)
+    header, _, body = found.lower().partition(b"\r\n\r\n")
+    length = int(header.partition(b"content-length: ")[2].split(b"\r\n")[0])
+    while len(body) < length:
+        found += (piece := made.recv(65536))
+        body += piece
+    return found
+
+
 def answer_of(made: socket.socket) -> bytes:
     found = b""
     with suppress(ConnectionError):
