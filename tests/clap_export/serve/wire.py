@@ -36,14 +36,15 @@ def head(length: int, path: str = "/v1/classify", more: str = "") -> bytes:
 
 def whole(made: socket.socket) -> bytes:
     """An answer behind which the connection stays: its header and its body may come apart."""
-    found = b""
-    while b"\r\n\r\n" not in found:
-        found += made.recv(65536)
-    header, _, body = found.lower().partition(b"\r\n\r\n")
-    length = int(header.partition(b"content-length: ")[2].split(b"\r\n")[0])
-    while len(body) < length:
-        found += (piece := made.recv(65536))
-        body += piece
+    found, length = b"", None
+    while length is None or len(found) < length:
+        piece = made.recv(65536)
+        assert piece, found  # it is closed
+        found += piece
+        header, end, _ = found.lower().partition(b"\r\n\r\n")
+        if end:
+            stated = header.partition(b"content-length: ")[2].split(b"\r\n")[0]
+            length = len(header) + len(end) + int(stated)
     return found
 
 
