@@ -10,7 +10,6 @@ import sys
 import threading
 import traceback
 from datetime import datetime, timezone
-from time import monotonic, sleep
 from typing import Any
 
 STDERR = 2
@@ -52,8 +51,8 @@ class Beside(logging.Handler):
         super().__init__()
         self._descriptor, self._most = descriptor, most
         # Signals log too: this queue may be put into in the midst of another put.
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._dropped, self._writing = 0, False
+        self._lines: queue.SimpleQueue[str | threading.Event] = queue.SimpleQueue()
+        self._dropped = 0
         threading.Thread(target=self._work, name="clap-log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -72,14 +71,16 @@ class Beside(logging.Handler):
 
     def finish(self, seconds: float = LAST) -> None:
         """Wait until all is written, for so long."""
-        end = monotonic() + seconds
-        while (self._writing or not self._lines.empty()) and monotonic() < end:
-            sleep(0.005)
+        written = threading.Event()
+        self._lines.put(written)  # behind all lines: an empty queue may have its last one in hand
+        written.wait(seconds)
 
     def _work(self) -> None:
         while True:
             line = self._lines.get()
-            self._writing = True
+            if isinstance(line, threading.Event):
+                line.set()
+                continue
             data = memoryview(f"{line}\n".encode())
             try:
                 while data:
@@ -87,7 +88,6 @@ class Beside(logging.Handler):
                     data = data[os.write(self._descriptor, data) :]
             except OSError:  # whoever read it is gone
                 self._dropped += 1
-            self._writing = False
 
 
 def begin(level: int = logging.INFO) -> Beside:

@@ -245,8 +245,9 @@ class Scheduler(Generic[T, R]):
 
     def _hear(self, batch: list[_Slot[T, R]]) -> None:
         try:
-            self._done(batch, self._results(batch))
-            self.failed = None
+            found = self._results(batch)
+            self.failed = None  # before anybody has a result of it, and asks whether it works again
+            self._done(batch, found)
         except BaseException as error:  # it is raised where the results are read
             jobs = list(dict.fromkeys(slot.job for slot in batch))
             if len(jobs) == 1:

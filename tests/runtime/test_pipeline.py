@@ -166,8 +166,8 @@ def test_so_many_runs_at_a_time_as_asked_and_one_recording_more_is_decoded(
             if inside == 2:
                 two.set()
         # None ends before two are in the engine and a third recording was opened.
-        assert two.wait(timeout=20)
-        assert third.wait(timeout=20)
+        assert two.wait(timeout=60)
+        assert third.wait(timeout=60)
         try:
             return real(self, piece)
         finally:

@@ -153,7 +153,7 @@ def enters():
 def in_child(what):
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(100)
         what()
         sys.exit(3)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -182,7 +182,7 @@ stream.close()
 def test_children_forked_after_loading_work_and_end(tiny_bundle: Path, provider: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PARENT, str(tiny_bundle), provider],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=240,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=380,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
@@ -206,7 +206,7 @@ def test_a_classifier_may_be_sent_to_a_process(tiny_bundle: Path, method: str) -
     expected = made.predict(clip(0), RATE)
     with multiprocessing.get_context(method).Pool(1) as pool:
         sent = pool.map_async(_worker, [(made, clip(0))] * 2)
-        assert sent.get(timeout=60) == [expected] * 2
+        assert sent.get(timeout=120) == [expected] * 2
 
 
 def test_what_is_pickled_is_what_was_asked_for(tiny_bundle: Path) -> None:

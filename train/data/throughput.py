@@ -57,7 +57,7 @@ def measure(
         with closing(store.batches(draws, ENDLESS)) as batches:
             next(batches)  # the queue is filled once; from here on it is the steady state
             began = time.perf_counter()
-            while time.perf_counter() - began < seconds:
+            while not rows or time.perf_counter() - began < seconds:
                 rows += len(next(batches).indices)
             took = time.perf_counter() - began
         yield Throughput(threads, rows / took, store.held)

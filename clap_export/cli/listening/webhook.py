@@ -90,6 +90,7 @@ class Webhook:
             while (self._waiting or self._busy) and time.monotonic() < deadline:
                 self._changed.wait(deadline - time.monotonic())
             self.failed += len(self._waiting) + self._busy
+            self._busy = False
             self._waiting.clear()
 
     def _work(self) -> None:
@@ -102,8 +103,9 @@ class Webhook:
                 data, self._busy = self._waiting.popleft(), True
             done = self._deliver(data)
             with self._changed:
-                self.posted += done
-                self.failed += not done
+                if self._busy:  # or it was given up
+                    self.posted += done
+                    self.failed += not done
                 self._busy = False
                 self._changed.notify_all()
 

@@ -330,11 +330,11 @@ def test_two_writers_at_once_are_refused(tiny_bundle: Path, tmp_path: Path) -> N
     def hold() -> None:
         with owning(out):
             ready.set()
-            leave.wait(20)
+            leave.wait(60)
 
     other = multiprocessing.get_context("fork").Process(target=hold)
     other.start()
-    assert ready.wait(20)
+    assert ready.wait(60)
     with pytest.raises(LibraryError, match="being written by another process"):
         made.library(tiny_bundle, [tmp_path / "sounds"], out)
     leave.set()

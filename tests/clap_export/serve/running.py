@@ -28,6 +28,8 @@ from runtime import Encoder, LabelBank
 from tests.places import ROOT
 from tests.tiny import bundle as tiny
 
+PATIENCE = 60.0  # seconds after which something will never come, however busy the machine is
+
 
 @dataclass(frozen=True)
 class Running:
@@ -77,16 +79,16 @@ def running(
                 until(lambda: server.started)
                 address = f"http://127.0.0.1:{port}"
                 headers = {"Authorization": f"Bearer {keys[0]}"} if keys else {}
-                with httpx.Client(base_url=address, headers=headers, timeout=30) as client:
+                with httpx.Client(base_url=address, headers=headers, timeout=PATIENCE) as client:
                     yield Running(service, server, client, port)
             finally:
                 server.should_exit = True
-                thread.join(drain + 10)
+                thread.join(drain + PATIENCE)
                 assert not thread.is_alive()
                 service.close()
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait for something."""
     end = time.monotonic() + seconds
     while not true():
@@ -102,6 +104,13 @@ def error_of(answer: httpx.Response, status: int, kind: str) -> str:
     assert error["request_id"] == answer.headers["x-request-id"]
     assert error["message"].endswith((".", ".npz"))  # or with a command
     return error["message"]
+
+
+def open_requests(address: str) -> int:
+    """How many a server has now, those that are still coming too."""
+    text = httpx.get(f"{address}/metrics", timeout=PATIENCE).text
+    (line,) = [line for line in text.splitlines() if line.startswith("clap_open_requests ")]
+    return int(float(line.split()[1]))
 
 
 @contextmanager

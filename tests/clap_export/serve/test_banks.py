@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 from clap_export.serve.limits import Limits
 from runtime import Encoder, LabelBank
 from runtime.bundle import Bundle
-from tests.clap_export.serve.running import Running, error_of, running
+from tests.clap_export.serve.running import PATIENCE, Running, error_of, running
 from tests.tiny import bundle as tiny
 
 SOUND = tiny.wav(tiny.clip(1))
@@ -123,7 +123,7 @@ def test_a_bank_of_many_labels_is_not_answered_whole(tiny_bundle: Path, tmp_path
             assert answer.status_code == 200, answer.text
         with connect(f"ws://127.0.0.1:{server.port}/v1/listen") as stream:
             stream.send(json.dumps({"rate": 16_000, "bank": "many"}))
-            assert json.loads(stream.recv(10))["error"]["type"] == "too_long"
+            assert json.loads(stream.recv(PATIENCE))["error"]["type"] == "too_long"
 
 
 def test_a_folder_that_cannot_be_written_is_said_to_be(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from clap_export.serve.gate import Access
 from clap_export.serve.keys import Keys
 from runtime.errors import ClapError
-from tests.clap_export.serve.running import Running, error_of, running, until
+from tests.clap_export.serve.running import PATIENCE, Running, error_of, running, until
 from tests.tiny import bundle as tiny
 
 KEYS = ("first-key-0123456789", "second-key-0123456789")
@@ -25,7 +25,7 @@ UPGRADE = {
 
 
 def test_a_key_is_needed_for_all_but_health_and_the_page(tiny_bundle: Path) -> None:
-    with running(tiny_bundle, keys=KEYS) as server, httpx.Client() as bare:
+    with running(tiny_bundle, keys=KEYS) as server, httpx.Client(timeout=PATIENCE) as bare:
         address = f"http://127.0.0.1:{server.port}"
         paths = server.client.get("/openapi.json").json()["paths"]
         for path, methods in paths.items():
@@ -196,12 +196,15 @@ def test_the_log_has_no_content(
     with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "clap_export.serve"):
         sound = tiny.wav(tiny.clip(1))
         files = {"file": ("secret-name.wav", sound)}
-        server.client.post("/v1/classify", files=files, data={"labels": f"{secret},b"})
-        server.client.post("/v1/embed/text", json={"texts": [secret]})
-        server.client.get(f"/v1/banks/{secret}")
-        server.client.get(f"/{secret}?{secret}")
-        # An answer goes out before its line is written.
-        until(lambda: sum(r.getMessage() == "request" for r in caplog.records) == 4)
+        answers = (
+            server.client.post("/v1/classify", files=files, data={"labels": f"{secret},b"}),
+            server.client.post("/v1/embed/text", json={"texts": [secret]}),
+            server.client.get(f"/v1/banks/{secret}"),
+            server.client.get(f"/{secret}?{secret}"),
+        )
+        ids = {answer.headers["x-request-id"] for answer in answers}
+        # An answer goes out before its line is written; so does that of the test before.
+        until(lambda: ids <= {r.fields["id"] for r in caplog.records if r.msg == "request"})
     ours = [r for r in caplog.records if r.name.startswith(("clap_export", "uvicorn"))]
     for record in ours:
         assert "secret" not in f"{record.getMessage()} {getattr(record, 'fields', '')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from clap_export.serve.limits import Limits
 from runtime import Classifier, Events, Listener, Rule
 from runtime.schema import to_plain
-from tests.clap_export.serve.running import Running, running, until
+from tests.clap_export.serve.running import PATIENCE, Running, running, until
 from tests.tiny import bundle as tiny
 
 RATE = 22_050
@@ -40,7 +41,7 @@ def messages(made: ClientConnection) -> list[dict[str, Any]]:
     found = []
     try:
         while True:
-            found.append(json.loads(made.recv(10)))
+            found.append(json.loads(made.recv(PATIENCE)))
     except ConnectionClosed:
         return found
 
@@ -106,7 +107,7 @@ def test_labels_are_exchanged_and_gaps_are_told(server: Running) -> None:
     second = SAMPLES[:RATE].tobytes()
     with socket(server, rate=RATE, hop=1, labels=["dog", "rain"]) as made:
         made.send(second)
-        while json.loads(made.recv(10))["type"] != "segment":
+        while json.loads(made.recv(PATIENCE))["type"] != "segment":
             pass
         made.send(json.dumps({"type": "labels", "labels": ["sea", "wind", "bell"]}))
         made.send(json.dumps({"type": "gap", "seconds": 30}))
@@ -190,22 +191,22 @@ def test_what_comes_later_and_cannot_be_used(server: Running, message: Any, kind
 
 def test_a_stream_that_does_not_wait_drops_and_says_so(tiny_bundle: Path) -> None:
     with running(tiny_bundle) as server:
-        slow = server.service.audio._run
+        run, all_sent = server.service.audio._run, threading.Event()
 
-        def slower(pieces: Any) -> Any:
-            import time
+        def waiting(pieces: Any) -> Any:
+            assert all_sent.wait(PATIENCE)
+            return run(pieces)
 
-            time.sleep(0.1)
-            return slow(pieces)
-
-        server.service.audio._run = slower
+        server.service.audio._run = waiting
         with socket(server, rate=16_000, hop=0.1, backlog=1.0, segments=False) as made:
             for _ in range(200):
                 made.send(np.zeros(1600, "<i2").tobytes())
             made.send(json.dumps({"type": "end"}))
+            until(lambda: any(backlog._ended for backlog in server.service.backlogs))
+            all_sent.set()
             found = messages(made)
     assert found[-1]["type"] == "end"
-    assert found[-1]["dropped"] > 5
+    assert found[-1]["dropped"] > 15
     assert found[-1]["seconds"] == pytest.approx(20.0, abs=0.11)
     assert sum(m["seconds"] for m in of(found, "gap")) == pytest.approx(found[-1]["dropped"])
 
@@ -216,7 +217,7 @@ def test_streams_are_counted_and_leave_nothing(tiny_bundle: Path) -> None:
             socket(server, rate=16_000) as a,
             socket(server, rate=16_000) as b,
         ):
-            a.recv(5), b.recv(5)
+            a.recv(PATIENCE), b.recv(PATIENCE)
             with socket(server, rate=16_000) as made:
                 (found,) = messages(made)
             assert found["status"] == 429
@@ -225,7 +226,7 @@ def test_streams_are_counted_and_leave_nothing(tiny_bundle: Path) -> None:
         assert not server.service.backlogs
         assert server.service.audio.jobs == 0
         with socket(server, rate=16_000) as made:
-            assert json.loads(made.recv(5))["type"] == "listening"
+            assert json.loads(made.recv(PATIENCE))["type"] == "listening"
 
 
 def test_a_silent_stream_is_ended(tiny_bundle: Path) -> None:
@@ -245,7 +246,7 @@ def test_who_may_listen(tiny_bundle: Path) -> None:
             assert messages(made)[-1]["error"]["type"] == "key"
         for options in ({"key": key}, {"headers": {"Authorization": f"Bearer {key}"}}):
             with socket(server, rate=16_000, **options) as made:
-                assert json.loads(made.recv(5))["type"] == "listening"
+                assert json.loads(made.recv(PATIENCE))["type"] == "listening"
         for headers in (
             {"Authorization": "Bearer wrong"},
             {"Authorization": f"Bearer {key}", "Origin": "https://elsewhere.example"},
@@ -257,7 +258,7 @@ def test_who_may_listen(tiny_bundle: Path) -> None:
 def test_the_servers_end_ends_a_stream_with_what_it_has_heard(tiny_bundle: Path) -> None:
     with running(tiny_bundle) as server, socket(server, rate=16_000, hop=0.5) as made:
         made.send(np.zeros(20_000, "<i2").tobytes())
-        while json.loads(made.recv(10))["type"] != "segment":
+        while json.loads(made.recv(PATIENCE))["type"] != "segment":
             pass
         server.server.should_exit = True
         found = messages(made)
@@ -272,7 +273,7 @@ def test_a_client_that_leaves_is_no_fault(
     """Nothing is printed of it, though what is heard can be told to nobody."""
     for count in (0, 3 * RATE):
         with socket(server, rate=RATE) as made:
-            assert json.loads(made.recv(10))["type"] == "listening"
+            assert json.loads(made.recv(PATIENCE))["type"] == "listening"
             if count:
                 made.send(SAMPLES[:count].tobytes())
         until(lambda: not server.service.backlogs)

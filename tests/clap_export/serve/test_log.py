@@ -18,7 +18,7 @@ import pytest
 from clap_export.serve.log import Beside, JsonLines, begin, say
 from clap_export.serve.multipart import Form
 from clap_export.serve.problems import Problem
-from tests.clap_export.serve.running import process
+from tests.clap_export.serve.running import PATIENCE, process
 
 
 def record(event: str) -> logging.LogRecord:
@@ -43,7 +43,7 @@ def test_what_cannot_be_written_is_dropped_and_counted() -> None:
         log.emit(record("x" * 100))
         sent += 1
     log.finish(0.1)  # nobody reads: it does not wait for ever
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     read, until_all = b"", threading.Event()
 
     def reader() -> None:
@@ -53,11 +53,11 @@ def test_what_cannot_be_written_is_dropped_and_counted() -> None:
         until_all.set()
 
     threading.Thread(target=reader, daemon=True).start()
-    log.finish()
+    log.finish(PATIENCE)
     log.emit(record("after"))
-    log.finish()
+    log.finish(PATIENCE)
     os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # the end of the pipe
-    assert until_all.wait(10)
+    assert until_all.wait(PATIENCE)
     found = lines(read)
     lost = [line["lines"] for line in found if line["event"] == "log dropped"]
     assert sum(line["event"] == "x" * 100 for line in found) + sum(lost) == sent
@@ -72,7 +72,7 @@ def test_a_reader_who_is_gone_is_no_end() -> None:
     log = handler(writing)
     os.close(reading)
     log.emit(record("to nobody"))
-    log.finish()
+    log.finish(PATIENCE)
     assert log._dropped == 1
     os.close(writing)
 
@@ -83,7 +83,7 @@ def test_what_libraries_say_of_a_request_stays_out(capfd: pytest.CaptureFixture[
     with pytest.raises(Problem):
         Form("multipart/form-data; boundary=b", lambda _: None).write(b"--secret")
     say("ours")
-    made.finish()
+    made.finish(PATIENCE)
     assert [line["event"] for line in lines(capfd.readouterr().err.encode())] == ["ours"]
 
 
@@ -92,7 +92,7 @@ def test_lines_come_in_order_and_whole() -> None:
     log = handler(writing, most=1000)
     for i in range(300):
         log.emit(record(str(i)))
-    log.finish()
+    log.finish(PATIENCE)
     os.close(writing)
     with closing(os.fdopen(reading, "rb")) as file:
         assert [line["event"] for line in lines(file.read())] == [str(i) for i in range(300)]
@@ -106,12 +106,12 @@ def test_a_server_whose_log_nobody_reads_answers_and_ends(tiny_bundle: Path) -> 
         assert made.stderr is not None
         fcntl.fcntl(made.stderr, fcntl.F_SETPIPE_SZ, 4096)
         headers = {"X-Request-Id": "x" * 64}
-        with httpx.Client(base_url=address, headers=headers, timeout=10) as client:
+        with httpx.Client(base_url=address, headers=headers, timeout=PATIENCE) as client:
             for _ in range(60):  # a line each of more than 200 bytes
                 assert client.get("/v1/models").status_code == 200
             made.stderr.close()
             for _ in range(3):
                 assert client.get("/v1/models").status_code == 200
         made.terminate()
-        assert made.wait(20) == 0
+        assert made.wait(PATIENCE) == 0
         made.stderr = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ import httpx
 import pytest
 
 from clap_export.serve.limits import Limits
-from clap_export.serve.scheduler import Plan
+from clap_export.serve.scheduler import FIRST, Plan
 from clap_export.serve.service import Service
-from tests.clap_export.serve.running import Running, error_of, running, until
-from tests.clap_export.serve.wire import answer_of, head, quiet, raw
+from tests.clap_export.serve.running import PATIENCE, Running, error_of, running, until
+from tests.clap_export.serve.wire import answer_of, head, quiet, raw, whole
 from tests.tiny import bundle as tiny
 
 SOUND = tiny.wav(tiny.clip(1))
@@ -38,36 +39,68 @@ def slowly(seconds: float) -> Callable[[Service], None]:
     return change
 
 
+class Steps:
+    """An engine that ends a batch whenever the test lets it."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []  # windows of each batch
+        self._let, self._may_end = 0, threading.Semaphore(0)
+
+    def __call__(self, service: Service) -> None:
+        run = service.audio._run
+
+        def step(pieces: Any) -> Any:
+            self.begun.append(len(pieces))
+            assert self._may_end.acquire(timeout=PATIENCE)
+            return run(pieces)
+
+        service.audio._run = step
+
+    def let(self, count: int) -> None:
+        self._let += count
+        self._may_end.release(count)
+
+    def settle(self) -> None:
+        """Wait until the one lane has ended all that it may, and is held in the next batch."""
+        until(lambda: len(self.begun) == self._let + 1)
+
+
 def test_headers_that_do_not_come(tiny_bundle: Path) -> None:
     with running(tiny_bundle, limits=Limits(headers=0.3)) as server:
         for parts in ((), (b"POST /v1/cl",), (head(10)[:-2],)):
             began = time.monotonic()
             with raw(server, *parts) as made:
                 assert answer_of(made) == b""
-            assert 0.2 < time.monotonic() - began < 3
-        with raw(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") as made:
-            assert b"200 OK" in made.recv(65536)
-            for _ in range(20):  # a byte now and then keeps nobody
-                time.sleep(0.05)
-                try:
-                    made.sendall(b"G")
-                except OSError:
-                    break
-            else:
-                assert answer_of(made) == b""
+            assert 0.2 < time.monotonic() - began < PATIENCE
+    # The first ones have time to come.
+    with (
+        running(tiny_bundle, limits=Limits(headers=3.0)) as server,
+        raw(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") as made,
+    ):
+        assert b"200 OK" in whole(made)
+        for _ in range(20):  # a byte now and then keeps nobody
+            time.sleep(0.05)
+            try:
+                made.sendall(b"G")
+            except OSError:
+                break
+        else:
+            assert answer_of(made) == b""
 
 
 def test_a_body_that_comes_too_slowly(tiny_bundle: Path) -> None:
-    with running(tiny_bundle, limits=Limits(idle=0.2, upload=0.6, headers=0.3)) as server:
+    with running(tiny_bundle, limits=Limits(idle=0.2, upload=0.6)) as server:
         with raw(server, head(1000), b"RIFF") as made:
             assert b" 408 " in made.recv(65536)
         with raw(server, head(1000)) as made:
-            began = time.monotonic()
-            with suppress(OSError):
-                while time.monotonic() - began < 5:
+            made.settimeout(0.05)
+            began, found = time.monotonic(), b""
+            while not found and time.monotonic() - began < 30:  # all would take 50 s
+                with suppress(OSError):  # it is answered already
                     made.sendall(b"x")
-                    time.sleep(0.05)
-            assert time.monotonic() - began < 3
+                with suppress(TimeoutError):
+                    found = made.recv(65536)
+            assert b" 408 " in found
         quiet(server)
 
 
@@ -129,13 +162,14 @@ def test_a_parts_header_has_an_end(server: Running, beginning: bytes) -> None:
 
 
 def test_a_client_that_leaves_ends_its_work(tiny_bundle: Path) -> None:
-    with running(tiny_bundle, change=slowly(0.05)) as server:
-        for more in ("", "Accept: text/event-stream\r\n"):
+    for more in ("", "Accept: text/event-stream\r\n"):
+        engine = Steps()
+        with running(tiny_bundle, change=engine) as server:
             with raw(server, head(len(LONG), more=more), LONG):
-                until(lambda: server.service.audio.jobs == 1)
-            began = time.monotonic()
-            quiet(server)
-            assert time.monotonic() - began < 2  # and not the 3 s of 60 windows
+                until(lambda server=server: server.service.audio.jobs == 1)
+            quiet(server)  # though the engine is still at the first windows
+            engine.let(60)
+        assert sum(engine.begun) <= 2 * 4  # of 60 windows: a batch of each lane
 
 
 def test_decoding_ends_too_when_the_client_leaves(
@@ -167,12 +201,14 @@ def test_decoding_ends_too_when_the_client_leaves(
 
 
 def test_a_deadline(tiny_bundle: Path) -> None:
-    with running(tiny_bundle, change=slowly(0.05)) as server:
+    engine = Steps()
+    with running(tiny_bundle, change=engine) as server:
         began = time.monotonic()
         headers = {"X-Deadline-Ms": "300"}
         error_of(server.post("/v1/classify", LONG, headers=headers), 504, "deadline")
-        assert 0.25 < time.monotonic() - began < 2
-        live = {**headers, "Accept": "text/event-stream"}
+        assert 0.25 < time.monotonic() - began < PATIENCE  # and not only when the engine is done
+        # Time enough to come in: before its first event it is refused as any other.
+        live = {"X-Deadline-Ms": "3000", "Accept": "text/event-stream"}
         told = server.post("/v1/classify", LONG, headers=live)
         assert '"status": 504' in told.text
         quiet(server)
@@ -182,7 +218,8 @@ def test_a_deadline(tiny_bundle: Path) -> None:
         for wrong in ("0", "-1", "soon", "1.5", "1" * 20, ""):
             refused = server.post("/v1/classify", SOUND, headers={"X-Deadline-Ms": wrong})
             error_of(refused, 422, "deadline")
-        fine = server.post("/v1/classify", SOUND, headers={"X-Deadline-Ms": "20000"})
+        engine.let(60)
+        fine = server.post("/v1/classify", SOUND, headers={"X-Deadline-Ms": "60000"})
         assert fine.status_code == 200
 
 
@@ -210,7 +247,11 @@ def test_a_crowd_is_told_when_to_come_again(tiny_bundle: Path) -> None:
 def test_long_ones_leave_room_for_short_ones(tiny_bundle: Path) -> None:
     """Four times as many long ones as there are places for them, and a short clip among them."""
     limits, plan = Limits(quick=2, long=1, requests=50), Plan(1, lanes=1, waiting=8)
-    with running(tiny_bundle, limits=limits, plan=plan, change=slowly(0.01)) as server:
+    engine = Steps()
+    with (
+        running(tiny_bundle, limits=limits, plan=plan, change=engine) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
         found: list[int] = []
         chunked = [LONG[i : i + 65536] for i in range(0, len(LONG), 65536)]
 
@@ -221,15 +262,18 @@ def test_long_ones_leave_room_for_short_ones(tiny_bundle: Path) -> None:
         threads = [threading.Thread(target=long) for _ in range(6)]
         for thread in threads:
             thread.start()
-        until(lambda: server.service.large.inside == 4)
-        times = []
+        until(lambda: server.service.large.inside == 4 and found == [429] * 2)
+        engine.let(FIRST + 2)  # until the one that is heard is no newcomer any more
+        engine.settle()
         for _ in range(10):
-            began = time.monotonic()
-            assert server.post("/v1/classify", SOUND).status_code == 200
-            times.append(time.monotonic() - began)
-        assert server.service.large.inside > 0  # they are not through
-        # The batch that runs, a later window of another at most, and its own.
-        assert sorted(times)[5] < 0.3
+            short = pool.submit(server.post, "/v1/classify", SOUND)
+            until(lambda: bool(server.service.audio._first))
+            # The batch that runs, a later window of another at most, and its own.
+            engine.let(3)
+            assert short.result(PATIENCE).status_code == 200
+            engine.settle()
+        assert server.service.large.inside == 4  # they are not through
+        engine.let(1000)
         for thread in threads:
             thread.join()
         assert sorted(found) == [200] * 4 + [429] * 2

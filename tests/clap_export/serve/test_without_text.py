@@ -15,7 +15,7 @@ from clap_export.cli import main
 from clap_export.serve.source import Source
 from clap_export.slim import slim
 from runtime import Bundle, Classifier, Encoder, LabelBank, Tagger
-from tests.clap_export.serve.running import Running, error_of, process, running
+from tests.clap_export.serve.running import PATIENCE, Running, error_of, process, running
 from tests.tiny import bundle as tiny
 
 SOUND = tiny.wav(tiny.clip(9, 3 * tiny.WINDOW + 777))
@@ -102,11 +102,14 @@ def test_a_tagger(folder: Path) -> None:
 
 def test_the_command_serves_a_tagger(folder: Path) -> None:
     path = folder / "Street 1.onnx"
-    with process(path, "--labels", folder / "bank.npz") as (_, address):
-        space = httpx.get(f"{address}/v1/space").json()
+    with (
+        process(path, "--labels", folder / "bank.npz") as (_, address),
+        httpx.Client(base_url=address, timeout=PATIENCE) as client,
+    ):
+        space = client.get("/v1/space").json()
         assert (space["default_bank"], space["default_scores"]) == ("street-1", "cosine")
-        assert httpx.get(f"{address}/v1/banks").json()["banks"] == ["bank", "street-1"]
-        found = httpx.post(f"{address}/v1/classify", content=SOUND).json()["predictions"]
+        assert client.get("/v1/banks").json()["banks"] == ["bank", "street-1"]
+        found = client.post("/v1/classify", content=SOUND).json()["predictions"]
     with Tagger(path) as tagger:
         assert [one["label"] for one in found] == [one.label for one in tagger.predict(SOUND)]
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tests.clap_export.serve.running import Running, until
+from tests.clap_export.serve.running import PATIENCE, Running, until
 
 CHUNKED = b"POST /v1/classify HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -22,7 +22,7 @@ def quiet(server: Running) -> None:
 
 @contextmanager
 def raw(server: Running, *parts: bytes) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", server.port), 10) as made:
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as made:
         for part in parts:
             made.sendall(part)
         yield made
@@ -32,6 +32,20 @@ def head(length: int, path: str = "/v1/classify", more: str = "") -> bytes:
     return (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{more}\r\n"
     ).encode()
+
+
+def whole(made: socket.socket) -> bytes:
+    """An answer behind which the connection stays: its header and its body may come apart."""
+    found, length = b"", None
+    while length is None or len(found) < length:
+        piece = made.recv(65536)
+        assert piece, found  # it is closed
+        found += piece
+        header, end, _ = found.lower().partition(b"\r\n\r\n")
+        if end:
+            stated = header.partition(b"content-length: ")[2].split(b"\r\n")[0]
+            length = len(header) + len(end) + int(stated)
+    return found
 
 
 def answer_of(made: socket.socket) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import stat
@@ -92,7 +93,7 @@ def test_it_ends_when_its_reader_is_killed(long_file: Path) -> None:
         (program,) = programs(reader.pid)
         reader.send_signal(signal.SIGKILL)
         reader.wait()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not ended(program) and time.monotonic() < until:
             time.sleep(0.05)
         assert ended(program)
@@ -102,6 +103,7 @@ def test_it_ends_when_its_reader_is_killed(long_file: Path) -> None:
 def test_descriptors_are_given_back(long_file: Path) -> None:
     data = long_file.read_bytes()
     audio.read(data)
+    gc.collect()  # what other tests have left is not closed meanwhile
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
         audio.read(data)
@@ -144,23 +146,27 @@ def test_one_that_gives_nothing_is_stopped(instead: Instead) -> None:
         start = time.monotonic()
         with pytest.raises(Undecodable, match=r"gave nothing for 0\.3 s"):
             list(Sound(Input("file:/dev/null"), "it", patience=0.3).blocks())
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 30
 
 
 def test_one_that_stops_in_the_middle_is_used_so_far(instead: Instead) -> None:
     instead(f"{HEADER}; {SAMPLES}; exec sleep 60")
-    given = Sound(Input("file:/dev/null"), "it", patience=0.5)
-    assert sum(map(len, given.blocks())) == 8_000
+    given, frames = Sound(Input("file:/dev/null"), "it", patience=60.0), 0
+    for block in given.blocks():
+        frames += len(block)
+        if frames == 8_000:  # a busy machine may have taken a while until here
+            given._patience = 0.5
+    assert frames == 8_000
     assert given.trouble == "ffmpeg gave nothing for 0.5 s and was stopped"
 
 
 def test_a_slow_reader_is_waited_for(instead: Instead) -> None:
     instead(f"{HEADER}; for i in 1 2 3 4 5 6; do {SAMPLES}; done")
-    given, frames = Sound(Input("file:/dev/null"), "it", patience=0.5), 0
+    given, frames = Sound(Input("file:/dev/null"), "it", patience=3.0), 0
     for block in given.blocks():
         frames += len(block)
         if frames == len(block):
-            time.sleep(0.8)
+            time.sleep(3.3)
     assert (frames, given.trouble) == (48_000, None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import os
@@ -228,6 +229,7 @@ def test_one_that_does_not_wait() -> None:
 def test_closed_when_it_is_ours_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     path.write_bytes(FLAC)
+    gc.collect()  # what other tests have left is not closed meanwhile
     before = len(os.listdir("/proc/self/fd"))
     with path.open("rb") as file:
         with sources.opened(file):

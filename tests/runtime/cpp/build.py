@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -49,8 +50,11 @@ def built() -> Path:
         "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1", "-DCLAP_TESTS=ON",
         f"-DOpenVINO_DIR={openvino()}",
     ]  # fmt: skip
-    _run("cmake", "-S", str(SOURCE), "-B", str(FOLDER), *options)
-    _run("cmake", "--build", str(FOLDER), "--parallel", str(os.cpu_count() or 1))
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as held:  # other processes of these tests wait
+        fcntl.flock(held, fcntl.LOCK_EX)
+        _run("cmake", "-S", str(SOURCE), "-B", str(FOLDER), *options)
+        _run("cmake", "--build", str(FOLDER), "--parallel", str(os.cpu_count() or 1))
     return FOLDER
 
 

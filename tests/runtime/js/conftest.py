@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,11 @@ def js() -> Path:
         fcntl.flock(held, fcntl.LOCK_EX)
         if not made.exists() or made.stat().st_mtime < lock.stat().st_mtime:
             npm("ci")
-        npm("run", "--silent", "build")
+        # Once in a run of the tests: others may be reading it.
+        run, built = os.environ.get("PYTEST_XDIST_TESTRUNUID"), made.with_name(".built")
+        if run is None or not built.exists() or built.read_text() != run:
+            npm("run", "--silent", "build")
+            built.write_text(run or "")
     return JS
 
 

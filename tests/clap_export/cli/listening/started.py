@@ -26,6 +26,7 @@ from tests.tiny import bundle as tiny
 LABELS = ",".join(tiny.LABELS)
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+PATIENCE = 120.0  # seconds after which something will never come, however busy the machine is
 EVERYTHING = ("--on", "0.001")  # each label is on in each window that is heard
 
 
@@ -49,8 +50,8 @@ class Done:
 def call(bundle: Path, *arguments: object, stdin: bytes = b"") -> Done:
     """With a pipe as standard input that comes to its end."""
     run = subprocess.run(
-        command(bundle, *arguments), input=stdin, capture_output=True, check=False, timeout=60,
-        env=environment(),
+        command(bundle, *arguments), input=stdin, capture_output=True, check=False,
+        timeout=PATIENCE, env=environment(),
     )  # fmt: skip
     return Done(run.returncode, run.stdout.decode(), run.stderr.decode())
 

@@ -19,6 +19,7 @@ from clap_export.cli import main
 from tests.clap_export.cli.listening.started import (
     EVERYTHING,
     LABELS,
+    PATIENCE,
     bursts,
     environment,
     inside,
@@ -98,7 +99,7 @@ def test_files_are_whole_after_a_signal(tiny_bundle: Path, tmp_path: Path, numbe
         while json.loads(process.stdout.readline())["type"] != "segment":
             pass
         process.send_signal(number)
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
     wanted = rows_of(tmp_path / "events.csv")
     assert {label for *_, label in wanted} == set(tiny.LABELS)
@@ -126,7 +127,7 @@ def test_rows_are_there_while_the_sound_goes_on(tiny_bundle: Path, tmp_path: Pat
         assert process.stdin is not None
         process.stdin.write(bursts())
         process.stdin.flush()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while not path.exists() or len(rows_of(path)) < 3:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -147,7 +148,7 @@ def test_a_reader_that_goes_away_takes_no_rows_with_it(tiny_bundle: Path, tmp_pa
             process.stdin.write(pcm(2.0))
             process.stdin.close()
         process.stdin = None
-        assert process.wait(20) == 141
+        assert process.wait(PATIENCE) == 141
     assert len(rows_of(path)) == len(tiny.LABELS)
 
 
@@ -209,7 +210,8 @@ def test_two_processes_do_not_write_one_file(tiny_bundle: Path, tmp_path: Path) 
         assert process.stdin is not None
         process.stdin.write(pcm(2.0))
         process.stdin.flush()
-        while not path.exists():
+        while not (path.exists() and path.stat().st_size):  # it is locked before its first line
+            assert process.poll() is None
             time.sleep(0.05)
         done = inside(tiny_bundle, pcm(1.0), *EVERYTHING, "-o", path, "--overwrite")
         assert done.exit_code == 2

@@ -17,6 +17,7 @@ from clap_export.cli import main
 from clap_export.cli.listening import settings
 from runtime import Classifier, Events, Rule
 from tests.clap_export.cli.listening.started import (
+    PATIENCE,
     bursts,
     environment,
     inside,
@@ -112,6 +113,13 @@ def test_files_of_rules_are_strict(
     assert "does not exist" in done.stderr
 
 
+def replace(path: Path, text: str) -> None:
+    """At once: it is read whenever it has rested for a while, half written too."""
+    other = path.with_name("other")
+    other.write_text(text)
+    other.replace(path)
+
+
 def test_labels_and_rules_are_exchanged_while_it_runs(tiny_bundle: Path, tmp_path: Path) -> None:
     labels, rules = tmp_path / "labels.txt", tmp_path / "rules.toml"
     labels.write_text("dog\nrain\n")
@@ -129,7 +137,7 @@ def test_labels_and_rules_are_exchanged_while_it_runs(tiny_bundle: Path, tmp_pat
 
     def until(kind: str) -> dict[str, Any]:
         """Sound goes on until a line of a kind comes."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             process.stdin.write(pcm(0.5))  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
@@ -141,16 +149,17 @@ def test_labels_and_rules_are_exchanged_while_it_runs(tiny_bundle: Path, tmp_pat
 
     try:
         assert {p["label"] for p in until("segment")["predictions"]} == {"dog", "rain"}
-        labels.write_text("bell\nbell\n")  # no labels
+        replace(labels, "bell\nbell\n")  # no labels
         assert b"'bell'" in process.stderr.readline()
-        labels.write_text("bell\nwind\nsea\n")
-        rules.write_text("[sea]\non = 1.0\n")
+        # A rule of a label that there is not yet would be refused too, if it were read first.
+        replace(rules, "[sea]\non = 1.0\n")
+        replace(labels, "bell\nwind\nsea\n")
         told = until("labels")
         assert told["labels"] == 3
         assert {p["label"] for p in until("segment")["predictions"]} == {"bell", "wind", "sea"}
         process.stdin.close()
         rest, errors = process.stdout.read(), process.stderr.read()
-        assert process.wait(20) == 0, errors
+        assert process.wait(PATIENCE) == 0, errors
     finally:
         process.kill()
         process.wait()
