@@ -77,7 +77,7 @@ MODELS = (
     ),
     Published(
         "clap-mini-open-permissive",
-        ("clap-mini-open-permissive", "clap-mini-open-permissive-more"),
+        ("clap-mini-open-permissive",),
         20e6,
         ("CC BY 4.0", "commercial"),
     ),
