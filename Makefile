@@ -49,7 +49,7 @@ WORK := bench-work
 # Where the CPU multiplies bfloat16; elsewhere that row would be FP32's again.
 BF16 := $(if $(shell grep -o -m 1 amx_bf16 /proc/cpuinfo),bf16)
 BUNDLES := $(foreach p,fp32 fp16 $(BF16) int8,$(WORK)/$p)
-PEERS := torch,openvino,transformers,transformers-bf16
+PEERS := torch,openvino,transformers,transformers-bf16,transformers-openvino
 bench: .venv/installed
 	rm -rf $(WORK) && mkdir $(WORK)
 	$(BIN)/clap-export demo --ckpt models/clap-mini.safetensors --out $(WORK)/demo
