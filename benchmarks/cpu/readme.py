@@ -255,6 +255,26 @@ def decode() -> str:
     return table(("5 s, mono", *next(iter(made.values()))), rows)
 
 
+def operations() -> str:
+    """Where encoders' time goes, and how many instructions they are."""
+    found = json.loads((HERE / "operations.json").read_text(encoding="utf-8"))
+    counted = {
+        (one["model"], one["precision"], "cpu"): f"{one['instructions_1e9']:.2f}"
+        for one in found.get("instructions", ())
+    }
+    rows = []
+    for one in found["cases"]:
+        kinds = one["kinds_ms"]
+        case = one["model"], one["precision"], one["provider"]
+        rows.append((
+            f"{one['model']}, {one['precision'].upper()}, {ENGINES[one['provider']]}",
+            *(f"{ms:.2f}" for ms in kinds.values()), f"{sum(kinds.values()):.1f}",
+            counted.get(case, ""),
+        ))  # fmt: skip
+    head = ("ms of a window", *found["cases"][0]["kinds_ms"], "sum", "1e9 instructions")
+    return table(head, rows)
+
+
 def bulk() -> str:
     """Many files in a stream."""
     rows, files = [], 0
@@ -318,6 +338,7 @@ TABLES = {
     "labels": labels,
     "decode": decode,
     "bulk": bulk,
+    "operations": operations,
     "before": before,
     "training": training,
 }
