@@ -56,7 +56,7 @@ KINDS = {
         "Transpose|Reorder|Reshape|Gather|Concat|Split|Slice|StridedSlice|Pad|Unsqueeze|Squeeze|"
         "VariadicSplit|Expand|Broadcast|Tile|Identity"
     ),
-    "sums and pooling": "QLinear.*Pool|Reduce.*|AveragePool|MaxPool|Pooling|GlobalAveragePool|.*AvgPool.*",
+    "sums and pooling": "Reduce.*|AveragePool|GlobalAveragePool|MaxPool|AvgPool|QLinear.*Pool",
     "changes of type": (
         "Convert|Cast|QuantizeLinear|DequantizeLinear|DynamicQuantizeLinear|FakeQuantize"
     ),
