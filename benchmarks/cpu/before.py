@@ -25,9 +25,8 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from clap_export.bench.machine import machine  # noqa: E402 - run as a script
+from benchmarks.cpu import figures  # noqa: E402 - run as a script
 from clap_export.sounds.catalogue import write_demo_sounds  # noqa: E402
-from runtime.schema import to_plain  # noqa: E402
 
 RESULTS = Path(__file__).with_name("before.json")
 
@@ -92,8 +91,7 @@ def main(
                 click.echo(json.dumps(cases[-1]))
     if write:
         kept = json.loads(RESULTS.read_text(encoding="utf-8"))["cases"] if RESULTS.exists() else []
-        report = {"machine": to_plain(machine()), "cases": kept + cases}
-        RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        figures.keep(RESULTS, cases=kept + cases)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,9 @@ import click
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from clap_export.bench.machine import machine  # noqa: E402 - run as a script
+from benchmarks.cpu import figures  # noqa: E402 - run as a script
 from clap_export.sounds.catalogue import write_demo_sounds  # noqa: E402
 from runtime.bundle import Bundle  # noqa: E402
-from runtime.schema import to_plain  # noqa: E402
 
 RESULTS = Path(__file__).with_name("cores.json")
 ENOUGH = 0.9  # of as many times the rate of one core as there are cores
@@ -91,8 +90,7 @@ def main(
                     })  # fmt: skip
                     click.echo(json.dumps(cases[-1]))
     if write:
-        report = {"machine": to_plain(machine()), "cases": cases}
-        RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        figures.keep(RESULTS, cases=cases)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,10 @@ import soxr
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from clap_export.bench.machine import machine  # noqa: E402 - run as a script
+from benchmarks.cpu import figures  # noqa: E402 - run as a script
 from clap_export.bench.timing import interleave, latency  # noqa: E402
 from clap_export.sounds import catalogue  # noqa: E402
 from runtime import audio  # noqa: E402
-from runtime.schema import to_plain  # noqa: E402
 
 RESULTS = Path(__file__).with_name("decode.json")
 FORMATS = {
@@ -92,8 +91,7 @@ def main(runs: int, write: bool) -> None:
                 })  # fmt: skip
                 click.echo(json.dumps(cases[-1]))
     if write:
-        report = {"machine": to_plain(machine()), "cases": cases}
-        RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        figures.keep(RESULTS, cases=cases)
 
 
 if __name__ == "__main__":

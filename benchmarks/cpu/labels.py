@@ -22,8 +22,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from clap_export.bench.machine import machine  # noqa: E402 - run as a script
-from runtime.schema import to_plain  # noqa: E402
+from benchmarks.cpu import figures  # noqa: E402 - run as a script
 
 RESULTS = Path(__file__).with_name("labels.json")
 SIZES = ((1_000, 1), (10_000, 1), (527, 32))  # names, templates
@@ -94,8 +93,7 @@ def main(bundles: tuple[str, ...], before: Path | None, write: bool) -> None:
                     })  # fmt: skip
                     click.echo(json.dumps(cases[-1]))
     if write:
-        report = {"machine": to_plain(machine()), "cases": cases}
-        RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        figures.keep(RESULTS, cases=cases)
 
 
 if __name__ == "__main__":

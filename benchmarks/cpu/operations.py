@@ -29,11 +29,10 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from clap_export.bench.machine import machine  # noqa: E402 - run as a script
+from benchmarks.cpu import figures  # noqa: E402 - run as a script
 from runtime.backends import bfloat16, quiet  # noqa: E402
 from runtime.bundle import Bundle  # noqa: E402
 from runtime.manifest import Manifest  # noqa: E402
-from runtime.schema import to_plain  # noqa: E402
 
 RESULTS = Path(__file__).with_name("operations.json")
 WARMUPS = 3
@@ -197,8 +196,8 @@ def main(models: tuple[str, ...], runs: int, count: bool, write: bool) -> None:
         click.echo(json.dumps(case))
     if write:
         kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-        report = {"machine": to_plain(machine()), **kept, **{k: v for k, v in found.items() if v}}
-        RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        kept.pop("machine", None)
+        figures.keep(RESULTS, **{**kept, **{k: v for k, v in found.items() if v}})
 
 
 if __name__ == "__main__":

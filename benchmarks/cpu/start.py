@@ -29,9 +29,8 @@ import click
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from clap_export.bench.machine import machine  # noqa: E402 - run as a script
+from benchmarks.cpu import figures  # noqa: E402 - run as a script
 from clap_export.sounds.catalogue import SOUNDS, write_demo_sounds  # noqa: E402
-from runtime.schema import to_plain  # noqa: E402
 
 RESULTS = Path(__file__).with_name("start.json")
 
@@ -217,8 +216,7 @@ def main(bundles: tuple[str, ...], before: Path | None, runs: int, write: bool) 
             steps[model] = {step: round(min(one[step] for one in found), 1) for step in found[0]}
         click.echo(json.dumps(steps, indent=1))
     if write:
-        report = {"machine": to_plain(machine()), "runs": runs, "cases": cases, "steps_ms": steps}
-        RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        figures.keep(RESULTS, runs=runs, cases=cases, steps_ms=steps)
 
 
 if __name__ == "__main__":
