@@ -77,7 +77,7 @@ OPEN = Published(
 PERMISSIVE = Published(
     "clap-mini-open-permissive", ("clap-mini-open-permissive",), 20e6, ("CC BY 4.0", "commercial")
 )
-MODELS = (OPEN,)
+MODELS = (OPEN, PERMISSIVE)
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda one: one.name)
