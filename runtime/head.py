@@ -19,7 +19,8 @@ from runtime.schema import Text, Within
 Share = Annotated[float, Within(0, 1)]
 Positive = Annotated[float, Within(0, 1e30)]
 Count = Annotated[int, Within(0, 1 << 53)]
-Name = Annotated[str, Text(255)]
+MOST_NAME = 255  # characters
+Name = Annotated[str, Text(MOST_NAME)]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -66,8 +67,8 @@ import sys
 import numpy as np
 from runtime import Encoder
 with Encoder(sys.argv[1], providers=["cpu"], threads=1) as encoder:
-    window = np.zeros((1, encoder.manifest.audio.window_samples), np.float32)
-    window[0] = 0.1 * np.random.default_rng(0).standard_normal(window.shape[1])
+    noise = np.random.default_rng(0).standard_normal((1, encoder.manifest.audio.window_samples))
+    window = (0.1 * noise).astype(np.float32)
     for _ in range(int(sys.argv[2])):
         encoder.embed_windows(window)
 """
@@ -92,8 +93,7 @@ def on_openvino(bundle: Bundle, runs: int) -> list[dict[str, float]]:
     model = core.read_model(bundle.read(graph.file).data)
     parts = [(model, "f32")]
     if graph.bfloat16 and not bfloat16.missing(openvino):
-        halves = bfloat16.split(openvino, model)
-        parts = [(halves.frontend, "f32"), (halves.encoder, "bf16")]
+        parts = bfloat16.split(openvino, model).in_order
     requests = [
         core.compile_model(
             part, "CPU",
@@ -102,8 +102,8 @@ def on_openvino(bundle: Bundle, runs: int) -> list[dict[str, float]]:
         for part, type_ in parts
     ]  # fmt: skip
     feed, found = waveform(bundle.manifest), []
+    first, *later = requests
     for i in range(WARMUPS + runs):
-        first, *later = requests
         first.infer(feed)
         for request in later:
             for place in range(len(request.model_inputs)):
@@ -127,14 +127,15 @@ def on_onnxruntime(bundle: Bundle, runs: int) -> list[dict[str, float]]:
         options.log_severity_level = 3
         content = bundle.read(bundle.manifest.audio_graph.file).data
         session: Any = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        feed = waveform(bundle.manifest)
         for _ in range(WARMUPS + runs):
-            session.run(None, waveform(bundle.manifest))
+            session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     begun = sorted(event["ts"] for event in events if event["name"] == "model_run")[WARMUPS:]
     found: list[dict[str, float]] = [defaultdict(float) for _ in begun]
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
-            run = sum(start <= event["ts"] for start in begun) - 1
+            run = bisect_right(begun, event["ts"]) - 1
             if run >= 0:
                 found[run][event["args"]["op_name"]] += event["dur"] / 1e3
     return found

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from clap_export.bench import Report
 from clap_export.bench.report import Latency, Measured
@@ -33,11 +34,25 @@ def report(name: str) -> Report:
     return schema.read(Report, json.loads(text), name)
 
 
+def plain(name: str) -> dict[str, Any]:
+    """A committed report of a script beside this one."""
+    return json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+
+
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A Markdown table."""
     head = list(head)
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def crossed(corner: str, cells: Iterable[tuple[str, str, str]]) -> str:
+    """A table of cells, each with the names of its row and its column, in the order they come."""
+    rows: dict[str, dict[str, str]] = {}
+    for row, column, text in cells:
+        rows.setdefault(row, {})[column] = text
+    columns = next(iter(rows.values()))
+    return table((corner, *columns), ((row, *each.values()) for row, each in rows.items()))
 
 
 def peers() -> str:
@@ -47,10 +62,8 @@ def peers() -> str:
     rows = []
     for one in filter(_as_it_is_called, found):
         time = one.end_to_end.latency
-        name = f"{one.model.audio_precision.upper()}, {one.name.split(', ', 1)[1]}"
         rows.append((
-            f"ours, {name}" if one.engine in ("cpu", "openvino") else name,
-            f"{time.median_ms:.1f} ms", f"{time.p90_ms:.1f} ms", _rested(one),
+            _called(one), f"{time.median_ms:.1f} ms", f"{time.p90_ms:.1f} ms", _rested(one),
             f"{plain.end_to_end.latency.median_ms / time.median_ms:.2f}",
             "" if one.cosine is None else f"{one.cosine:.6f}",
             f"{sum(one.model.file_bytes.values()) / MIB:,.0f} MiB",
@@ -61,6 +74,12 @@ def peers() -> str:
         "disk", "RSS",
     )  # fmt: skip
     return table(head, rows)
+
+
+def _called(one: Measured) -> str:
+    """A row's name: whose it is, its precision, and what runs it."""
+    name = f"{one.model.audio_precision.upper()}, {one.name.split(', ', 1)[1]}"
+    return f"ours, {name}" if one.engine in ENGINES else name
 
 
 def _rested(one: Measured) -> str:
@@ -186,7 +205,7 @@ def models() -> str:
 
 def install() -> str:
     """The runtime and transformers."""
-    stacks = json.loads((HERE / "install.json").read_text(encoding="utf-8"))["stacks"]
+    stacks = plain("install")["stacks"]
     rows = [
         (name, str(one["distributions"]), f"{one['bytes'] / MIB:,.0f} MiB",
          f"{one['import_seconds']:.2f} s")
@@ -197,7 +216,7 @@ def install() -> str:
 
 def start() -> str:
     """From the start of a process to its first result."""
-    found = json.loads((HERE / "start.json").read_text(encoding="utf-8"))["cases"]
+    found = plain("start")["cases"]
     ways = (("before", False), ("this", False), ("this", True))
     rows = []
     for model, labels, cold in dict.fromkeys((o["model"], o["labels"], o["cold"]) for o in found):
@@ -213,7 +232,7 @@ def start() -> str:
 
 def steps() -> str:
     """Where a start goes."""
-    found = json.loads((HERE / "start.json").read_text(encoding="utf-8"))["steps_ms"]
+    found = plain("start")["steps_ms"]
     names = next(iter(found.values()))
     rows = [(step, *(f"{one[step]:.0f} ms" for one in found.values())) for step in names]
     return table(("one after the other", *found), rows)
@@ -221,7 +240,7 @@ def steps() -> str:
 
 def cores() -> str:
     """What more cores give."""
-    found = json.loads((HERE / "cores.json").read_text(encoding="utf-8"))["cases"]
+    found = plain("cores")["cases"]
     rows = [
         (
             f"{one['model']}, {one['precision'].upper()}, {ENGINES[one['provider']]}",
@@ -234,30 +253,28 @@ def cores() -> str:
 
 def labels() -> str:
     """How long banks of many labels take."""
-    found = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))["cases"]
-    made: dict[str, dict[str, float]] = {}
-    for one in found:
+    found = plain("labels")["cases"]
+
+    def column(one: dict[str, Any]) -> str:
         times = f" in {one['templates']} templates" if one["templates"] > 1 else ""
-        column = f"{one['names']:,} names{times}"
-        made.setdefault(one["model"], {})[column] = one["seconds"]
-    rows = [(name, *(f"{seconds:.1f} s" for seconds in times.values()))
-            for name, times in made.items()]  # fmt: skip
-    return table(("bank of", *next(iter(made.values()))), rows)
+        return f"{one['names']:,} names{times}"
+
+    return crossed(
+        "bank of", ((one["model"], column(one), f"{one['seconds']:.1f} s") for one in found)
+    )
 
 
 def decode() -> str:
     """Recordings to samples, by format."""
-    found = json.loads((HERE / "decode.json").read_text(encoding="utf-8"))["cases"]
-    made: dict[str, dict[str, str]] = {}
-    for one in found:
-        made.setdefault(one["format"], {})[one["what"]] = f"{one['median_ms']:.2f} ms"
-    rows = [(name, *times.values()) for name, times in made.items()]
-    return table(("5 s, mono", *next(iter(made.values()))), rows)
+    found = plain("decode")["cases"]
+    return crossed(
+        "5 s, mono", ((one["format"], one["what"], f"{one['median_ms']:.2f} ms") for one in found)
+    )
 
 
 def operations() -> str:
     """Where encoders' time goes, and how many instructions they are."""
-    found = json.loads((HERE / "operations.json").read_text(encoding="utf-8"))
+    found = plain("operations")
     counted = {
         (one["model"], one["precision"], "cpu"): f"{one['instructions_1e9']:.2f}"
         for one in found.get("instructions", ())
@@ -281,10 +298,9 @@ def bulk() -> str:
     for one in filter(_as_it_is_called, report("bulk").candidates):
         if one.folder is not None:
             files = one.folder.files
-            name = f"{one.model.audio_precision.upper()}, {one.name.split(', ', 1)[1]}"
             seconds = one.folder.latency.median_ms / 1e3
             rows.append((
-                f"ours, {name}" if one.engine in ENGINES else name, f"{seconds:.1f} s",
+                _called(one), f"{seconds:.1f} s",
                 f"{one.folder.files / seconds:.1f}", f"{100 * one.folder.share:.0f} %",
             ))  # fmt: skip
     return table((f"{files} files to scores", "time", "files/s", "of the encoder's rate"), rows)
@@ -292,7 +308,7 @@ def bulk() -> str:
 
 def before() -> str:
     """One recording, beside an earlier version."""
-    found = json.loads((HERE / "before.json").read_text(encoding="utf-8"))["cases"]
+    found = plain("before")["cases"]
     rows = []
     for one in found:
         isa = f", limited to {one['isa']}" if one["isa"] else ""
@@ -305,7 +321,7 @@ def before() -> str:
 
 def training() -> str:
     """A training step, and how quickly data loads."""
-    found = json.loads((HERE / "training.json").read_text(encoding="utf-8"))
+    found = plain("training")
     rows: list[tuple[str, ...]] = []
     for step in found["steps"]:
         for name, one in step["candidates"].items():

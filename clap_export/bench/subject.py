@@ -64,15 +64,15 @@ def open_subject(candidate: Candidate, plan: Plan) -> Subject:
         from clap_export.bench.peers import cuda as cuda_peers
 
         return cuda_peers.KINDS[candidate.kind](candidate, plan)
-    from clap_export.bench.peers import converted, cpu
+    from clap_export.bench.peers import converted, own, transformers
 
-    kinds: dict[Kind, type[cpu.TorchPeer | cpu.TransformersPeer]] = {
-        "torch": cpu.TorchPeer,
-        "openvino": cpu.OpenVinoPeer,
-        "transformers": cpu.TransformersPeer,
-        "pipeline": cpu.PipelinePeer,
-        "transformers-bf16": cpu.AutocastPeer,
-        "transformers-compile": cpu.CompiledPeer,
+    kinds: dict[Kind, type[own.TorchPeer | transformers.TransformersPeer]] = {
+        "torch": own.TorchPeer,
+        "openvino": own.OpenVinoPeer,
+        "transformers": transformers.TransformersPeer,
+        "pipeline": transformers.PipelinePeer,
+        "transformers-bf16": transformers.AutocastPeer,
+        "transformers-compile": transformers.CompiledPeer,
         "transformers-openvino": converted.OpenVinoPeer,
         "transformers-int8": converted.Int8Peer,
         "plain": converted.PlainPeer,

@@ -15,13 +15,12 @@ from clap_export.heads import calibrate, folds
 from clap_export.heads.examples import Examples
 from clap_export.heads.fit import Linear, fit
 from clap_export.metrics import average_precision
-from runtime.head import About, Figures, Head, digest
+from runtime.head import MOST_NAME, About, Figures, Head, digest
 from runtime.labels import LabelBank
 from runtime.library.description import Description
 from runtime.plain_text import printable
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # that are tried
-MOST_NAME = 255  # characters of a column's name, as a head is read
 UNTRIED = 10.0  # where there are too few recordings to leave any out
 Calibration = Literal["temperature", "platt", "none"]
 

@@ -127,10 +127,10 @@ def check(paths: Sequence[Path], *, overwrite: bool) -> None:
         ClapError: an ending is of no form, a file exists, or one is to be written twice.
     """
     places = [path.resolve() for path in paths]
-    for path in paths:
+    for path, place in zip(paths, places, strict=True):
         _check_ending(path)
         files.check_new(path, overwrite=overwrite)
-        if places.count(path.resolve()) > 1:
+        if places.count(place) > 1:
             raise ClapError(f"'{path}' is to be written twice: give two names.")
 
 

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from clap_export.library.item import LATEST, Item, Key
 from runtime import schema
 from runtime.audio.facts import Facts
+from runtime.library.part import NORM_TOLERANCE
 from runtime.schema import Within
 
 Whole = Annotated[int, Within(-LATEST - 1, LATEST)]
 Count = Annotated[int, Within(0, (1 << 31) - 1)]
-
-NORM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +99,7 @@ class Row:
             raise ValueError("a row has a vector or an error")
         if line.embedding is not None:
             (embedding,) = _unpacked(line.embedding, dim)
-            if abs(float(np.linalg.norm(embedding)) - 1) > NORM_TOLERANCE:
+            if abs(float(np.linalg.norm(embedding)) - 1) > NORM_TOLERANCE["float32"]:
                 raise ValueError("the vector is not of unit norm")
         if line.vectors is not None:
             starts, ends = (np.array(each, np.float64) for each in (line.starts, line.ends))

@@ -55,6 +55,12 @@ class Parts:
     frontend: Any | None
     encoder: Any
 
+    @property
+    def in_order(self) -> list[tuple[Any, str]]:
+        """The models as they follow each other, and the precision of each."""
+        before = [] if self.frontend is None else [(self.frontend, "f32")]
+        return [*before, (self.encoder, "bf16")]
+
 
 def split(openvino: Any, model: Any) -> Parts:
     """Divide a model before its first 2-D convolutions.

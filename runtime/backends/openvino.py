@@ -62,9 +62,7 @@ class OpenVinoBackend:
                 self.bfloat16 = half and not bfloat16.missing(openvino)
                 parts = [(read, "f32")]
                 if self.bfloat16:
-                    halves = bfloat16.split(openvino, read)
-                    before = [] if halves.frontend is None else [(halves.frontend, "f32")]
-                    parts = [*before, (halves.encoder, "bf16")]
+                    parts = bfloat16.split(openvino, read).in_order
                 # Unless told, it takes bfloat16 for all where the CPU has it.
                 self._compiled: list[Any] = [
                     core.compile_model(part, "CPU", {**settings, "INFERENCE_PRECISION_HINT": kind})

@@ -102,9 +102,10 @@ def _weighted(name: str, given: Texts | None) -> dict[str, float]:
 
 
 def _weight(name: str, given: object) -> float:
-    if abs(number(name, given)) > MOST:
+    weight = number(name, given)
+    if abs(weight) > MOST:
         raise ClapError(f"{name}={shown(given)}: pass a weight of at most {MOST:g}.")
-    return number(name, given)
+    return weight
 
 
 def _unit(vector: object, dim: int) -> NDArray[np.float64]:

@@ -24,9 +24,8 @@ def keep_freed_memory() -> bool:
         whether it is so now: not without glibc, nor where the user has set one of its variables.
     """
     chosen = any(name in os.environ for name in OWN_CHOICE)
-    if chosen or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
-        return False
-    if sys.platform != "linux":
+    chosen = chosen or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
+    if chosen or sys.platform != "linux":
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

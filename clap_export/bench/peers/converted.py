@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from clap_export.bench.candidate import Candidate, Plan
-from clap_export.bench.peers.cpu import TransformersPeer, compiled_by_openvino
+from clap_export.bench.peers.own import compiled_by_openvino
+from clap_export.bench.peers.transformers import TransformersPeer
 from runtime.errors import ClapError
 
 OPSET = 17

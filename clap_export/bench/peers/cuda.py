@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from clap_export.bench.candidate import Candidate, Kind, Plan
 from clap_export.bench.ceilings import check_cuda, gflop, gpu_seconds
-from clap_export.bench.peers import cpu as peers
+from clap_export.bench.peers.own import TorchPeer
+from clap_export.bench.peers.peer import MOST_SHAPES, TOP_K
+from clap_export.bench.peers.transformers import TransformersPeer
 from clap_export.bench.rows import Row, batch_rows
 from clap_export.bench.timing import OwnSeconds
 from clap_export.model.clap import ClapModel
 from runtime.errors import ClapError
 
 
-class CudaTorchPeer(peers.TorchPeer):
+class CudaTorchPeer(TorchPeer):
     """Our own model in PyTorch, eager."""
 
     device = "cuda"
@@ -50,7 +52,7 @@ class CudaTorchPeer(peers.TorchPeer):
 
         return [
             *super().stages()[:-1],
-            Row("scores", f"a window in memory to the top {peers.TOP_K} labels", (scores,)),
+            Row("scores", f"a window in memory to the top {TOP_K} labels", (scores,)),
             *(row for size in self._plan.batches for row in self._parts(size)),
         ]
 
@@ -114,7 +116,7 @@ class CudaCompiledPeer(CudaTorchPeer):
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
         super().__init__(candidate, plan)
         dynamo: Any = torch._dynamo
-        dynamo.config.recompile_limit = peers.MOST_SHAPES
+        dynamo.config.recompile_limit = MOST_SHAPES
         model = self._checkpoint.model
         with torch.inference_mode():  # makes what is kept by shape, such as HTSAT's stretch
             log_mel = model.mel(torch.zeros(1, self._spec.window_samples, device=self.device))
@@ -129,7 +131,7 @@ class CudaCompiledPeer(CudaTorchPeer):
         return self._compiled(log_mel)
 
 
-class CudaTransformersPeer(peers.TransformersPeer):
+class CudaTransformersPeer(TransformersPeer):
     """transformers at its best: all of it in FP16; its feature extractor runs on the host."""
 
     device = "cuda"

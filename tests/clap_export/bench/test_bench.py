@@ -18,7 +18,7 @@ import pytest
 from clap_export import bench
 from clap_export.bench import candidate, machine, measure, rows, tables, timing, worker
 from clap_export.bench.candidate import Plan
-from clap_export.bench.peers import cpu as cpu_peers
+from clap_export.bench.peers.own import TorchPeer
 from clap_export.bench.report import Report
 from clap_export.bench.rows import Row
 from clap_export.bench.subject import open_subject
@@ -194,9 +194,9 @@ def test_a_stream_of_many_files_is_run_once_a_round(tiny_bundle: Path) -> None:
 def test_a_peer_takes_its_files_in_batches() -> None:
     calls: list[tuple[str, list[str]]] = []
     clips = Path("a.wav"), Path("b.wav"), Path("c.wav")
-    peer = cpu_peers.TorchPeer.__new__(cpu_peers.TorchPeer)
+    peer = TorchPeer.__new__(TorchPeer)
     peer._plan = Plan(clips, (1,), files=10)
-    files, size, (stream, encoder) = peer._in_batches(
+    files, size, (stream, encoder) = peer.in_batches(
         lambda path: calls.append(("load", [path.stem])) or path.stem,
         lambda clips: calls.append(("scores", list(clips))),
         lambda clips: calls.append(("embed", list(clips))),
