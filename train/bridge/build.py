@@ -47,7 +47,8 @@ class Builder:
         bridge = BridgeConfig(
             tagger.tags, sentence.dim, temperature=recipe.attention.temperature,
             floor=recipe.attention.floor,
-            root=tagger.encoder.htsat is None,  # the others end in a ReLU
+            # These two end in a ReLU.
+            root=tagger.encoder.yamnet is not None or tagger.encoder.cnn14 is not None,
         )  # fmt: skip
         licences = dict.fromkeys((recipe.tagger.licence, recipe.text.licence))
         self._config = ClapConfig(

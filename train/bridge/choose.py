@@ -8,7 +8,8 @@ clips of. Tags alone are the measure: nothing was fitted to any clip there.
 The handicap is not simply the best one. Groups are drawn from labels that a tagger knows well, so
 that a large handicap, which hands clips back to the tags, always looks good in this test, and costs
 more on labels it knows less. It is the smallest with which left-out labels keep the accuracy that
-tags alone give them, less one standard error.
+tags alone give them, less one standard error. That is of a mean over labels, not over clips: other
+labels are what the numbers are for, and clips of one stand and fall together.
 """
 
 from __future__ import annotations
@@ -144,12 +145,13 @@ class Chooser:
         self, tags: Tensor, folds: Sequence[_Fold], attention: AttentionConfig, tried: LearnedConfig
     ) -> Choice | None:
         """With the smallest handicap that left-out labels bear; None if none is enough."""
-        tags_heard, tags_new, count = _shares([self._right(tags[f.test], f) for f in folds])
-        least = tags_new - (tags_new * (1 - tags_new) / count) ** 0.5
+        by_tags = [self._right(tags[f.test], f) for f in folds]
+        tags_heard, tags_new = _shares(by_tags)
+        least = tags_new - self._error([new for _, new in by_tags], folds)
         gates = [((f.near - tried.gate_centre) / tried.gate_width).sigmoid() for f in folds]
         mapped = [tried.weight * self._mapped(f, tried.text_ridge) for f in folds]
         for handicap in HANDICAPS:
-            heard, new, _ = _shares([
+            heard, new = _shares([
                 self._right(tags[f.test] + gate * (answer - handicap), f)
                 for f, gate, answer in zip(folds, gates, mapped, strict=True)
             ])  # fmt: skip
@@ -185,11 +187,18 @@ class Chooser:
         right = scores.argmax(dim=1) == self._truth[fold.test]
         return right[~fold.new], right[fold.new]
 
+    def _error(self, right: Sequence[Tensor], folds: Sequence[_Fold]) -> float:
+        """The standard error of the mean over left-out labels of how often each is right."""
+        of = torch.cat([self._truth[f.test[f.new]] for f in folds])
+        each = torch.cat(list(right)).double()
+        shares = torch.stack([each[of == label].mean() for label in of.unique()])
+        return float(shares.std(correction=1) / len(shares) ** 0.5)
+
     def _accuracy(self, scores: Tensor) -> float:
         return float((scores.argmax(dim=1) == self._truth).float().mean())
 
 
-def _shares(right: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, float, int]:
-    """Accuracy on labels with clips and on those left out, and how many clips of the latter."""
+def _shares(right: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+    """Accuracy on labels with clips and on those left out."""
     heard, new = (torch.cat(part).float() for part in zip(*right, strict=True))
-    return float(heard.mean()), float(new.mean()), len(new)
+    return float(heard.mean()), float(new.mean())

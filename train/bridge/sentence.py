@@ -52,20 +52,15 @@ def read(source: SentenceSource) -> Sentence:
 def _of_checkpoint(path: str) -> Sentence:
     found = load(path)
     model = found.model
-    if model.bridge is not None:
-        raise ClapError(
-            f"text.checkpoint {path} is a bridge itself: give the checkpoint that its text came "
-            "from."
-        )
     tensors = {
         name: value
         for name, value in model.state_dict().items()
         if name.startswith(("text_encoder.", "text_projection."))
     }
     config = model.config
-    return Sentence(
-        config.text_encoder, config.text_projection, config.embedding_dim, found.tokenizer, tensors
-    )
+    # A bridge's text tower ends before its own space begins.
+    dim = config.embedding_dim if config.bridge is None else config.bridge.text_dim
+    return Sentence(config.text_encoder, config.text_projection, dim, found.tokenizer, tensors)
 
 
 def _of_encoder(source: SentenceSource, name: str) -> Sentence:

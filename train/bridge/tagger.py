@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clap_export.checkpoints import audio_towers
+from clap_export.checkpoints import audio_towers, load
 from clap_export.checkpoints.state import State
 from clap_export.checkpoints.weights import read_file
 from clap_export.checkpoints.wrappers import find
@@ -54,10 +54,12 @@ def read(source: TaggerSource) -> Tagger:
     """Read a tagger's files.
 
     Raises:
-        ClapError: they are missing, of another architecture, without a classifier, or have another
-            number of tags than there are names.
+        ClapError: they are missing, of another architecture, without a classifier, no bridge where
+            one is asked for, or have another number of tags than there are names.
     """
     path = Path(package.find(source.weights, "tagger.weights"))
+    if source.kind == "bridge":
+        return _bridge(path)
     found = _yamnet(source, path) if source.kind == "yamnet" else _tower(source, path)
     rows = len(found.tensors["bridge.head.weight"])
     if rows != len(found.tags):
@@ -66,6 +68,19 @@ def read(source: TaggerSource) -> Tagger:
             f"{len(found.tags)}."
         )
     return found
+
+
+def _bridge(path: Path) -> Tagger:
+    model = load(path).model
+    config = model.config
+    if config.bridge is None:
+        raise ClapError(
+            f"tagger.weights {path} is no bridge, and tells no tags: kind 'bridge' takes what "
+            "python -m train bridge, or distil with a bridge as teacher, has made."
+        )
+    parts = ("mel.", "audio_encoder.", "bridge.head.")
+    tensors = {name: x for name, x in model.state_dict().items() if name.startswith(parts)}
+    return Tagger(config.audio, config.audio_encoder, config.bridge.tags, tensors)
 
 
 def _yamnet(source: TaggerSource, path: Path) -> Tagger:

@@ -19,17 +19,18 @@ class TaggerSource:
     Attributes:
         kind: ``yamnet`` (a SavedModel's folder, or a file of ``python -m train yamnet``), ``cnn14``
             (PANNs), ``htsat`` (HTS-AT on AudioSet, or the tower of a LAION model that kept its
-            classifier).
+            classifier), ``bridge`` (a checkpoint of ``python -m train bridge`` or ``distil``, whose
+            ears and tags these are).
         weights: where they lie.
         names: of the tags: a CSV with a column ``display_name``, or a text file with one a line.
-            YAMNet brings its own.
+            YAMNet and bridges bring their own.
         licence: of the weights.
-        seconds: of sound that it hears at once.
+        seconds: of sound that it hears at once; a bridge has windows of its own.
         sample_rate, hop_length: of ``cnn14`` and ``htsat``, whose files do not say them.
         patch_hop: frames of 10 ms from patch to patch of ``yamnet``.
     """
 
-    kind: Literal["yamnet", "cnn14", "htsat"]
+    kind: Literal["yamnet", "cnn14", "htsat", "bridge"]
     weights: str
     licence: str
     names: str | None = None
@@ -40,9 +41,10 @@ class TaggerSource:
 
     def __post_init__(self) -> None:
         checks = Checks(self)
-        need = "brings its own" if self.kind == "yamnet" else "does not name its tags: give"
+        named = self.kind in ("yamnet", "bridge")
+        need = "brings its own" if named else "does not name its tags: give"
         checks.need(
-            (self.names is None) == (self.kind == "yamnet"),
+            (self.names is None) == named,
             f"a tagger of kind '{self.kind}' {need} 'names'",
         )
         checks.bound("seconds", least=0.975, most=60)
