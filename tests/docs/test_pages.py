@@ -96,7 +96,7 @@ def test_recipes_that_are_named_are_read() -> None:
             assert distil_config.load(ROOT / name).student.name
         elif name.endswith("-tasks.toml"):
             assert tasks_of(ROOT / name).tasks
-        elif "clap-open" in name or name.endswith("-teacher.toml"):
+        elif "clap-open" in name or name.endswith(("-teacher.toml", "-labels.toml")):
             assert bridge_config.load(ROOT / name).tagger.kind
         else:
             config = train_config.load(ROOT / name)

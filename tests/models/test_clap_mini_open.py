@@ -38,12 +38,14 @@ class Published:
     Attributes:
         name: of its files.
         ears: recipes of what its audio tower heard, first to last.
+        taught: recipes of the bridges that had labels.
         most: bytes of its file.
         says: what its licence and its card say.
     """
 
     name: str
     ears: tuple[str, ...]
+    taught: tuple[str, ...]
     most: float
     says: tuple[str, str]
 
@@ -66,17 +68,20 @@ class Published:
         return {x.file.path.resolve() for one in lessons for x in find(one.listings, one.files)}
 
     def labelled(self) -> dict[Path, str]:
-        """With the labels that its teacher had of them."""
-        teacher = bridge.load(RECIPES / f"{self.name}-teacher.toml")
-        return {c.path.resolve(): c.label for x in teacher.listings for c in read_listing(x)}
+        """With the labels that it or its teacher had of them."""
+        recipes = [bridge.load(RECIPES / f"{recipe}.toml") for recipe in self.taught]
+        listings = [listing for recipe in recipes for listing in recipe.listings]
+        return {c.path.resolve(): c.label for x in listings for c in read_listing(x)}
 
 
 OPEN = Published(
-    "clap-mini-open", ("clap-mini-open", "clap-mini-open-more"), 40e6, ("NC", "share-alike")
-)
+    "clap-mini-open", ("clap-mini-open", "clap-mini-open-more"),
+    ("clap-mini-open-teacher", "clap-mini-open-labels"), 40e6, ("NC", "share-alike"),
+)  # fmt: skip
 PERMISSIVE = Published(
-    "clap-mini-open-permissive", ("clap-mini-open-permissive",), 20e6, ("CC BY 4.0", "commercial")
-)
+    "clap-mini-open-permissive", ("clap-mini-open-permissive",),
+    ("clap-mini-open-permissive-teacher",), 20e6, ("CC BY 4.0", "commercial"),
+)  # fmt: skip
 MODELS = (OPEN, PERMISSIVE)
 
 
