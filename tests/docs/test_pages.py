@@ -14,13 +14,13 @@ import pytest
 
 from clap_export.checkpoints.families import FAMILIES
 from tests.docs.pages import BLOCKS, TEXTS
+from tests.kinds import kind_of
 from tests.originals import families
 from tests.places import ROOT
 from train.config import bridge as bridge_config
 from train.config import contrastive as train_config
 from train.config import distil as distil_config
 from train.config.listings import tasks_of
-from train.config.toml_file import read_toml
 
 DOCS = ROOT / "docs"
 NAMED = re.compile(
@@ -91,15 +91,16 @@ def test_recipes_that_are_named_are_read() -> None:
     every = "\n".join(TEXTS.values())
     named = set(re.findall(r"train/recipes/[\w-]+\.toml", every))
     assert named == {f"train/recipes/{p.name}" for p in (ROOT / "train/recipes").glob("*.toml")}
-    for name in named:
-        if "teacher" in read_toml(ROOT / name):  # its own, or of what it extends
-            assert distil_config.load(ROOT / name).student.name
-        elif name.endswith("-tasks.toml"):
-            assert tasks_of(ROOT / name).tasks
-        elif "clap-open" in name or name.endswith(("-teacher.toml", "-labels.toml")):
-            assert bridge_config.load(ROOT / name).tagger.kind
+    for path in map(ROOT.joinpath, named):
+        kind = kind_of(path)
+        if kind == "distil":
+            assert distil_config.load(path).student.name
+        elif kind == "tasks":
+            assert tasks_of(path).tasks
+        elif kind == "bridge":
+            assert bridge_config.load(path).tagger.kind
         else:
-            config = train_config.load(ROOT / name)
+            config = train_config.load(path)
             assert config.init or config.model.name
 
 

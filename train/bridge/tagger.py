@@ -21,6 +21,7 @@ from clap_export.model.config import (
 )
 from runtime.audio_spec import AudioSpec, Mel
 from runtime.errors import ClapError
+from train.bridge import backbone
 from train.config.bridge import TaggerSource
 from train.config.text_file import read_text
 from train.machine import package
@@ -60,7 +61,8 @@ def read(source: TaggerSource) -> Tagger:
     path = Path(package.find(source.weights, "tagger.weights"))
     if source.kind == "bridge":
         return _bridge(path)
-    found = _yamnet(source, path) if source.kind == "yamnet" else _tower(source, path)
+    readers = {"yamnet": _yamnet, "timm": _backbone}
+    found = readers.get(source.kind, _tower)(source, path)
     rows = len(found.tensors["bridge.head.weight"])
     if rows != len(found.tags):
         raise ClapError(
@@ -95,10 +97,22 @@ def _yamnet(source: TaggerSource, path: Path) -> Tagger:
     return Tagger(_spec(source, YAMNET_MEL), encoder, network.labels, tensors)
 
 
-def _tower(source: TaggerSource, path: Path) -> Tagger:
+def _backbone(source: TaggerSource, path: Path) -> Tagger:
+    assert source.timm is not None  # it is of that kind
+    audio = _spec(source, source.timm.mel)
+    config, state = backbone.read(source.timm, _file(path), audio)
+    encoder = AudioEncoderConfig(compact=config)
+    return Tagger(audio, encoder, _names(str(source.names)), state)
+
+
+def _file(path: Path) -> Path:
     if not path.is_file():
         raise ClapError(f"tagger.weights {path} does not exist.")
-    weights = read_file(path)
+    return path
+
+
+def _tower(source: TaggerSource, path: Path) -> Tagger:
+    weights = read_file(_file(path))
     inside = find(weights.where, weights.data, {source.kind: _MARKS[source.kind]})
     if inside is None:
         raise ClapError(

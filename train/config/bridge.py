@@ -6,10 +6,57 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from runtime.audio_spec import Mel
 from train.config.bounds import MOST_INT, Checks
 from train.config.contrastive import MAX_THREADS
 from train.config.data import ListingConfig
 from train.config.toml_file import read_config
+
+
+@dataclass(frozen=True)
+class NetworkSource:
+    """A network of timm that was trained on pictures of decibels, mel bins by frames.
+
+    Attributes:
+        backbone: the architecture's name.
+        sample_rate: in Hz, and all others, as of :class:`runtime.audio_spec.Mel`; decibels are 10
+            log10 of it. ``scale = "htk"`` without a norm is what torchaudio makes by default,
+            ``"slaney"`` with ``norm = "slaney"`` what librosa does.
+        mean, std: what is subtracted from the decibels, and then divides them.
+    """
+
+    backbone: str
+    sample_rate: int
+    n_fft: int
+    hop_length: int
+    n_mels: int
+    f_min: float
+    f_max: float
+    scale: Literal["slaney", "htk"]
+    norm: Literal["slaney"] | None = None
+    amin: float = 1e-10
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks = Checks(self)
+        checks.bound("sample_rate", least=1000, most=768_000)
+        checks.bound("n_fft", "hop_length", least=1, most=65_536)
+        checks.bound("n_mels", least=8, most=1024)
+        checks.bound("f_min", "f_max", least=0, most=self.sample_rate / 2)
+        checks.need(self.f_min < self.f_max, "f_min must be below f_max")
+        checks.bound("amin", above=0, most=1)
+        checks.bound("mean", least=-1e3, most=1e3)
+        checks.bound("std", least=0.1, most=1e3)
+        checks.done()
+
+    @property
+    def mel(self) -> Mel:
+        """Its frontend."""
+        return Mel(
+            self.sample_rate, self.n_fft, self.hop_length, self.n_mels, self.f_min, self.f_max,
+            self.scale, self.norm, self.amin,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -19,18 +66,20 @@ class TaggerSource:
     Attributes:
         kind: ``yamnet`` (a SavedModel's folder, or a file of ``python -m train yamnet``), ``cnn14``
             (PANNs), ``htsat`` (HTS-AT on AudioSet, or the tower of a LAION model that kept its
-            classifier), ``bridge`` (a checkpoint of ``python -m train bridge`` or ``distil``, whose
-            ears and tags these are).
+            classifier), ``timm`` (any network of timm that ends in a classifier and takes a picture
+            of decibels, mel bins by frames), ``bridge`` (a checkpoint of ``python -m train bridge``
+            or ``distil``, whose ears and tags these are).
         weights: where they lie.
         names: of the tags: a CSV with a column ``display_name``, or a text file with one a line.
             YAMNet and bridges bring their own.
         licence: of the weights.
         seconds: of sound that it hears at once; a bridge has windows of its own.
         sample_rate, hop_length: of ``cnn14`` and ``htsat``, whose files do not say them.
+        timm: of ``timm``, which network it is and what it hears.
         patch_hop: frames of 10 ms from patch to patch of ``yamnet``.
     """
 
-    kind: Literal["yamnet", "cnn14", "htsat", "bridge"]
+    kind: Literal["yamnet", "cnn14", "htsat", "timm", "bridge"]
     weights: str
     licence: str
     names: str | None = None
@@ -38,6 +87,7 @@ class TaggerSource:
     sample_rate: int = 32_000
     hop_length: int = 320
     patch_hop: int = 48
+    timm: NetworkSource | None = None
 
     def __post_init__(self) -> None:
         checks = Checks(self)
@@ -46,6 +96,11 @@ class TaggerSource:
         checks.need(
             (self.names is None) == named,
             f"a tagger of kind '{self.kind}' {need} 'names'",
+        )
+        need = "needs" if self.kind == "timm" else "takes no"
+        checks.need(
+            (self.timm is not None) == (self.kind == "timm"),
+            f"a tagger of kind '{self.kind}' {need} table 'timm'",
         )
         checks.bound("seconds", least=0.975, most=60)
         checks.bound("sample_rate", least=1000, most=768_000)

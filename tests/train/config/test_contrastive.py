@@ -10,20 +10,14 @@ from clap_export.model.clap import ClapModel
 from clap_export.model.cnn14 import Cnn14Config
 from clap_export.model.htsat import HtsatConfig
 from runtime.errors import ClapError, SchemaError
+from tests.kinds import kind_of
 from tests.places import RECIPES
 from train.config.contrastive import TrainConfig, load
-from train.config.toml_file import read_toml
 from train.data.vocabulary import with_vocabulary
 from train.zero_shot.task import read_candidates
 
 # Recipes of distillation and of bridges have readers of their own.
-RECIPES = [
-    path
-    for path in sorted((RECIPES).glob("*.toml"))
-    if "teacher" not in read_toml(path)
-    and not path.stem.startswith("clap-open")
-    and not path.stem.endswith("-teacher")
-]
+RECIPES = [path for path in sorted((RECIPES).glob("*.toml")) if kind_of(path) == "run"]
 MINI = next(path for path in RECIPES if path.stem == "clap-mini")
 
 
