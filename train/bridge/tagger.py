@@ -43,12 +43,14 @@ class Tagger:
         encoder: its tower.
         tags: names of what it hears.
         tensors: of ``mel``, ``audio_encoder`` and ``bridge.head``, by the model's names.
+        usual: ``[tags]``, the mean probability of each, of a bridge; None of others.
     """
 
     audio: AudioSpec
     encoder: AudioEncoderConfig
     tags: tuple[str, ...]
     tensors: Mapping[str, Tensor]
+    usual: Tensor | None = None
 
 
 def read(source: TaggerSource) -> Tagger:
@@ -75,14 +77,16 @@ def read(source: TaggerSource) -> Tagger:
 def _bridge(path: Path) -> Tagger:
     model = load(path).model
     config = model.config
-    if config.bridge is None:
+    if model.bridge is None or config.bridge is None:
         raise ClapError(
             f"tagger.weights {path} is no bridge, and tells no tags: kind 'bridge' takes what "
             "python -m train bridge, or distil with a bridge as teacher, has made."
         )
     parts = ("mel.", "audio_encoder.", "bridge.head.")
     tensors = {name: x for name, x in model.state_dict().items() if name.startswith(parts)}
-    return Tagger(config.audio, config.audio_encoder, config.bridge.tags, tensors)
+    return Tagger(
+        config.audio, config.audio_encoder, config.bridge.tags, tensors, model.bridge.usual
+    )
 
 
 def _yamnet(source: TaggerSource, path: Path) -> Tagger:

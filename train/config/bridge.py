@@ -186,6 +186,8 @@ class BridgeRecipe:
         out: folder for ``model.safetensors`` and, where there are listings, ``lesson.safetensors``.
         templates: prompts that names of tags and labels are put through; their mean counts.
         listings: clips that say how usual each tag is; with labels, they teach the learned part.
+        usual: ``tagger`` keeps what is usual to a tagger of kind ``bridge``: clips of a few labels
+            of your own do not tell.
         lesson: what another run made of its clips, in place of listings.
         learned: leave out for a bridge of tags alone.
         figures: cosines that the model must give, of sounds made by code and their names.
@@ -207,10 +209,15 @@ class BridgeRecipe:
     figures: dict[str, float] = field(default_factory=dict)
     licence: str | None = None
     threads: int | None = None
+    usual: Literal["listings", "tagger"] = "listings"
 
     def __post_init__(self) -> None:
         checks = Checks(self)
         checks.templates("templates", "default_template")
+        checks.need(
+            self.usual == "listings" or (self.tagger.kind == "bridge" and self.lesson is None),
+            "usual = 'tagger' goes with a tagger of kind 'bridge', and with 'listings'",
+        )
         checks.need(
             bool(self.listings) != (self.lesson is not None),
             "give 'listings', or the 'lesson' that another run made of its own: a tag's weight is "

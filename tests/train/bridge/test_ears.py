@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from clap_export.checkpoints import load, native
-from runtime.errors import ClapError
+from runtime.errors import ClapError, SchemaError
 from tests import tiny
 from tests.tiny import bridge as tinybridge
 from tests.tiny import run as tinyrun
@@ -54,6 +54,13 @@ def test_other_clips_replace_what_it_had_learned_and_nothing_else(
     }
     learned = ("audio_projection.linear1.weight", "audio_projection.linear1.bias")
     assert changed == {"bridge.usual", "bridge.labels", *learned}
+
+    kept = recipe(files, out=str(tmp_path / "kept"), listings=[less], usual="tagger", **both)
+    for name, value in load(run(kept)).model.state_dict().items():
+        wanted = was if name == "bridge.usual" else other
+        assert torch.equal(value, wanted.state_dict()[name]), name
+    with pytest.raises(SchemaError, match="'tagger' goes with a tagger of kind 'bridge'"):
+        recipe(files, listings=[less], usual="tagger")
 
 
 @pytest.mark.parametrize(("tower", "root"), [("cnn14", True), ("compact", False)])
