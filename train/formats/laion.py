@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from clap_export.checkpoints import Checkpoint, load
 from clap_export.model.config import ClapConfig, HtsatConfig
+from clap_export.model.mel import LogMel
 from clap_export.model.swin import relative_position_index, shifted_window_mask
 from runtime.errors import ClapError
 from runtime.files import writing
@@ -71,9 +73,10 @@ def laion_state(checkpoint: Checkpoint) -> dict[str, Tensor]:
     found["logit_scale_t"] = found["logit_scale_a"].clone()
     positions = found[f"{_TEXT}embeddings.position_embeddings.weight"].shape[0]
     found[f"{_TEXT}embeddings.position_ids"] = torch.arange(positions)[None]
-    return (
-        found | _frontend(model.mel.window, model.mel.filterbank) | _blocks(htsat) | _heads(htsat)
-    )
+    bank = model.mel.filterbank
+    if htsat.fusion:  # the one that its model holds, and does not use
+        bank = LogMel(replace(config.audio.mel, scale="slaney", norm="slaney")).filterbank
+    return found | _frontend(model.mel.window, bank) | _blocks(htsat) | _heads(htsat)
 
 
 def _problems(config: ClapConfig) -> list[str]:
@@ -101,6 +104,12 @@ def _problems(config: ClapConfig) -> list[str]:
             for name, value in wanted.items()
             if getattr(record, name) != value
         ]
+    mel = config.audio.mel
+    if config.audio.long_clips == "fusion" and (mel.scale, mel.norm) != ("htk", None):
+        found.append(
+            f"with feature fusion its own code makes mel bins of scale htk without a norm, not of "
+            f"{mel.scale} with {mel.norm}"
+        )
     return found
 
 
