@@ -56,7 +56,11 @@ def listings_of(path: Path, *, tasks: bool) -> list[ListingConfig]:
         if isinstance(found, list):
             found = [task.get("listing") if isinstance(task, dict) else task for task in found]
     if not found:
-        raise ClapError(f"config {path} has no [[listings]]{' and no [[tasks]]' * tasks}.")
+        whose = " It is a distillation's: labels are its teacher's, so give the recipe of that."
+        raise ClapError(
+            f"config {path} has no [[listings]]{' and no [[tasks]]' * tasks}."
+            f"{whose * ('student' in data)}"
+        )
     return list(as_config(_Listings, {"listings": found}, path).listings)
 
 

@@ -238,3 +238,7 @@ def test_training_names_of_a_bridges_recipe(tmp_path: Path) -> None:
     )
     (tmp_path / "bridge.toml").write_text('name = "mine"\n[tagger]\nkind = "yamnet"\n' + listing)
     assert training_names(tmp_path / "bridge.toml") == ("door bell", "rain")
+    student = '[student]\nname = "small"\n' + listing.replace("[[listings]]", "[[audio.listings]]")
+    (tmp_path / "distil.toml").write_text(student)
+    with pytest.raises(ClapError, match="It is a distillation's: labels are its teacher's"):
+        training_names(tmp_path / "distil.toml")
