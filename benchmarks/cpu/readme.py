@@ -34,7 +34,7 @@ def report(name: str) -> Report:
     return schema.read(Report, json.loads(text), name)
 
 
-def plain(name: str) -> dict[str, Any]:
+def script_report(name: str) -> dict[str, Any]:
     """A committed report of a script beside this one."""
     return json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
 
@@ -205,7 +205,7 @@ def models() -> str:
 
 def install() -> str:
     """The runtime and transformers."""
-    stacks = plain("install")["stacks"]
+    stacks = script_report("install")["stacks"]
     rows = [
         (name, str(one["distributions"]), f"{one['bytes'] / MIB:,.0f} MiB",
          f"{one['import_seconds']:.2f} s")
@@ -216,7 +216,7 @@ def install() -> str:
 
 def start() -> str:
     """From the start of a process to its first result."""
-    found = plain("start")["cases"]
+    found = script_report("start")["cases"]
     ways = (("before", False), ("this", False), ("this", True))
     rows = []
     for model, labels, cold in dict.fromkeys((o["model"], o["labels"], o["cold"]) for o in found):
@@ -232,7 +232,7 @@ def start() -> str:
 
 def steps() -> str:
     """Where a start goes."""
-    found = plain("start")["steps_ms"]
+    found = script_report("start")["steps_ms"]
     names = next(iter(found.values()))
     rows = [(step, *(f"{one[step]:.0f} ms" for one in found.values())) for step in names]
     return table(("one after the other", *found), rows)
@@ -240,7 +240,7 @@ def steps() -> str:
 
 def cores() -> str:
     """What more cores give."""
-    found = plain("cores")["cases"]
+    found = script_report("cores")["cases"]
     rows = [
         (
             f"{one['model']}, {one['precision'].upper()}, {ENGINES[one['provider']]}",
@@ -253,7 +253,7 @@ def cores() -> str:
 
 def labels() -> str:
     """How long banks of many labels take."""
-    found = plain("labels")["cases"]
+    found = script_report("labels")["cases"]
 
     def column(one: dict[str, Any]) -> str:
         times = f" in {one['templates']} templates" if one["templates"] > 1 else ""
@@ -266,7 +266,7 @@ def labels() -> str:
 
 def decode() -> str:
     """Recordings to samples, by format."""
-    found = plain("decode")["cases"]
+    found = script_report("decode")["cases"]
     return crossed(
         "5 s, mono", ((one["format"], one["what"], f"{one['median_ms']:.2f} ms") for one in found)
     )
@@ -274,7 +274,7 @@ def decode() -> str:
 
 def operations() -> str:
     """Where encoders' time goes, and how many instructions they are."""
-    found = plain("operations")
+    found = script_report("operations")
     counted = {
         (one["model"], one["precision"], "cpu"): f"{one['instructions_1e9']:.2f}"
         for one in found.get("instructions", ())
@@ -308,7 +308,7 @@ def bulk() -> str:
 
 def before() -> str:
     """One recording, beside an earlier version."""
-    found = plain("before")["cases"]
+    found = script_report("before")["cases"]
     rows = []
     for one in found:
         isa = f", limited to {one['isa']}" if one["isa"] else ""
@@ -321,7 +321,7 @@ def before() -> str:
 
 def training() -> str:
     """A training step, and how quickly data loads."""
-    found = plain("training")
+    found = script_report("training")
     rows: list[tuple[str, ...]] = []
     for step in found["steps"]:
         for name, one in step["candidates"].items():

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from clap_export.checkpoints.state import State
-from clap_export.checkpoints.weights import read_file
-from clap_export.checkpoints.wrappers import find
 from clap_export.model.compact import Compact
 from clap_export.model.config import CompactConfig
 from clap_export.model.mel import LogMel
 from runtime.audio_spec import AudioSpec
 from runtime.errors import ClapError
+from train.bridge.classifier import head, network
 from train.config.bridge import NetworkSource
 
 
@@ -49,30 +48,20 @@ def read(source: NetworkSource, path: Path, audio: AudioSpec) -> tuple[CompactCo
             f"bins in one channel ({type(error).__name__}: {reason}): take one without a fixed "
             "size."
         ) from error
-    weights = read_file(path)
     marks = (f"{first}.weight", f"{last}.weight")
-    inside = find(weights.where, weights.data, {"timm": marks})
-    if inside is None:
-        raise ClapError(
-            f"tagger.weights {path} holds no {source.backbone} of timm with its classifier "
-            f"({' and '.join(marks)}): without it there are no tags."
-        )
-    state = inside[1]
-    for name in marks:
-        state.size(name, 1)
+    state = network(path, f"{source.backbone} of timm", marks, " and ".join(marks))
+    state.size(marks[0], 1)
     frontend = LogMel(audio.mel).state_dict()
     tensors = {f"mel.{name}": value for name, value in frontend.items()}
     tensors |= _normalised(tower, source.mean, source.std)
-    for name, value in state.items():
-        if name.startswith(f"{last}."):
-            tensors[f"bridge.head.{name.removeprefix(f'{last}.')}"] = value
-        else:
-            tensors[f"audio_encoder.backbone.{name}"] = value
+    tensors |= {
+        f"audio_encoder.backbone.{name}": value
+        for name, value in state.items()
+        if name not in (f"{last}.weight", f"{last}.bias")
+    }
     kernel = f"audio_encoder.backbone.{first}.weight"
     tensors[kernel] = tensors[kernel].sum(dim=1, keepdim=True)
-    head = state[marks[1]].flatten(1)  # a convolution of one pixel, in some
-    tensors["bridge.head.weight"] = head.contiguous()
-    tensors.setdefault("bridge.head.bias", torch.zeros(len(head)))
+    tensors |= head(state, last)
     return config, state.changed(tensors)
 
 

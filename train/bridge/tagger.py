@@ -7,13 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from clap_export.checkpoints import audio_towers, load
-from clap_export.checkpoints.state import State
-from clap_export.checkpoints.weights import read_file
-from clap_export.checkpoints.wrappers import find
 from clap_export.model.config import (
     YAMNET_MEL,
     AudioEncoderConfig,
@@ -22,6 +18,7 @@ from clap_export.model.config import (
 from runtime.audio_spec import AudioSpec, Mel
 from runtime.errors import ClapError
 from train.bridge import backbone
+from train.bridge.classifier import head, network
 from train.config.bridge import TaggerSource
 from train.config.text_file import read_text
 from train.machine import package
@@ -104,45 +101,24 @@ def _yamnet(source: TaggerSource, path: Path) -> Tagger:
 def _backbone(source: TaggerSource, path: Path) -> Tagger:
     assert source.timm is not None  # it is of that kind
     audio = _spec(source, source.timm.mel)
-    config, state = backbone.read(source.timm, _file(path), audio)
+    config, state = backbone.read(source.timm, path, audio)
     encoder = AudioEncoderConfig(compact=config)
     return Tagger(audio, encoder, _names(str(source.names)), state)
 
 
-def _file(path: Path) -> Path:
-    if not path.is_file():
-        raise ClapError(f"tagger.weights {path} does not exist.")
-    return path
-
-
 def _tower(source: TaggerSource, path: Path) -> Tagger:
-    weights = read_file(_file(path))
-    inside = find(weights.where, weights.data, {source.kind: _MARKS[source.kind]})
-    if inside is None:
-        raise ClapError(
-            f"tagger.weights {path} holds no {source.kind} with its classifier "
-            f"({_HEADS[source.kind]}): without it there are no tags."
-        )
-    state = inside[1]
+    kind, classifier = source.kind, _HEADS[source.kind]
+    state = network(path, kind, _MARKS[kind], classifier)
     mel = audio_towers.mel(state, "", source.sample_rate, source.hop_length)
     heard = audio_towers.frontend(state, "", mel)
-    head = _head(state, _HEADS[source.kind])
     if source.kind == "cnn14":
         rules = audio_towers.CNN14
         encoder = AudioEncoderConfig(cnn14=audio_towers.cnn14_config(state, ""))
     else:
         rules = audio_towers.HTSAT
         encoder = AudioEncoderConfig(htsat=audio_towers.htsat_config(state, ""))
-    tensors = {**state.translated(rules), **heard.tensors, **head}
+    tensors = {**state.translated(rules), **heard.tensors, **head(state, classifier)}
     return Tagger(_spec(source, mel), encoder, _names(str(source.names)), tensors)
-
-
-def _head(state: State, name: str) -> dict[str, Tensor]:
-    """A linear classifier, or HTS-AT's convolution ``[tags, width, bands, 3]`` as one."""
-    state.size(f"{name}.weight")
-    weight, bias = state[f"{name}.weight"].flatten(1), state.get(f"{name}.bias")
-    bias = torch.zeros(len(weight)) if bias is None else bias
-    return {"bridge.head.weight": weight.contiguous(), "bridge.head.bias": bias}
 
 
 def _spec(source: TaggerSource, mel: Mel) -> AudioSpec:
