@@ -34,6 +34,7 @@ class Builder:
         bare: the bridge of tags alone, in evaluation mode, which hears and reads for the others.
         names: ``[tags, text_dim]`` unit vectors of the tags' names.
         tokenizer: of the texts, a ``tokenizers`` JSON.
+        usual: ``[tags]``, what is usual to the tagger, of a bridge; None of others.
 
     Args:
         recipe: how.
@@ -42,7 +43,7 @@ class Builder:
 
     def __init__(self, recipe: BridgeRecipe, tagger: Tagger, sentence: Sentence) -> None:
         self._recipe, self._tagger, self._sentence = recipe, tagger, sentence
-        self.tokenizer = sentence.tokenizer
+        self.tokenizer, self.usual = sentence.tokenizer, tagger.usual
         self._tokenizer = Tokenizer.from_str(sentence.tokenizer)
         bridge = BridgeConfig(
             tagger.tags, sentence.dim, temperature=recipe.attention.temperature,

@@ -104,7 +104,7 @@ class Chooser:
             )
         kept = [label in labels for label in heard.labels]
         self._heard, self._learned, self._labels = heard.rows(kept), learned, labels
-        self._usual = heard.probabilities.mean(dim=0)
+        self._usual = heard.usual
         texts, centre = builder.read(labels), builder.names.mean(dim=0)
         self._texts, self._apart = texts, normalise(texts - centre)
         self._near_tags = self._apart @ normalise(builder.names - centre).T

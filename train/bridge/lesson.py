@@ -29,17 +29,24 @@ class Heard:
         probabilities: ``[clips, tags]``, the mean over a clip's windows.
         features: ``[clips, width]``, what the learned part takes.
         labels: of the clips.
+        known: ``[tags]``, how usual each tag is, where these clips are not to say.
     """
 
     probabilities: Tensor
     features: Tensor
     labels: tuple[str, ...]
+    known: Tensor | None = None
+
+    @property
+    def usual(self) -> Tensor:
+        """``[tags]``, the mean of each tag's probability."""
+        return self.probabilities.double().mean(dim=0).float() if self.known is None else self.known
 
     def rows(self, kept: Sequence[bool]) -> Heard:
         """Some of the clips."""
         mask = torch.tensor(kept)
         labels = tuple(label for label, keep in zip(self.labels, kept, strict=True) if keep)
-        return Heard(self.probabilities[mask], self.features[mask], labels)
+        return Heard(self.probabilities[mask], self.features[mask], labels, self.known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +85,14 @@ def fit(heard: Heard, tagger: str, ridge: float, clips_least: int) -> Lesson:
     x = heard.features.double()
     names, counts = np.unique(heard.labels, return_counts=True)
     labels = tuple(str(n) for n, count in zip(names, counts, strict=True) if count >= clips_least)
-    usual = heard.probabilities.double().mean(dim=0)
+    usual = heard.usual
     place = {label: i for i, label in enumerate(labels)}
     of = np.array([place.get(label, -1) for label in heard.labels])
     x, of = x[torch.from_numpy(of >= 0)], of[of >= 0]
     width = heard.features.shape[1]
     if not labels:
         empty = torch.zeros(0, width)
-        return Lesson(tagger, usual.float(), (), empty, torch.zeros(0), len(heard.labels))
+        return Lesson(tagger, usual, (), empty, torch.zeros(0), len(heard.labels))
     target = torch.zeros(len(of), len(labels), dtype=torch.float64)
     target[torch.arange(len(of)), torch.from_numpy(of)] = 1
     weight = (1 / target.sum(dim=0))[torch.from_numpy(of)][:, None] / len(labels)
@@ -98,7 +105,7 @@ def fit(heard: Heard, tagger: str, ridge: float, clips_least: int) -> Lesson:
     offset = -(answers @ centre)
     scale = len(labels) ** 0.5  # of many labels each answer is small
     return Lesson(
-        tagger, usual.float(), labels, (scale * answers).float(), (scale * offset).float(),
+        tagger, usual, labels, (scale * answers).float(), (scale * offset).float(),
         len(heard.labels),
     )  # fmt: skip
 

@@ -17,7 +17,6 @@ from train.bridge.checks import check_figures, check_files
 from train.bridge.choose import Chooser
 from train.bridge.hearing import hear
 from train.bridge.lesson import Heard
-from train.bridge.tagger import Tagger
 from train.config.bridge import BridgeRecipe, LearnedConfig
 from train.data.listing import Clip, read_listing
 from train.machine import package
@@ -41,7 +40,7 @@ def run(recipe: BridgeRecipe) -> Path:
     check_files(recipe)
     heard_by = tagger.read(recipe.tagger)
     builder = Builder(recipe, heard_by, sentence.read(recipe.text))
-    learned = learn(recipe, builder, heard_by)
+    learned = learn(recipe, builder)
     model = builder.model(learned, recipe.learned)
     check_figures(recipe, model, builder.tokenizer)
     path = recipe.folder / MODEL
@@ -79,7 +78,7 @@ def choose(recipe: BridgeRecipe) -> str:
     return "\n".join(lines)
 
 
-def learn(recipe: BridgeRecipe, builder: Builder, heard_by: Tagger) -> lesson.Lesson:
+def learn(recipe: BridgeRecipe, builder: Builder) -> lesson.Lesson:
     """The lesson of the recipe's clips, or the one that it names.
 
     Raises:
@@ -91,8 +90,6 @@ def learn(recipe: BridgeRecipe, builder: Builder, heard_by: Tagger) -> lesson.Le
     least = recipe.learned.clips_least if recipe.learned else len(clips) + 1
     ridge = recipe.learned.ridge if recipe.learned else 1.0
     found = lesson.fit(heard, builder.fingerprint(), ridge, least)
-    if recipe.usual == "tagger" and heard_by.usual is not None:
-        found = replace(found, usual=heard_by.usual)
     path = recipe.folder / LESSON
     path.parent.mkdir(parents=True, exist_ok=True)
     lesson.write(found, path)
@@ -102,4 +99,5 @@ def learn(recipe: BridgeRecipe, builder: Builder, heard_by: Tagger) -> lesson.Le
 
 def _hear(recipe: BridgeRecipe, builder: Builder) -> tuple[Heard, list[Clip]]:
     clips = [clip for listing in recipe.listings for clip in read_listing(listing)]
-    return hear(builder.bare, clips, recipe.threads)
+    heard, clips = hear(builder.bare, clips, recipe.threads)
+    return (replace(heard, known=builder.usual) if recipe.usual == "tagger" else heard), clips
